@@ -1,0 +1,93 @@
+/**
+ * The one error class of tsvmm and its stable codes. Any thread.
+ *
+ * A mistake of the guest is never an error of this kind: it is a value (see virtio/), so that no guest can make the
+ * host throw. `TsvmmError` speaks to the person who embeds or runs tsvmm: what, where, and in `hint` how to fix it.
+ */
+export type ErrorCode = `ERR_TSVMM_${
+  | 'CONFIG'
+  | 'STATE'
+  | 'TIMEOUT'
+  | 'UNSUPPORTED_RUNTIME'
+  | 'UNSUPPORTED_PLATFORM'
+  | 'NATIVE_MISSING'
+  | 'KVM_MISSING'
+  | 'KVM_DENIED'
+  | 'KVM_CAPABILITY'
+  | 'KVM_IOCTL'
+  | 'DISK_FORMAT'
+  | 'DISK_LOCKED'
+  | 'DISK_IO'
+  | 'BOOT_NOT_FOUND'
+  | 'BOOT_KERNEL'
+  | 'NETWORK'
+  | 'SNAPSHOT'
+  | 'WORKER_DIED'
+  | 'GUEST'}`;
+
+/** One step of a start, in milliseconds since `start()` was called. */
+export interface Phase {
+  name: string;
+  startMs: number;
+  durationMs: number;
+}
+
+export interface TsvmmErrorOptions extends ErrorOptions {
+  /** How to fix it, as one sentence or one command. */
+  hint?: string | undefined;
+  details?: Record<string, unknown> | undefined;
+  consoleTail?: string | undefined;
+  phases?: Phase[] | undefined;
+}
+
+/** An error as it crosses a thread: structured clone drops the class and its fields. */
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+  hint?: string | undefined;
+  details?: Record<string, unknown> | undefined;
+  stack?: string | undefined;
+}
+
+const brand = Symbol.for('tsvmm.error');
+
+export class TsvmmError extends Error {
+  readonly code: ErrorCode;
+  hint?: string;
+  details?: Record<string, unknown>;
+  consoleTail?: string;
+  phases?: Phase[];
+
+  constructor(code: ErrorCode, message: string, options: TsvmmErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'TsvmmError';
+    this.code = code;
+    if (options.hint !== undefined) this.hint = options.hint;
+    if (options.details !== undefined) this.details = options.details;
+    if (options.consoleTail !== undefined) this.consoleTail = options.consoleTail;
+    if (options.phases !== undefined) this.phases = options.phases;
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  /** True across two copies of the package in one program. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+  }
+
+  toWire(): WireError {
+    return { code: this.code, message: this.message, hint: this.hint, details: this.details, stack: this.stack };
+  }
+
+  static fromWire(wire: WireError): TsvmmError {
+    const error = new TsvmmError(wire.code, wire.message, { hint: wire.hint, details: wire.details });
+    if (wire.stack !== undefined) error.stack = wire.stack;
+    return error;
+  }
+}
+
+/** Any thrown value as a `TsvmmError`; what is already one stays itself. */
+export function asTsvmmError(value: unknown, code: ErrorCode): TsvmmError {
+  if (value instanceof TsvmmError) return value;
+  const message = value instanceof Error ? value.message : String(value);
+  return new TsvmmError(code, message, { cause: value });
+}
