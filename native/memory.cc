@@ -1,0 +1,131 @@
+// Mappings with a process-wide count: one for whoever mapped, one for every ArrayBuffer over it in any isolate.
+//
+// A mapping goes away when the last of them lets go, so no isolate can be left with a view of unmapped memory, or of
+// whatever is mapped at that address next (contract §4.13).
+#include <errno.h>
+#include <sys/mman.h>
+
+#include <map>
+#include <mutex>
+
+#include "shim.h"
+
+namespace tsvmm {
+
+namespace {
+
+struct Mapping {
+  size_t length;
+  size_t holders;
+};
+
+std::mutex mutex;
+std::map<uintptr_t, Mapping>& Mappings() {
+  static auto* mappings = new std::map<uintptr_t, Mapping>();  // never destroyed: finalizers run late
+  return *mappings;
+}
+
+// The mapping that contains [address, address + length), or end().
+std::map<uintptr_t, Mapping>::iterator Find(uintptr_t address, size_t length) {
+  auto& mappings = Mappings();
+  auto it = mappings.upper_bound(address);
+  if (it == mappings.begin()) return mappings.end();
+  --it;
+  size_t offset = address - it->first;
+  return offset <= it->second.length && length <= it->second.length - offset ? it : mappings.end();
+}
+
+int Release(uintptr_t address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto it = Find(address, 0);
+  if (it == Mappings().end()) return -EINVAL;
+  if (--it->second.holders > 0) return 0;
+  uintptr_t base = it->first;
+  size_t length = it->second.length;
+  Mappings().erase(it);
+  return munmap(reinterpret_cast<void*>(base), length) == -1 ? -errno : 0;
+}
+
+void Finalize(napi_env, void* data, void*) { Release(reinterpret_cast<uintptr_t>(data)); }
+
+}  // namespace
+
+// mapMemory(length, protection, flags, fd, offset, alignment) -> address or -errno; held once by the caller.
+// `alignment` (a power of two, or 0) places the mapping on a multiple of it.
+static napi_value MapMemory(napi_env env, napi_callback_info info) {
+  Arguments<6> a(env, info);
+  size_t length = a.at(env, 0), alignment = a.at(env, 5);
+  int protection = a.at(env, 1), flags = a.at(env, 2), fd = a.at(env, 3);
+  if (length == 0 || (alignment & (alignment - 1)) != 0) return NumberOf(env, -EINVAL);
+  void* hint = nullptr;
+  uintptr_t reserved = 0;
+  if (alignment > 4096) {
+    // Reserve with room to spare, map over the aligned part, return the rest.
+    void* p = mmap(nullptr, length + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return NumberOf(env, -errno);
+    reserved = reinterpret_cast<uintptr_t>(p);
+    uintptr_t aligned = (reserved + alignment - 1) & ~(alignment - 1);
+    if (aligned > reserved) munmap(p, aligned - reserved);
+    munmap(reinterpret_cast<void*>(aligned + length), reserved + alignment - aligned);
+    hint = reinterpret_cast<void*>(aligned);
+    flags |= MAP_FIXED;
+  }
+  void* p = mmap(hint, length, protection, flags, fd, a.at(env, 4));
+  if (p == MAP_FAILED) {
+    int error = errno;
+    if (hint != nullptr) munmap(hint, length);
+    return NumberOf(env, -error);
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  Mappings()[reinterpret_cast<uintptr_t>(p)] = {length, 1};
+  return NumberOf(env, reinterpret_cast<intptr_t>(p));
+}
+
+// releaseMemory(address) -> 0 or -errno: gives up the hold of whoever mapped; the last holder unmaps.
+static napi_value ReleaseMemory(napi_env env, napi_callback_info info) {
+  Arguments<1> a(env, info);
+  return NumberOf(env, Release(a.at(env, 0)));
+}
+
+// wrapMemory(address, length) -> ArrayBuffer over mapped memory, or undefined if the range is not inside one mapping
+static napi_value WrapMemory(napi_env env, napi_callback_info info) {
+  Arguments<2> a(env, info);
+  uintptr_t address = a.at(env, 0);
+  size_t length = a.at(env, 1);
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    auto it = Find(address, length);
+    if (length == 0 || it == Mappings().end()) return nullptr;
+    it->second.holders++;
+  }
+  napi_value buffer = nullptr;
+  if (napi_create_external_arraybuffer(env, reinterpret_cast<void*>(address), length, Finalize, nullptr, &buffer) != napi_ok) {
+    Release(address);
+    return nullptr;
+  }
+  return buffer;
+}
+
+// detach(buffer): every view of it becomes empty; the hold is given up when the collector runs the finalizer
+static napi_value Detach(napi_env env, napi_callback_info info) {
+  Arguments<1> a(env, info);
+  return NumberOf(env, napi_detach_arraybuffer(env, a.values[0]) == napi_ok ? 0 : -EINVAL);
+}
+
+// memoryHolders(address) -> how many hold the mapping there, 0 if there is none
+static napi_value MemoryHolders(napi_env env, napi_callback_info info) {
+  Arguments<1> a(env, info);
+  std::lock_guard<std::mutex> lock(mutex);
+  auto it = Find(a.at(env, 0), 0);
+  return NumberOf(env, it == Mappings().end() ? 0 : static_cast<int64_t>(it->second.holders));
+}
+
+void ExportMemory(napi_env env, Napi::Object exports) {
+  Export(env, exports, "mapMemory", MapMemory);
+  Export(env, exports, "releaseMemory", ReleaseMemory);
+  Export(env, exports, "wrapMemory", WrapMemory);
+  Export(env, exports, "detach", Detach);
+  Export(env, exports, "memoryHolders", MemoryHolders);
+}
+
+}  // namespace tsvmm

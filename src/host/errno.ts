@@ -1,0 +1,26 @@
+/** Names of the Linux error numbers that tsvmm meets, for messages. Any thread. */
+import { constants } from 'node:os';
+
+const names = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  E2BIG: 7,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  ENOSPC: 28,
+  ENOSYS: 38,
+  ECANCELED: 125,
+} as const;
+
+/** "ENOMEM" for -12 or 12. */
+export const errnoName = (result: number): string => names.get(Math.abs(result)) ?? `errno ${Math.abs(result)}`;

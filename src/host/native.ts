@@ -1,0 +1,59 @@
+/**
+ * The shim as TypeScript sees it: every function of native/, typed by hand. Any thread.
+ *
+ * Results are the kernel's: a non-negative value, or `-errno`. Addresses are plain numbers (user space ends below 2^47).
+ */
+export type Argument = number | ArrayBufferView | ArrayBufferLike | undefined;
+
+/** A libuv poll handle; see native/fd_watch.cc. */
+export type FdWatchHandle = { readonly __brand: 'tsvmm.fdWatch' };
+
+export interface NativeLayout {
+  readonly size: number;
+  readonly offsets: Readonly<Record<string, number>>;
+}
+
+export interface Native {
+  /** A raw system call. A view argument stands for the address of its first byte. */
+  syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number;
+  ioctl(fd: number, request: number, argument?: Argument): number;
+  /** `KVM_RUN`: 0 or `-errno`; EINTR is never retried here. */
+  run(vcpuFd: number): number;
+  /** Adds 1 to an eventfd. */
+  ring(eventFd: number): number;
+  addressOf(view: ArrayBufferView | ArrayBufferLike): number;
+  /** Copies memory at `address` into `target`; the caller has checked the range. */
+  copyOut(address: number, target: Uint8Array): void;
+  copyIn(address: number, source: Uint8Array): void;
+
+  /** Maps memory, held once by the caller; `alignment` is a power of two or 0. Address or `-errno`. */
+  mapMemory(length: number, protection: number, flags: number, fd: number, offset: number, alignment: number): number;
+  /** Gives up the caller's hold; the last holder (the mapper or an ArrayBuffer in any isolate) unmaps. */
+  releaseMemory(address: number): number;
+  /** An ArrayBuffer over part of one mapping, which it holds; undefined if the range is not inside one. */
+  wrapMemory(address: number, length: number): ArrayBuffer | undefined;
+  /** Empties every view of the buffer. */
+  detach(buffer: ArrayBuffer): number;
+  memoryHolders(address: number): number;
+
+  /** Guards [address, +length) against SIGBUS; the handler sets the 32-bit word at `failedWord` and rings `doorbell`. */
+  guard(address: number, length: number, pageSize: number, failedWord: number, doorbell: number): number;
+  unguard(slot: number): number;
+
+  /** Chooses the kick signal (once per process) and checks that it is still ours. */
+  kickSignal(): number;
+  /** Watches the calling thread's event loop on behalf of Node; `immediateExit` is that byte's address in kvm_run. */
+  watchLoop(immediateExit: number): number;
+  unwatchLoop(id: number): number;
+  /** Makes the thread of that watch leave KVM_RUN. From any thread. */
+  kick(id: number): number;
+  backendFd(): number;
+  threadId(): number;
+
+  watchFd(fd: number, callback: () => void): FdWatchHandle | undefined;
+  armFd(handle: FdWatchHandle): number;
+  refFd(handle: FdWatchHandle, on: number): number;
+  unwatchFd(handle: FdWatchHandle): number;
+
+  layouts(): Readonly<Record<string, NativeLayout>>;
+}

@@ -1,0 +1,54 @@
+/**
+ * System calls with the retry that the shim leaves out, and the few that the machine needs by name. Any thread.
+ */
+import { native } from './addon.js';
+import { Errno } from './errno.js';
+import type { Argument } from './native.js';
+
+/** x86-64 system call numbers (linux/arch/x86/entry/syscalls/syscall_64.tbl). */
+export const Sys = {
+  read: 0,
+  write: 1,
+  close: 3,
+  mmap: 9,
+  pread64: 17,
+  pwrite64: 18,
+  madvise: 28,
+  fcntl: 72,
+  getpriority: 140,
+  setpriority: 141,
+  futex: 202,
+  epollWait: 232,
+  epollCtl: 233,
+  fallocate: 285,
+  eventfd2: 290,
+  epollCreate1: 291,
+  preadv2: 327,
+  pwritev2: 328,
+  memfdCreate: 319,
+  ioUringSetup: 425,
+  ioUringEnter: 426,
+  ioUringRegister: 427,
+} as const;
+
+/** A system call, retried while a signal interrupts it (contract §1.7). Result or -errno. */
+export function syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number {
+  const shim = native();
+  for (;;) {
+    const result = shim.syscall(number, a, b, c, d, e, f);
+    if (result !== -Errno.EINTR) return result;
+  }
+}
+
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+
+/** A new non-blocking eventfd, or -errno. */
+export const eventFd = (): number => syscall(Sys.eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+export const closeFd = (fd: number): number => native().syscall(Sys.close, fd); // EINTR on close: the fd is gone all the same
+
+const PRIO_PROCESS = 0;
+
+/** Sets the calling thread's nice value; lowering it below what is allowed is refused by the kernel with -EACCES. */
+export const setThreadNice = (nice: number): number => syscall(Sys.setpriority, PRIO_PROCESS, native().threadId(), nice);
