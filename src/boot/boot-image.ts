@@ -15,7 +15,14 @@ export interface Segment {
  * `pvh32`: PVH (32-bit protected mode, paging off, EBX = start info).
  */
 export type Entry =
-  | { readonly mode: 'long64'; readonly rip: number; readonly rsi: number; readonly pageTables: number; readonly gdt: number; readonly stack: number }
+  | {
+      readonly mode: 'long64';
+      readonly rip: number;
+      readonly rsi: number;
+      readonly pageTables: number;
+      readonly gdt: number;
+      readonly stack: number;
+    }
   | { readonly mode: 'pvh32'; readonly rip: number; readonly ebx: number; readonly gdt: number };
 
 export interface BootImage {

@@ -19,7 +19,9 @@ export const allOnes = (size: AccessSize): number => (size === 4 ? 0xffff_ffff :
 export class BusOverlapError extends Error {
   constructor(bus: string, name: string, base: number, end: number, other: string | undefined) {
     const range = `0x${base.toString(16)}-0x${end.toString(16)}`;
-    super(other === undefined ? `${bus}: ${name} at ${range} is empty` : `${bus}: ${name} at ${range} overlaps ${other}`);
+    super(
+      other === undefined ? `${bus}: ${name} at ${range} is empty` : `${bus}: ${name} at ${range} overlaps ${other}`,
+    );
     this.name = 'BusOverlapError';
   }
 }

@@ -19,12 +19,19 @@ export function native(): Native {
 function load(): Native {
   refuseRuntime();
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_PLATFORM', `tsvmm runs on Linux x64, this is ${process.platform} ${process.arch}`, {
-      hint: 'run it on an x86-64 Linux host with KVM',
-    });
+    throw new TsvmmError(
+      'ERR_TSVMM_UNSUPPORTED_PLATFORM',
+      `tsvmm runs on Linux x64, this is ${process.platform} ${process.arch}`,
+      {
+        hint: 'run it on an x86-64 Linux host with KVM',
+      },
+    );
   }
   const root = packageRoot();
-  const candidates = [join(root, 'build/Release/tsvmm.node'), ...['gnu', 'musl'].map((libc) => join(root, `prebuilds/linux-x64-${libc}.node`))];
+  const candidates = [
+    join(root, 'build/Release/tsvmm.node'),
+    ...['gnu', 'musl'].map((libc) => join(root, `prebuilds/linux-x64-${libc}.node`)),
+  ];
   const require = createRequire(import.meta.url);
   const failures: string[] = [];
   for (const file of candidates) {
@@ -38,9 +45,13 @@ function load(): Native {
       failures.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  throw new TsvmmError('ERR_TSVMM_NATIVE_MISSING', `the native addon could not be loaded:\n  ${failures.join('\n  ')}`, {
-    hint: 'build it with: npm run build:native (needs python3, make and g++)',
-  });
+  throw new TsvmmError(
+    'ERR_TSVMM_NATIVE_MISSING',
+    `the native addon could not be loaded:\n  ${failures.join('\n  ')}`,
+    {
+      hint: 'build it with: npm run build:native (needs python3, make and g++)',
+    },
+  );
 }
 
 /** Bun, Deno and Electron abort inside the addon instead of failing to load it (contract §1.10). */

@@ -22,7 +22,9 @@ export function struct<const F extends string>(name: string, fields: Record<F, F
   let align = 1;
   for (const field of Object.keys(fields) as F[]) {
     const declared = fields[field];
-    const [type, count] = Array.isArray(declared) ? (declared as readonly [Scalar | Struct, number]) : [declared as Scalar | Struct, 1];
+    const [type, count] = Array.isArray(declared)
+      ? (declared as readonly [Scalar | Struct, number])
+      : [declared as Scalar | Struct, 1];
     const size = typeof type === 'string' ? scalarSize[type] : type.size;
     const alignment = typeof type === 'string' ? size : type.align;
     end = Math.ceil(end / alignment) * alignment;

@@ -32,7 +32,15 @@ export const Sys = {
 } as const;
 
 /** A system call, retried while a signal interrupts it (contract §1.7). Result or -errno. */
-export function syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number {
+export function syscall(
+  number: number,
+  a?: Argument,
+  b?: Argument,
+  c?: Argument,
+  d?: Argument,
+  e?: Argument,
+  f?: Argument,
+): number {
   const shim = native();
   for (;;) {
     const result = shim.syscall(number, a, b, c, d, e, f);
@@ -51,4 +59,5 @@ export const closeFd = (fd: number): number => native().syscall(Sys.close, fd); 
 const PRIO_PROCESS = 0;
 
 /** Sets the calling thread's nice value; lowering it below what is allowed is refused by the kernel with -EACCES. */
-export const setThreadNice = (nice: number): number => syscall(Sys.setpriority, PRIO_PROCESS, native().threadId(), nice);
+export const setThreadNice = (nice: number): number =>
+  syscall(Sys.setpriority, PRIO_PROCESS, native().threadId(), nice);
