@@ -1,0 +1,152 @@
+/*
+ * timer: counts interrupts of the PIT (through the IOAPIC), of the LAPIC timer (periodic, then by TSC deadline where the
+ * CPU has it), and reads the kvmclock page twice.
+ *
+ * Options: ticks=N interrupts of each kind (default 10), at 100 Hz.
+ */
+#include "runtime/apic.h"
+#include "runtime/cpu.h"
+#include "runtime/exit.h"
+#include "runtime/interrupts.h"
+#include "runtime/machine.h"
+#include "runtime/memory.h"
+#include "runtime/print.h"
+#include "runtime/start-info.h"
+#include "runtime/start.h"
+#include "runtime/time.h"
+
+enum { PIT_VECTOR = 0x30, LAPIC_VECTOR = 0x31, HERTZ = 100, MILLISECONDS_PER_TICK = 1000 / HERTZ, PATIENCE = 100 };
+enum { MSR_TSC_DEADLINE = 0x6e0, CPUID_1_ECX_TSC_DEADLINE = 1 << 24 };
+
+static volatile u32 pit_ticks, lapic_ticks;
+static u64 last_tick;
+
+static void on_pit(struct trap_frame *frame) {
+  (void)frame;
+  pit_ticks++;
+  last_tick = rdtsc();
+  lapic_eoi();
+}
+
+static void on_lapic(struct trap_frame *frame) {
+  (void)frame;
+  lapic_ticks++;
+  last_tick = rdtsc();
+  lapic_eoi();
+}
+
+/* Sleeps until `counter` reaches `count`; answers the milliseconds since `start`. */
+static u64 wait_for_ticks(const char *name, volatile u32 *counter, u32 count, u64 start) {
+  u64 deadline = start + (u64)count * MILLISECONDS_PER_TICK * PATIENCE * tsc_per_millisecond();
+  while (*counter < count) {
+    check(!expired(deadline), "%s: %u interrupts of %u", name, *counter, count);
+    /* The first interrupt is awaited awake, so that a timer that never fires is reported; the others end a hlt. */
+    if (*counter > 0) {
+      wait_for_interrupt();
+    } else {
+      enable_interrupts();
+      for (int i = 0; i < 100; i++) cpu_relax();
+      disable_interrupts();
+    }
+  }
+  return (last_tick - start) / tsc_per_millisecond();
+}
+
+static void try_pit(u32 ticks) {
+  on_vector(PIT_VECTOR, on_pit);
+  ioapic_route(PIT_GSI, PIT_VECTOR, TRIGGER_EDGE);
+  u64 start = rdtsc();
+  pit_start(PIT_CHANNEL0_MODE2, PIT_HERTZ / HERTZ);
+  u64 passed = wait_for_ticks("pit", &pit_ticks, ticks, start);
+  ioapic_mask(PIT_GSI);
+  print("pit: %u interrupts in %lu ms\n", pit_ticks, passed);
+}
+
+static void try_lapic_periodic(u32 ticks) {
+  on_vector(LAPIC_VECTOR, on_lapic);
+  lapic_write(LAPIC_TIMER_DIVIDE, TIMER_DIVIDE_BY_16);
+  lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | LAPIC_VECTOR);
+  lapic_write(LAPIC_TIMER_INITIAL, ~0u);
+  delay_microseconds(MILLISECONDS_PER_TICK * 1000);
+  u32 per_tick = ~0u - lapic_read(LAPIC_TIMER_CURRENT);
+  check(per_tick > 0, "the LAPIC timer does not count");
+  lapic_write(LAPIC_LVT_TIMER, LVT_TIMER_PERIODIC | LAPIC_VECTOR);
+  u64 start = rdtsc();
+  lapic_write(LAPIC_TIMER_INITIAL, per_tick);
+  u64 passed = wait_for_ticks("lapic", &lapic_ticks, ticks, start);
+  lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | LAPIC_VECTOR);
+  lapic_write(LAPIC_TIMER_INITIAL, 0);
+  print("lapic: %u interrupts in %lu ms, %u counts each\n", lapic_ticks, passed, per_tick);
+}
+
+static void try_tsc_deadline(u32 ticks) {
+  if ((cpuid(1, 0).ecx & CPUID_1_ECX_TSC_DEADLINE) == 0) {
+    print("tsc-deadline: absent\n");
+    return;
+  }
+  lapic_ticks = 0;
+  lapic_write(LAPIC_LVT_TIMER, LVT_TIMER_TSC_DEADLINE | LAPIC_VECTOR);
+  full_barrier();
+  u64 start = rdtsc();
+  for (u32 i = 1; i <= ticks; i++) {
+    wrmsr(MSR_TSC_DEADLINE, rdtsc() + MILLISECONDS_PER_TICK * tsc_per_millisecond());
+    wait_for_ticks("tsc-deadline", &lapic_ticks, i, start);
+  }
+  lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | LAPIC_VECTOR);
+  print("tsc-deadline: %u interrupts in %lu ms\n", lapic_ticks, (last_tick - start) / tsc_per_millisecond());
+}
+
+/* Linux Documentation/virt/kvm/x86/cpuid.rst and msr.rst. */
+enum { CPUID_KVM_SIGNATURE = 0x40000000, CPUID_KVM_FEATURES = 0x40000001, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3 };
+enum { MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00, MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01, KVM_CLOCK_ENABLE = 1, MAX_RETRIES = 1000 };
+
+struct clock_page {
+  volatile u32 version, padding;
+  volatile u64 tsc_timestamp, system_time;
+  volatile u32 tsc_to_system_mul;
+  volatile int8_t tsc_shift;
+  volatile u8 flags, reserved[2];
+};
+
+static u64 clock_nanoseconds(const struct clock_page *page) {
+  for (int retry = 0; retry < MAX_RETRIES; retry++) {
+    u32 version = page->version;
+    compiler_barrier();
+    u64 delta = rdtsc() - page->tsc_timestamp;
+    delta = page->tsc_shift >= 0 ? delta << page->tsc_shift : delta >> -page->tsc_shift;
+    u64 time = page->system_time + (u64)((unsigned __int128)delta * page->tsc_to_system_mul >> 32);
+    compiler_barrier();
+    if ((version & 1) == 0 && version == page->version) return time;
+  }
+  fail("kvmclock: the page changes all the time");
+}
+
+static void try_kvmclock(void) {
+  struct cpuid signature = cpuid(CPUID_KVM_SIGNATURE, 0);
+  bool is_kvm = signature.ebx == 0x4b4d564b && signature.ecx == 0x564b4d56 && signature.edx == 0x4d; /* KVMKVMKVM */
+  if (!is_kvm || (cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_FEATURE_CLOCKSOURCE2) == 0) {
+    print("kvmclock: absent\n");
+    return;
+  }
+  u32 *wall = allocate(16, 16);
+  wrmsr(MSR_KVM_WALL_CLOCK_NEW, (u64)wall);
+  struct clock_page *page = allocate(64, 64);
+  wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (u64)page | KVM_CLOCK_ENABLE);
+  u64 first = clock_nanoseconds(page);
+  delay_microseconds(MILLISECONDS_PER_TICK * 1000);
+  u64 second = clock_nanoseconds(page);
+  check(second > first, "kvmclock goes from %lu to %lu", first, second);
+  print("kvmclock: %lu us passed, version %u, flags 0x%x, boot at %u s\n", (second - first) / 1000, page->version, page->flags, wall[1]);
+  wrmsr(MSR_KVM_SYSTEM_TIME_NEW, 0);
+}
+
+void guest_main(void) {
+  u32 ticks = (u32)option_number("ticks", 10);
+  lapic_enable();
+  print("timer: tsc runs at %lu kHz\n", tsc_per_millisecond());
+  try_pit(ticks);
+  try_lapic_periodic(ticks);
+  try_tsc_deadline(ticks);
+  try_kvmclock();
+  print("timer ok: %u unexpected interrupts\n", unexpected_interrupts());
+}
