@@ -75,6 +75,8 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   FIELD(kvm_sregs, ss), FIELD(kvm_sregs, tr), FIELD(kvm_sregs, ldt), FIELD(kvm_sregs, gdt), FIELD(kvm_sregs, idt);
   FIELD(kvm_sregs, cr0), FIELD(kvm_sregs, cr2), FIELD(kvm_sregs, cr3), FIELD(kvm_sregs, cr4), FIELD(kvm_sregs, cr8);
   FIELD(kvm_sregs, efer), FIELD(kvm_sregs, apic_base), FIELD(kvm_sregs, interrupt_bitmap);
+  STRUCT(kvm_translation)
+  FIELD(kvm_translation, linear_address), FIELD(kvm_translation, physical_address), FIELD(kvm_translation, valid);
   STRUCT(kvm_vcpu_events)
   FIELD(kvm_vcpu_events, exception), FIELD(kvm_vcpu_events, interrupt), FIELD(kvm_vcpu_events, nmi);
   FIELD(kvm_vcpu_events, sipi_vector), FIELD(kvm_vcpu_events, flags), FIELD(kvm_vcpu_events, smi);

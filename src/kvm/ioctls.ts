@@ -15,6 +15,7 @@ import {
   KvmPitConfig,
   KvmRegs,
   KvmSregs,
+  KvmTranslation,
   KvmUserspaceMemoryRegion,
   KvmVcpuEvents,
 } from './structs.js';
@@ -53,6 +54,7 @@ export const Ioctl = {
   KVM_SET_REGS: iow(0x82, KvmRegs),
   KVM_GET_SREGS: ior(0x83, KvmSregs),
   KVM_SET_SREGS: iow(0x84, KvmSregs),
+  KVM_TRANSLATE: iowr(0x85, KvmTranslation),
   KVM_GET_MSRS: iowr(0x88, KvmMsrs),
   KVM_SET_MSRS: iow(0x89, KvmMsrs),
   KVM_GET_LAPIC: ior(0x8e, lapicStateSize),

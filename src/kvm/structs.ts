@@ -111,6 +111,14 @@ export const KvmSregs = struct('kvm_sregs', {
   apic_base: 'u64',
   interrupt_bitmap: ['u64', 4],
 });
+export const KvmTranslation = struct('kvm_translation', {
+  linear_address: 'u64',
+  physical_address: 'u64',
+  valid: 'u8',
+  writeable: 'u8',
+  usermode: 'u8',
+  pad: ['u8', 5],
+});
 export const KvmVcpuEvents = struct('kvm_vcpu_events', {
   exception: ['u32', 2],
   interrupt: ['u8', 4],

@@ -25,9 +25,6 @@ export interface Piece {
   readonly layerOffset?: number;
 }
 
-/** Devices live from 3 GiB to 4 GiB (docs/memory-map.md); RAM beyond 3 GiB continues at 4 GiB. */
-export const holeStart = 0xc000_0000;
-export const holeEnd = 0x1_0000_0000;
 const pageSize = 4096;
 const hugePage = 0x20_0000;
 
@@ -40,14 +37,6 @@ const MAP_NORESERVE = 0x4000;
 const MADV_DONTNEED = 4;
 const MADV_DONTFORK = 10;
 const MADV_HUGEPAGE = 14;
-
-/** Where `size` bytes of RAM lie in guest-physical space, `hostAddress` being the start of the range. */
-export function ramRegions(size: number, hostAddress: number): RamRegion[] {
-  const low = Math.min(size, holeStart);
-  const regions: RamRegion[] = [{ start: 0, size: low, hostAddress }];
-  if (size > low) regions.push({ start: holeEnd, size: size - low, hostAddress: hostAddress + low });
-  return regions;
-}
 
 export class GuestRam {
   readonly size: number;
@@ -79,8 +68,13 @@ export class GuestRam {
     return ram;
   }
 
-  get regions(): RamRegion[] {
-    return ramRegions(this.size, this.hostAddress);
+  /** The host side of guest-physical regions that lie in this RAM one after the other. */
+  place(regions: readonly { readonly start: number; readonly size: number }[]): RamRegion[] {
+    let hostAddress = this.hostAddress;
+    return regions.map(({ start, size }) => {
+      hostAddress += size;
+      return { start, size, hostAddress: hostAddress - size };
+    });
   }
 
   /** Forgets everything written since `map`: what a power cycle does to memory. No vCPU and no device may be running. */

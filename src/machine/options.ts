@@ -1,0 +1,238 @@
+/**
+ * What a user may ask of a machine, and the checked form that the rest of machine/ works from. Main thread.
+ *
+ * Input from programs is not trusted to have the right types: every field is checked here, once, and a mistake is one
+ * `ERR_TSVMM_CONFIG` that names the option, what it was and what it may be.
+ */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { TsvmmError } from '../errors.js';
+import type { CpuChoice } from '../kvm/cpuid.js';
+import { formatSize, parseSize, type Size } from './units.js';
+
+export type Path = string | URL;
+
+export interface DiskOptions {
+  path: Path;
+  /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
+  format?: 'raw';
+  readOnly?: boolean;
+  /** Writes go to a private overlay and are gone with the machine. */
+  ephemeral?: boolean;
+  /** What the guest reads as the disk's serial number; at most 20 bytes. */
+  serial?: string;
+}
+
+/** A pino-shaped logger; the library logs nothing without one. */
+export interface Logger {
+  debug(o: object, m?: string): void;
+  info(o: object, m?: string): void;
+  warn(o: object, m?: string): void;
+  error(o: object, m?: string): void;
+}
+
+export interface ConsoleOptions {
+  /** What happens to output that nobody reads: `drop-oldest` (default) keeps the newest, `block` stalls the guest. */
+  whenUnread?: 'drop-oldest' | 'block';
+  /** Bytes of unread output kept. Default 64K. */
+  buffer?: Size;
+}
+
+export type BootOptions =
+  | { kernel: Path; initrd?: Path; cmdline?: string }
+  | {
+      /** Which of `disks` to boot; default 0. */
+      disk?: number;
+      /** An entry's number from 1, its title or its id; default what the disk itself would boot. */
+      entry?: number | string;
+      /** Appended to the command line that the disk asks for. */
+      append?: string;
+    };
+
+export interface VmOptions {
+  name?: string;
+  /** Default 512M. */
+  memory?: Size;
+  /** vCPUs; default 1. */
+  cpus?: number;
+  cpu?: 'host' | { model?: string; add?: string[]; remove?: string[] };
+  /** Default: the first disk, by what it carries in /boot. */
+  boot?: BootOptions;
+  disks?: (Path | DiskOptions)[];
+  console?: ConsoleOptions;
+  /** What a guest's reboot does; default `reboot`. */
+  onReboot?: 'reboot' | 'exit';
+  /** `own`: an I/O worker for this machine alone; default `shared` by all machines of the program. */
+  ioWorker?: 'shared' | 'own';
+  logger?: Logger;
+  /** For the machine's whole life, as in child_process.spawn: abort kills it; `start` rejects with its reason. */
+  signal?: AbortSignal;
+}
+
+export interface DiskConfig {
+  readonly path: string;
+  readonly explicitRaw: boolean;
+  readonly readOnly: boolean;
+  readonly ephemeral: boolean;
+  readonly serial: string;
+}
+
+export type BootConfig =
+  | { readonly kind: 'kernel'; readonly kernel: string; readonly initrd: string | undefined; readonly cmdline: string }
+  | { readonly kind: 'disk'; readonly disk: number; readonly entry: number | string | undefined; readonly append: string };
+
+/** `VmOptions` with every default filled in and every value checked. */
+export interface VmConfig {
+  readonly name: string;
+  readonly memory: number;
+  readonly cpus: number;
+  readonly cpu: CpuChoice;
+  readonly boot: BootConfig;
+  readonly disks: readonly DiskConfig[];
+  readonly console: { readonly whenUnread: 'drop-oldest' | 'block'; readonly buffer: number };
+  readonly onReboot: 'reboot' | 'exit';
+  readonly ioWorker: 'shared' | 'own';
+  readonly logger: Logger | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const pageSize = 4096;
+/** A zero page, a stack, tables and a small kernel need about this much. */
+const minMemory = 1024 ** 2;
+const maxMemory = 1024 ** 4;
+/** APIC ids are one byte wide without x2APIC routing; 255 is the broadcast id. */
+export const maxCpus = 254;
+/** PCI slots 1-31 hold the disks, the console and the entropy device. */
+export const maxDisks = 24;
+const maxName = 64;
+const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
+const minConsoleBuffer = 4096;
+const maxConsoleBuffer = 256 * 1024 ** 2;
+let unnamed = 0;
+
+const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
+
+export function normalize(options: VmOptions): VmConfig {
+  if (typeof options !== 'object' || options === null) throw bad('options are missing', 'pass { disks: ["disk.img"] }');
+  known('options', options, ['name', 'memory', 'cpus', 'cpu', 'boot', 'disks', 'console', 'onReboot', 'ioWorker', 'logger', 'signal']);
+  const disks = (options.disks ?? []).map(diskConfig);
+  if (disks.length > maxDisks) throw bad(`disks: ${disks.length} are too many`, `a machine has at most ${maxDisks}`);
+  return {
+    name: name(options.name),
+    memory: memory(options.memory ?? '512M'),
+    cpus: integer('cpus', options.cpus ?? 1, 1, maxCpus),
+    cpu: cpu(options.cpu ?? 'host'),
+    boot: boot(options.boot ?? {}, disks.length),
+    disks,
+    console: consoleConfig(options.console ?? {}),
+    onReboot: oneOf('onReboot', options.onReboot ?? 'reboot', ['reboot', 'exit']),
+    ioWorker: oneOf('ioWorker', options.ioWorker ?? 'shared', ['shared', 'own']),
+    logger: options.logger,
+    signal: signal(options.signal),
+  };
+}
+
+/** A misspelt option must not be silently ignored. */
+function known(where: string, value: object, names: readonly string[]): void {
+  const stranger = Object.keys(value).find((key) => !names.includes(key));
+  if (stranger !== undefined) throw bad(`${where}: there is no option "${stranger}"`, `the options are: ${names.join(', ')}`);
+}
+
+function oneOf<T extends string>(what: string, value: unknown, values: readonly T[]): T {
+  if (values.includes(value as T)) return value as T;
+  throw bad(`${what}: ${JSON.stringify(value)} is not known`, `use one of: ${values.join(', ')}`);
+}
+
+function integer(what: string, value: unknown, least: number, most: number): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw bad(`${what}: ${JSON.stringify(value)} is not possible`, `use a whole number from ${least} to ${most}`);
+}
+
+function text(what: string, value: unknown): string {
+  if (typeof value === 'string' && !value.includes('\0')) return value;
+  throw bad(`${what}: expected text, got ${JSON.stringify(value)}`, 'pass a string without NUL characters');
+}
+
+function name(value: unknown): string {
+  if (value === undefined) return `vm${++unnamed}`;
+  const given = text('name', value);
+  if (given.length <= maxName && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given)) return given;
+  throw bad(`name: ${JSON.stringify(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
+}
+
+function memory(value: Size): number {
+  const bytes = parseSize('memory', value);
+  if (bytes < minMemory || bytes > maxMemory) {
+    throw bad(`memory: ${formatSize(bytes)} is not possible`, `use a size from ${formatSize(minMemory)} to ${formatSize(maxMemory)}`);
+  }
+  return Math.ceil(bytes / pageSize) * pageSize;
+}
+
+function cpu(value: unknown): CpuChoice {
+  if (typeof value === 'string') return { model: value, add: [], remove: [] };
+  if (typeof value !== 'object' || value === null) throw bad(`cpu: ${JSON.stringify(value)} is not possible`, 'use "host" or { model, add, remove }');
+  known('cpu', value, ['model', 'add', 'remove']);
+  const { model = 'host', add = [], remove = [] } = value as { model?: unknown; add?: unknown[]; remove?: unknown[] };
+  const names = (what: string, list: unknown[]): string[] => {
+    if (!Array.isArray(list)) throw bad(`${what}: expected a list of feature names`, 'use the names of /proc/cpuinfo');
+    return list.map((feature) => text(what, feature));
+  };
+  return { model: text('cpu.model', model), add: names('cpu.add', add), remove: names('cpu.remove', remove) };
+}
+
+function path(what: string, value: unknown): string {
+  const file = value instanceof URL ? fileURLToPath(value) : text(what, value);
+  if (file === '') throw bad(`${what}: the path is empty`, 'pass the path of a file');
+  return file;
+}
+
+function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
+  const what = `disks[${index}]`;
+  const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
+  if (typeof options !== 'object' || options === null) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
+  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
+  const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
+  if (Buffer.byteLength(serial) > maxSerial) throw bad(`${what}.serial: ${JSON.stringify(serial)} is too long`, `use at most ${maxSerial} bytes`);
+  if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
+  return {
+    path: path(`${what}.path`, options.path),
+    explicitRaw: options.format === 'raw',
+    readOnly: options.readOnly === true,
+    ephemeral: options.ephemeral === true,
+    serial,
+  };
+}
+
+function boot(value: BootOptions, disks: number): BootConfig {
+  if (typeof value !== 'object' || value === null) throw bad('boot: expected options', 'pass { kernel } or { disk }');
+  if ('kernel' in value) {
+    known('boot', value, ['kernel', 'initrd', 'cmdline']);
+    const initrd = value.initrd === undefined ? undefined : existing('boot.initrd', value.initrd);
+    return { kind: 'kernel', kernel: existing('boot.kernel', value.kernel), initrd, cmdline: text('boot.cmdline', value.cmdline ?? '') };
+  }
+  known('boot', value, ['disk', 'entry', 'append']);
+  if (disks === 0) throw bad('there is nothing to boot', 'pass disks: ["disk.img"] or boot: { kernel: "vmlinuz" }');
+  const { entry } = value;
+  if (entry !== undefined && typeof entry !== 'string') integer('boot.entry', entry, 1, 10_000);
+  return { kind: 'disk', disk: integer('boot.disk', value.disk ?? 0, 0, disks - 1), entry, append: text('boot.append', value.append ?? '') };
+}
+
+function existing(what: string, value: unknown): string {
+  const file = path(what, value);
+  if (existsSync(file)) return file;
+  throw bad(`${what}: ${file} does not exist`, 'check the path');
+}
+
+function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
+  known('console', value, ['whenUnread', 'buffer']);
+  const buffer = parseSize('console.buffer', value.buffer ?? '64K');
+  return {
+    whenUnread: oneOf('console.whenUnread', value.whenUnread ?? 'drop-oldest', ['drop-oldest', 'block']),
+    buffer: integer('console.buffer', buffer, minConsoleBuffer, maxConsoleBuffer),
+  };
+}
+
+function signal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw bad('signal: expected an AbortSignal', 'pass controller.signal');
+}

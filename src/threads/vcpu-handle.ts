@@ -1,0 +1,195 @@
+/**
+ * Main's end of one vCPU: create, enter, park, stop, and what it reports in between. Main thread.
+ *
+ * Stopping is one function in one order with a deadline (contract §2.2): the request word, then the kick, which reaches
+ * the thread in KVM_RUN and in a lock's wait alike.
+ */
+import { TsvmmError, asTsvmmError, type WireError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { closeFd } from '../host/system.js';
+import { type VcpuControl, VcpuRequest } from '../memory/control.js';
+import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
+import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+
+/** A kicked vCPU answers in microseconds; one that does not answer in this time is stuck in the kernel. */
+const stopDeadlineMs = 2000;
+
+export interface VcpuEvents {
+  warning(device: string, message: string, suppressed: number): void;
+  /** The vCPU cannot go on: the guest's doing, KVM's, or the worker died. Once at most. */
+  failed(error: TsvmmError): void;
+}
+
+type Answer = 'created' | 'entered' | 'parked' | 'stopped';
+
+export class VcpuHandle {
+  readonly cpu: number;
+  readonly #pool: VcpuPool;
+  readonly #pooled: PooledWorker;
+  readonly #control: VcpuControl;
+  readonly #events: VcpuEvents;
+  readonly #waiting = new Map<Answer, { resolve(): void; reject(error: TsvmmError): void }>();
+  #created: { readonly watch: number; readonly fd: number; readonly runAddress: number } | undefined;
+  #entered = false;
+  #stopped: Promise<void> | undefined;
+  #dead: TsvmmError | undefined;
+
+  constructor(cpu: number, pool: VcpuPool, pooled: PooledWorker, control: VcpuControl, events: VcpuEvents) {
+    this.cpu = cpu;
+    this.#pool = pool;
+    this.#pooled = pooled;
+    this.#control = control;
+    this.#events = events;
+    pooled.worker.on('message', this.#onReport);
+    pooled.worker.on('error', this.#onError);
+    pooled.worker.on('exit', this.#onExit);
+  }
+
+  async create(assignment: VcpuAssignment): Promise<void> {
+    await this.#pooled.idle;
+    await this.#ask('created', { type: 'create', assignment });
+  }
+
+  /** Resolves when the worker is about to enter the guest. */
+  enter(): Promise<void> {
+    this.#entered = true;
+    return this.#ask('entered', { type: 'enter' });
+  }
+
+  /** Makes the vCPU leave the guest and stay out, its exits completed. It may be entered again. */
+  park(): Promise<void> {
+    return this.#demand(VcpuRequest.park, 'parked');
+  }
+
+  /** Ends the vCPU and gives its worker back. Idempotent; never rejects for a worker that is dead already. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  ref(): void {
+    this.#pooled.worker.ref();
+  }
+
+  unref(): void {
+    this.#pooled.worker.unref();
+  }
+
+  async #end(): Promise<void> {
+    try {
+      if (this.#dead === undefined && this.#created !== undefined) {
+        // In the guest it sees the word after the kick; outside it (parked, failed) only a message reaches it.
+        Atomics.store(this.#control.request, 0, VcpuRequest.stop);
+        native().kick(this.#created.watch);
+        await this.#ask('stopped', { type: 'close' }, stopDeadlineMs);
+        this.#created = undefined;
+      }
+    } finally {
+      this.#detach();
+      if (this.#dead === undefined) this.#pool.release(this.#pooled);
+      else this.#abandon();
+    }
+  }
+
+  async #demand(request: number, answer: Answer): Promise<void> {
+    Atomics.store(this.#control.request, 0, request);
+    const answered = this.#wait(answer, stopDeadlineMs);
+    if (this.#created !== undefined) native().kick(this.#created.watch);
+    await answered;
+    Atomics.store(this.#control.request, 0, VcpuRequest.none);
+  }
+
+  #ask(answer: Answer, command: VcpuCommand, deadlineMs?: number): Promise<void> {
+    const answered = this.#wait(answer, deadlineMs);
+    this.#pooled.worker.postMessage(command);
+    return answered;
+  }
+
+  #wait(answer: Answer, deadlineMs?: number): Promise<void> {
+    if (this.#dead !== undefined) return Promise.reject(this.#dead);
+    return new Promise((resolve, reject) => {
+      const timer =
+        deadlineMs === undefined
+          ? undefined
+          : setTimeout(() => {
+              this.#waiting.delete(answer);
+              reject(new TsvmmError('ERR_TSVMM_TIMEOUT', `vCPU ${this.cpu} did not answer within ${deadlineMs} ms`));
+            }, deadlineMs);
+      this.#waiting.set(answer, {
+        resolve: () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      });
+    });
+  }
+
+  readonly #onReport = (report: VcpuReport): void => {
+    switch (report.type) {
+      case 'idle':
+        return;
+      case 'warning':
+        return this.#events.warning(report.device, report.message, report.suppressed);
+      case 'failed':
+        return this.#onFailed(report.error);
+      case 'created':
+        this.#created = { watch: report.watch, fd: report.fd, runAddress: report.runAddress };
+        break;
+    }
+    const waiting = this.#waiting.get(report.type);
+    this.#waiting.delete(report.type);
+    waiting?.resolve();
+  };
+
+  #onFailed(wire: WireError): void {
+    const error = TsvmmError.fromWire(wire);
+    const creating = this.#waiting.get('created');
+    if (creating !== undefined) {
+      this.#waiting.delete('created');
+      creating.reject(error);
+    } else {
+      this.#events.failed(error);
+    }
+  }
+
+  readonly #onError = (cause: Error): void => {
+    const heap = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';
+    const what = heap ? 'ran out of heap' : `died: ${cause.message}`;
+    this.#die(new TsvmmError('ERR_TSVMM_WORKER_DIED', `the worker of vCPU ${this.cpu} ${what}`, { cause }));
+  };
+
+  readonly #onExit = (): void => {
+    this.#die(new TsvmmError('ERR_TSVMM_WORKER_DIED', `the worker of vCPU ${this.cpu} ended`));
+  };
+
+  #die(error: TsvmmError): void {
+    if (this.#dead !== undefined) return;
+    this.#dead = asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED');
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const [answer, { resolve, reject }] of waiting) {
+      if (answer === 'stopped') resolve();
+      else reject(this.#dead);
+    }
+    if (this.#entered && this.#stopped === undefined) this.#events.failed(this.#dead);
+  }
+
+  /** What a dead worker left open in this process. */
+  #abandon(): void {
+    if (this.#created === undefined) return;
+    native().unwatchLoop(this.#created.watch);
+    native().releaseMemory(this.#created.runAddress);
+    closeFd(this.#created.fd);
+    this.#created = undefined;
+  }
+
+  #detach(): void {
+    this.#pooled.worker.off('message', this.#onReport);
+    this.#pooled.worker.off('error', this.#onError);
+    this.#pooled.worker.off('exit', this.#onExit);
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * What main and a vCPU worker say to each other: two closed unions. Both sides.
+ *
+ * Urgent things do not wait for a message: stop and park are words in machine state followed by a kick (contract §2.2).
+ */
+import type { PlatformLayout, PlatformDescriptors } from '../devices/platform.js';
+import type { WireError } from '../errors.js';
+import type { StartState } from '../kvm/start-state.js';
+import type { ControlLayout } from '../memory/control.js';
+import type { RamRegion } from '../memory/guest-memory.js';
+
+/** Everything a worker needs to create and run one vCPU; plain data, numbers and one shared buffer. */
+export interface VcpuAssignment {
+  readonly cpu: number;
+  readonly vmFd: number;
+  readonly runPageSize: number;
+  /** `kvm_cpuid_entry2` array of this vCPU. */
+  readonly cpuid: Uint8Array;
+  /** Absent: an application processor, which waits for INIT/SIPI. */
+  readonly start?: StartState | undefined;
+  readonly state: SharedArrayBuffer;
+  readonly control: ControlLayout;
+  readonly platform: PlatformLayout;
+  readonly descriptors: PlatformDescriptors;
+  readonly regions: readonly RamRegion[];
+  /** eventfd of main: events and console output. */
+  readonly mainDoorbell: number;
+  /** eventfd of the I/O worker: a device's lifecycle changed. -1 if there is no data path. */
+  readonly ioDoorbell: number;
+  /** Nice value of the thread (contract §1.8). */
+  readonly nice: number;
+}
+
+/** main -> vCPU worker */
+export type VcpuCommand =
+  | { readonly type: 'create'; readonly assignment: VcpuAssignment }
+  /** Enter the guest: after creation, and after a park. */
+  | { readonly type: 'enter' }
+  /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
+  | { readonly type: 'close' };
+
+/** vCPU worker -> main */
+export type VcpuReport =
+  /** The worker is idle and may be given a vCPU. */
+  | { readonly type: 'idle' }
+  /** `watch` is what `native().kick` takes; descriptor and run page are closed by main if the worker dies with them. */
+  | { readonly type: 'created'; readonly watch: number; readonly fd: number; readonly runAddress: number }
+  | { readonly type: 'entered' }
+  | { readonly type: 'parked' }
+  /** The vCPU is closed; the worker is idle again. */
+  | { readonly type: 'stopped' }
+  | { readonly type: 'failed'; readonly error: WireError }
+  | { readonly type: 'warning'; readonly device: string; readonly message: string; readonly suppressed: number };

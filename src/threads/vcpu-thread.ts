@@ -1,0 +1,203 @@
+/**
+ * One vCPU's life on its worker: create, enter, serve exits, park, stop (contract §1.1, §2.2, §2.3). vCPU worker.
+ *
+ * Between two returns to the event loop this thread is synchronous. Whatever Node or main wants of it arrives as a kick:
+ * KVM_RUN ends with EINTR, `immediate_exit` is cleared first and the request words are read after, so that a kick that
+ * comes in between is not lost.
+ */
+import { buildPlatform, type Platform } from '../devices/platform.js';
+import { MachineEvent } from '../devices/wires.js';
+import type { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { Errno } from '../host/errno.js';
+import { setThreadNice } from '../host/system.js';
+import { describeExit } from '../kvm/exit-report.js';
+import { Exit, SystemEvent } from '../kvm/ioctls.js';
+import { must } from '../kvm/kvm.js';
+import { setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
+import { KvmRun, KvmRunExits } from '../kvm/structs.js';
+import { Vcpu } from '../kvm/vcpu.js';
+import { KvmVm } from '../kvm/vm.js';
+import { exitCounters, lockOwner, MachineControlMap, VcpuControlMap, VcpuRequest, VcpuState, type MachineControl, type VcpuControl } from '../memory/control.js';
+import { SharedLock } from '../memory/lock.js';
+import { serveIo, serveMmio } from './vcpu-exits.js';
+import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
+import { VcpuWires } from './vcpu-wires.js';
+
+/** What the loop does after an exit. */
+type Next = 'go on' | 'yield' | 'park' | 'stop' | 'fail';
+
+export class VcpuThread {
+  readonly #assignment: VcpuAssignment;
+  readonly #report: (report: VcpuReport) => void;
+  readonly #vcpu: Vcpu;
+  readonly #machine: MachineControl;
+  readonly #control: VcpuControl;
+  readonly #lock: SharedLock;
+  readonly #topology: SharedLock;
+  readonly #owner: number;
+  readonly #wires: VcpuWires;
+  readonly #platform: Platform;
+  readonly #watch: number;
+  #failure: TsvmmError | undefined;
+  #closed = false;
+
+  constructor(assignment: VcpuAssignment, report: (report: VcpuReport) => void) {
+    const { cpu, state, control } = assignment;
+    this.#assignment = assignment;
+    this.#report = report;
+    this.#owner = lockOwner(cpu);
+    this.#machine = MachineControlMap.over(state, control.machine);
+    this.#control = VcpuControlMap.over(state, control.vcpus[cpu]!);
+    this.#lock = new SharedLock(this.#machine.lock, this.#machine.lockWaiters);
+    this.#topology = new SharedLock(this.#machine.topologyLock, this.#machine.topologyWaiters);
+    const vm = KvmVm.adopt(assignment.vmFd);
+    const doorbells = { main: assignment.mainDoorbell, io: assignment.ioDoorbell };
+    this.#wires = new VcpuWires(vm, this.#machine, cpu, doorbells, (device, message, suppressed) =>
+      report({ type: 'warning', device, message, suppressed }),
+    );
+    this.#platform = buildPlatform(state, assignment.platform, this.#wires, {
+      vm,
+      regions: assignment.regions,
+      descriptors: assignment.descriptors,
+      wakeMain: () => this.#wires.wakeMain(),
+    });
+    this.#vcpu = new Vcpu(cpu, vm.createVcpu(cpu), assignment.runPageSize);
+    try {
+      this.#vcpu.setCpuid(assignment.cpuid);
+      setFirmwareMsrs(this.#vcpu);
+      if (assignment.start !== undefined) setStartState(this.#vcpu, assignment.start);
+      setThreadNice(assignment.nice);
+      this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
+    } catch (error) {
+      this.#vcpu.close();
+      throw error;
+    }
+    report({ type: 'created', watch: this.#watch, fd: this.#vcpu.fd, runAddress: this.#vcpu.runAddress });
+  }
+
+  /** Enters the guest at the next turn of the event loop. */
+  enter(): void {
+    Atomics.store(this.#control.state, 0, VcpuState.running);
+    this.#report({ type: 'entered' });
+    setImmediate(this.#turn);
+  }
+
+  /** Leaves KVM for good. Nobody kicks this thread for this vCPU any more once it returns. */
+  close(): void {
+    this.#closed = true;
+    native().unwatchLoop(this.#watch);
+    this.#vcpu.close();
+    Atomics.store(this.#control.state, 0, VcpuState.stopped);
+  }
+
+  readonly #turn = (): void => {
+    if (this.#closed) return; // closed by message while it had yielded
+    let next: Next = 'go on';
+    while (next === 'go on') {
+      const result = native().run(this.#vcpu.fd);
+      if (result === -Errno.EINTR) next = this.#interrupted();
+      else next = this.#exit(result);
+    }
+    if (next === 'yield') setImmediate(this.#turn);
+    else if (next === 'park') this.#park();
+    else if (next === 'stop') this.#stop();
+    else this.#report({ type: 'failed', error: this.#failure!.toWire() });
+  };
+
+  #interrupted(): Next {
+    this.#vcpu.setImmediateExit(0); // before the words are read: see the head of this file
+    Atomics.add(this.#control.interrupted, 0, 1);
+    return this.#requested('yield');
+  }
+
+  #requested(otherwise: Next): Next {
+    const request = Atomics.load(this.#control.request, 0);
+    if (request === VcpuRequest.stop) return 'stop';
+    return request === VcpuRequest.park || Atomics.load(this.#machine.event, 0) !== 0 ? 'park' : otherwise;
+  }
+
+  #exit(result: number): Next {
+    if (result < 0) return result === -Errno.EAGAIN ? this.#requested('go on') : this.#fail(result);
+    const reason = this.#vcpu.exitReason;
+    Atomics.add(this.#control.exits, reason < exitCounters ? reason : 0, 1);
+    switch (reason) {
+      case Exit.io:
+      case Exit.mmio:
+        return this.#access(reason);
+      case Exit.intr:
+      case Exit.irqWindowOpen:
+      case Exit.hlt: // only without an in-kernel irqchip; entering again is right all the same
+      case Exit.setTpr:
+      case Exit.ioapicEoi:
+        return this.#requested('go on');
+      case Exit.systemEvent:
+        return this.#systemEvent();
+      default:
+        return this.#fail(result);
+    }
+  }
+
+  #access(reason: number): Next {
+    if (!this.#lock.acquire(this.#owner, this.#control.request, VcpuRequest.stop)) return 'stop';
+    try {
+      if (reason === Exit.io) serveIo(this.#vcpu, this.#platform.ports);
+      else {
+        this.#platform.syncBars();
+        serveMmio(this.#vcpu, this.#platform.mmio);
+      }
+    } finally {
+      this.#lock.release();
+    }
+    if (this.#wires.hasTasks && !this.#runTasks()) return 'stop';
+    return Atomics.load(this.#machine.event, 0) === 0 ? 'go on' : 'park';
+  }
+
+  #runTasks(): boolean {
+    if (!this.#topology.acquire(this.#owner, this.#control.request, VcpuRequest.stop)) return false;
+    try {
+      this.#wires.runTasks();
+    } finally {
+      this.#topology.release();
+    }
+    return true;
+  }
+
+  #systemEvent(): Next {
+    const type = this.#vcpu.run.getUint32(KvmRun.offset.io + KvmRunExits.offset.system_event_type, true);
+    if (type === SystemEvent.crash) this.#wires.raise(MachineEvent.panic, 0);
+    else this.#wires.raise(type === SystemEvent.reset ? MachineEvent.reset : MachineEvent.powerOff, 0);
+    return 'park';
+  }
+
+  #fail(result: number): Next {
+    this.#failure = describeExit(this.#vcpu, this.#assignment.regions, result);
+    return 'fail';
+  }
+
+  /** Completes what the last exit left open, so that registers and devices agree (contract §2.3). */
+  #park(): void {
+    let next: Next = 'go on';
+    while (next === 'go on') {
+      this.#vcpu.setImmediateExit(1);
+      const result = native().run(this.#vcpu.fd);
+      next = result === -Errno.EINTR || result === -Errno.EAGAIN ? 'park' : this.#complete(result);
+    }
+    this.#vcpu.setImmediateExit(0);
+    if (next === 'fail') return this.#report({ type: 'failed', error: this.#failure!.toWire() });
+    if (Atomics.load(this.#control.request, 0) === VcpuRequest.stop) return this.#stop();
+    Atomics.store(this.#control.state, 0, VcpuState.parked);
+    this.#report({ type: 'parked' });
+  }
+
+  /** An exit met while parking: served, and the vCPU parks all the same whatever it asked for. */
+  #complete(result: number): Next {
+    const next = this.#exit(result);
+    return next === 'park' ? 'go on' : next;
+  }
+
+  #stop(): void {
+    this.close();
+    this.#report({ type: 'stopped' });
+  }
+}

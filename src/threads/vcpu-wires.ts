@@ -1,0 +1,92 @@
+/**
+ * The wires of register code on a vCPU worker: what a register access may cause. vCPU worker.
+ *
+ * Under the machine lock only interrupt lines and eventfds are touched; topology tasks (ioeventfds, routing) are kept
+ * until the lock is free and then run under the topology lock (contract §2.1).
+ */
+import type { MachineEvent, TopologyTask, Wires } from '../devices/wires.js';
+import { native } from '../host/addon.js';
+import type { KvmVm } from '../kvm/vm.js';
+import type { MachineControl } from '../memory/control.js';
+
+const warningsPerSecond = 10;
+
+export class VcpuWires implements Wires {
+  readonly #vm: KvmVm;
+  readonly #control: MachineControl;
+  readonly #cpu: number;
+  readonly #mainDoorbell: number;
+  readonly #ioDoorbell: number;
+  readonly #report: (device: string, message: string, suppressed: number) => void;
+  readonly #tasks: TopologyTask[] = [];
+  #windowStart = 0;
+  #windowCount = 0;
+  #suppressed = 0;
+
+  constructor(
+    vm: KvmVm,
+    control: MachineControl,
+    cpu: number,
+    doorbells: { readonly main: number; readonly io: number },
+    report: (device: string, message: string, suppressed: number) => void,
+  ) {
+    this.#vm = vm;
+    this.#control = control;
+    this.#cpu = cpu;
+    this.#mainDoorbell = doorbells.main;
+    this.#ioDoorbell = doorbells.io;
+    this.#report = report;
+  }
+
+  setLine(gsi: number, level: 0 | 1): void {
+    this.#vm.setIrqLine(gsi, level);
+  }
+
+  ring(eventFd: number): void {
+    native().ring(eventFd);
+  }
+
+  raise(event: MachineEvent, detail: number): void {
+    if (Atomics.compareExchange(this.#control.event, 0, 0, event) !== 0) return;
+    Atomics.store(this.#control.event, 1, detail);
+    Atomics.store(this.#control.event, 2, this.#cpu);
+    this.wakeMain();
+  }
+
+  /** One ring per wake of main, however much happens until it answers. */
+  wakeMain(): void {
+    if (Atomics.exchange(this.#control.mainRung, 0, 1) === 0) native().ring(this.#mainDoorbell);
+  }
+
+  afterwards(task: TopologyTask): void {
+    if (!this.#tasks.includes(task)) this.#tasks.push(task);
+  }
+
+  wakeDataPath(): void {
+    if (this.#ioDoorbell >= 0) native().ring(this.#ioDoorbell);
+  }
+
+  warn(device: string, message: string): void {
+    const now = Date.now();
+    if (now - this.#windowStart >= 1000) {
+      this.#windowStart = now;
+      this.#windowCount = 0;
+    }
+    if (++this.#windowCount > warningsPerSecond) {
+      this.#suppressed++;
+      return;
+    }
+    this.#report(device, message, this.#suppressed);
+    this.#suppressed = 0;
+  }
+
+  get hasTasks(): boolean {
+    return this.#tasks.length > 0;
+  }
+
+  /** Runs what `afterwards` kept. The topology lock is held, the machine lock is not. */
+  runTasks(): void {
+    for (let i = 0; i < this.#tasks.length; i++) this.#tasks[i]!.run();
+    this.#tasks.length = 0;
+  }
+}

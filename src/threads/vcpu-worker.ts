@@ -1,0 +1,46 @@
+/**
+ * Entry of a vCPU worker: one vCPU at a time, then idle for the next machine. Bundled into one file.
+ *
+ * The environment and flags of the embedding program are not inherited (contract §1.5).
+ */
+import { parentPort } from 'node:worker_threads';
+import { asTsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+import { VcpuThread } from './vcpu-thread.js';
+
+const port = parentPort;
+if (port === null) throw new Error('vcpu-worker.js is started by tsvmm as a worker');
+
+let thread: VcpuThread | undefined;
+
+const report = (message: VcpuReport): void => {
+  if (message.type === 'stopped') thread = undefined;
+  port.postMessage(message);
+};
+
+port.on('message', (command: VcpuCommand) => {
+  switch (command.type) {
+    case 'create':
+      try {
+        thread = new VcpuThread(command.assignment, report);
+      } catch (error) {
+        report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_KVM_IOCTL').toWire() });
+      }
+      break;
+    case 'enter':
+      thread?.enter();
+      break;
+    case 'close':
+      // Already gone if the kick reached it first; then it has reported.
+      if (thread === undefined) break;
+      thread.close();
+      report({ type: 'stopped' });
+      break;
+    default:
+      command satisfies never;
+  }
+});
+
+native(); // loaded while main is still preparing the boot image
+report({ type: 'idle' });
