@@ -1,0 +1,102 @@
+/* Device discovery, status and features: virtio 1.2 §3.1.1 and §4.1.4. Interrupts are in virtio-interrupts.c. */
+#include "virtio.h"
+#include "cpu.h"
+#include "exit.h"
+#include "machine.h"
+#include "memory.h"
+#include "time.h"
+#include "virtio-interrupts.h"
+
+/* struct virtio_pci_cap (§4.1.4). */
+enum { CAP_TYPE = 3, CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_NOTIFY_MULTIPLIER = 16 };
+enum { TYPE_COMMON = 1, TYPE_NOTIFY = 2, TYPE_ISR = 3, TYPE_DEVICE = 4, TYPE_PCI_ACCESS = 5 };
+enum { RESET_PATIENCE_MS = 5000, MAX_CAPABILITIES = 48 };
+
+static void find_structures(struct virtio_device *d) {
+  u8 at = pci_next_capability(d->function, 0);
+  for (int i = 0; at != 0; i++, at = pci_next_capability(d->function, at)) {
+    check(i < MAX_CAPABILITIES, "the capability list loops");
+    if (pci_read8(d->function, at) != CAPABILITY_VENDOR) continue;
+    u8 type = pci_read8(d->function, at + CAP_TYPE);
+    if (type == 0 || type >= TYPE_PCI_ACCESS) continue;
+    u32 offset = pci_read32(d->function, at + CAP_OFFSET), length = pci_read32(d->function, at + CAP_LENGTH);
+    struct pci_bar bar;
+    check(pci_read_bar(d->function, pci_read8(d->function, at + CAP_BAR), &bar), "virtio structure %u in a missing BAR", type);
+    check((u64)offset + length <= bar.size && !bar.io, "virtio structure %u exceeds its BAR", type);
+    check(bar.address != 0, "virtio structure %u in a BAR without an address", type);
+    u64 address = bar.address + offset;
+    map_physical(address, length);
+    if (type == TYPE_COMMON) {
+      check(length >= COMMON_BYTES, "common configuration of %u bytes", length);
+      d->common = address;
+    }
+    if (type == TYPE_NOTIFY) {
+      d->notify = address;
+      d->notify_bytes = length;
+      d->notify_multiplier = pci_read32(d->function, at + CAP_NOTIFY_MULTIPLIER);
+    }
+    if (type == TYPE_ISR) d->isr = address;
+    if (type == TYPE_DEVICE) d->config = address, d->config_bytes = length;
+  }
+  check(d->common != 0 && d->notify != 0 && d->isr != 0, "a virtio structure is missing");
+}
+
+bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
+  pci_function functions[PCI_MAX_FUNCTIONS];
+  u32 count = pci_scan(functions);
+  for (u32 i = 0; i < count; i++) {
+    if (pci_read32(functions[i], PCI_VENDOR) != (VIRTIO_VENDOR | (VIRTIO_FIRST_DEVICE + type) << 16)) continue;
+    if (index-- != 0) continue;
+    *d = (struct virtio_device){.function = functions[i], .type = type};
+    u16 command = pci_read16(functions[i], PCI_COMMAND);
+    pci_write(functions[i], PCI_COMMAND, 2, command | COMMAND_MEMORY | COMMAND_MASTER);
+    find_structures(d);
+    return true;
+  }
+  return false;
+}
+
+u8 virtio_status(const struct virtio_device *d) { return mmio_read8(d->common + COMMON_STATUS); }
+void virtio_set_status(const struct virtio_device *d, u8 status) { mmio_write8(d->common + COMMON_STATUS, status); }
+u16 virtio_queue_count(const struct virtio_device *d) { return mmio_read16(d->common + COMMON_QUEUE_COUNT); }
+void virtio_select_queue(const struct virtio_device *d, u16 index) { mmio_write16(d->common + COMMON_QUEUE_SELECT, index); }
+
+/* 64-bit fields are written as two halves, which every device must take (§4.1.3.1). */
+void virtio_write64(u64 address, u64 value) {
+  mmio_write32(address, (u32)value);
+  mmio_write32(address + 4, (u32)(value >> 32));
+}
+
+u64 virtio_offered_features(const struct virtio_device *d) {
+  mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 0);
+  u64 low = mmio_read32(d->common + COMMON_DEVICE_FEATURE);
+  mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 1);
+  return low | (u64)mmio_read32(d->common + COMMON_DEVICE_FEATURE) << 32;
+}
+
+/* A device may take its time: the driver waits until status reads 0 (§4.1.4.3.2). */
+void virtio_reset(struct virtio_device *d) {
+  virtio_set_status(d, 0);
+  u64 deadline = deadline_in(RESET_PATIENCE_MS);
+  while (virtio_status(d) != 0) check(!expired(deadline), "the device does not finish its reset");
+}
+
+void virtio_begin(struct virtio_device *d, u64 wanted, enum interrupt_mode mode) {
+  virtio_reset(d);
+  virtio_set_status(d, STATUS_ACKNOWLEDGE);
+  virtio_set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+  d->offered = virtio_offered_features(d);
+  check(d->offered & FEATURE_VERSION_1, "the device does not offer VERSION_1 but 0x%lx", d->offered);
+  d->features = (d->offered & wanted) | FEATURE_VERSION_1;
+  for (u32 word = 0; word < 2; word++) {
+    mmio_write32(d->common + COMMON_DRIVER_FEATURE_SELECT, word);
+    mmio_write32(d->common + COMMON_DRIVER_FEATURE, (u32)(d->features >> (32 * word)));
+  }
+  virtio_set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
+  check(virtio_status(d) & STATUS_FEATURES_OK, "the device refuses the features 0x%lx", d->features);
+  virtio_interrupts_begin(d, mode);
+}
+
+void virtio_driver_ok(struct virtio_device *d) {
+  virtio_set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
+}
