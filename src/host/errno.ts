@@ -19,6 +19,7 @@ export const Errno = {
   EINVAL: 22,
   ENOSPC: 28,
   ENOSYS: 38,
+  EOPNOTSUPP: 95,
   ECANCELED: 125,
 } as const;
 

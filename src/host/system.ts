@@ -15,6 +15,8 @@ export const Sys = {
   pwrite64: 18,
   madvise: 28,
   fcntl: 72,
+  fsync: 74,
+  fdatasync: 75,
   getpriority: 140,
   setpriority: 141,
   futex: 202,

@@ -1,0 +1,217 @@
+/**
+ * The I/O engine over io_uring: one io_uring_enter per batch submits everything and waits. The I/O worker.
+ *
+ * Rules of contract §5: doorbells are one-shot 8-byte reads, re-armed in the enter that follows (multishot polls disarm
+ * when the completion queue fills, and one guest's kicks would deafen its neighbours); the completion queue holds
+ * everything that can be outstanding; no registered buffers over guest RAM.
+ */
+import { type IoClient, type IoEngine, POLLIN } from './engine.js';
+import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
+import { Errno, errnoName } from './errno.js';
+import { HostBlock } from './host-block.js';
+import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
+import { Rings } from './io-uring-rings.js';
+
+/** The other word of user_data tells what the completion is about. */
+const UserKind = { operation: 0, cancel: 1 } as const;
+
+/** Steps of an operation that the kernel refused to do at once. */
+const Step = {
+  first: 0,
+  /** An eventfd read answered EAGAIN (kernels before 5.18 do not wait on O_NONBLOCK files): poll, then read. */
+  polling: 1,
+  /** A file operation answered EAGAIN: once more, from a kernel thread that may block. */
+  blocking: 2,
+} as const;
+
+const submissionEntries = 512;
+export const defaultCompletionEntries = 16_384;
+
+/** Where eventfd counters are dropped, and the 1 that is written to them. */
+const SINK = 0;
+const ONE = 8;
+
+export class IoUringEngine implements IoEngine {
+  readonly kind = 'io_uring';
+  readonly #rings: Rings;
+  readonly #slots: SlotTable;
+  readonly #memory: HostBlock;
+  #inTurn = false;
+
+  /** The engine, or -errno: -ENOSYS, -EPERM where io_uring is forbidden. Belongs to the calling thread. */
+  static open(completionEntries = defaultCompletionEntries): IoUringEngine | number {
+    const rings = Rings.open(Math.min(submissionEntries, completionEntries / 2), completionEntries);
+    return typeof rings === 'number' ? rings : new IoUringEngine(rings);
+  }
+
+  private constructor(rings: Rings) {
+    this.#rings = rings;
+    // Cancellations complete as well: one submission queue of them beside one completion for every slot.
+    this.#slots = new SlotTable(rings.completionEntries - rings.submissionEntries);
+    this.#memory = new HostBlock(4096);
+    new DataView(this.#memory.buffer).setUint8(ONE, 1);
+  }
+
+  /** For whoever closes it after this thread died. */
+  get fd(): number {
+    return this.#rings.fd;
+  }
+
+  get setupFlags(): number {
+    return this.#rings.setupFlags;
+  }
+
+  claim(client: IoClient, count: number): IoSlots | undefined {
+    return this.#slots.claim(client, count);
+  }
+
+  turn(wait: boolean): number {
+    if (this.#inTurn) throw new Error('an I/O engine was turned from one of its own completions');
+    this.#inTurn = true;
+    try {
+      this.#submit(wait);
+      return this.#dispatch();
+    } finally {
+      this.#inTurn = false;
+    }
+  }
+
+  close(): void {
+    this.#rings.close();
+    this.#memory.close();
+  }
+
+  #submit(wait: boolean): void {
+    const rings = this.#rings;
+    this.#fill();
+    while (this.#slots.starts.size > 0 || this.#slots.cancelsQueued) {
+      if (!this.#enter(0)) return; // back-pressure: dispatch what has completed, the rest waits for the next turn
+      this.#fill();
+    }
+    this.#enter(wait && rings.ready === 0 ? 1 : 0);
+  }
+
+  /** Whether the kernel took something or has nothing to take. */
+  #enter(wanted: number): boolean {
+    const rings = this.#rings;
+    const before = rings.prepared;
+    const result = rings.enter(wanted);
+    if (result >= 0) return result > 0 || before === 0;
+    switch (result) {
+      case -Errno.EINTR:
+        return false;
+      // Short of memory, or completions wait in the kernel's overflow list: they are taken first.
+      case -Errno.EAGAIN:
+      case -Errno.EBUSY:
+        return false;
+      default:
+        throw new Error(`io_uring_enter failed: ${errnoName(result)}`);
+    }
+  }
+
+  /** Moves queued starts, then cancellations, into the submission queue while it has room. */
+  #fill(): void {
+    const rings = this.#rings;
+    const slots = this.#slots;
+    while (slots.starts.size > 0 && !rings.full) {
+      const slot = slots.starts.shift();
+      this.#prepare(slot);
+      slots.markStarted(slot);
+    }
+    // After the starts: an operation that is queued and cancelled in one batch is found by its cancellation.
+    while (slots.cancelsQueued && !rings.full) {
+      const slot = slots.takeCancel();
+      if (slot >= 0) rings.prepare(Opcode.asyncCancel, 0, -1, 0, slot, 0, 0, slot, UserKind.cancel);
+    }
+  }
+
+  #prepare(slot: number): void {
+    const slots = this.#slots;
+    const rings = this.#rings;
+    const fd = slots.fd[slot]!;
+    const step = slots.step[slot]!;
+    const operation = slots.operation[slot]!;
+    switch (operation) {
+      case Operation.read:
+      case Operation.write:
+      case Operation.readVector:
+      case Operation.writeVector: {
+        const offset = slots.offset[slot]!;
+        const flags = step === Step.blocking ? SqeFlag.async : 0;
+        rings.prepare(
+          opcodes[operation]!,
+          flags,
+          fd,
+          offset,
+          slots.address[slot]!,
+          slots.length[slot]!,
+          slots.flags[slot]!,
+          slot,
+          0,
+        );
+        break;
+      }
+      case Operation.sync:
+        rings.prepare(Opcode.fsync, 0, fd, 0, 0, 0, 0, slot, 0);
+        break;
+      case Operation.dataSync:
+        rings.prepare(Opcode.fsync, 0, fd, 0, 0, 0, FSYNC_DATASYNC, slot, 0);
+        break;
+      case Operation.eventRead:
+        if (step === Step.polling) rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, POLLIN, slot, 0);
+        else rings.prepare(Opcode.read, 0, fd, 0, this.#memory.address + SINK, 8, 0, slot, 0);
+        break;
+      case Operation.eventWrite:
+        rings.prepare(Opcode.write, 0, fd, 0, this.#memory.address + ONE, 8, 0, slot, 0);
+        break;
+      case Operation.poll:
+        rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, slots.flags[slot]!, slot, 0);
+        break;
+      case Operation.close:
+        rings.prepare(Opcode.close, SqeFlag.async, fd, 0, 0, 0, 0, slot, 0);
+        break;
+      default:
+        throw new Error(`I/O operation ${operation} is unknown`);
+    }
+  }
+
+  #dispatch(): number {
+    const rings = this.#rings;
+    let completed = 0;
+    try {
+      for (let left = rings.ready; left > 0; left--) {
+        rings.next();
+        if (rings.userHigh !== UserKind.operation) continue; // a cancellation: its target's own completion tells
+        if (this.#goesOn(rings.userLow, rings.result)) continue;
+        completed++;
+        this.#slots.complete(rings.userLow, rings.result);
+      }
+    } finally {
+      rings.giveBack();
+    }
+    return completed;
+  }
+
+  /** Whether the operation was queued again instead of having ended. */
+  #goesOn(slot: number, result: number): boolean {
+    const slots = this.#slots;
+    const operation = slots.operation[slot]!;
+    const step = slots.step[slot]!;
+    if (slots.isCancelled(slot)) return false;
+    if (operation === Operation.eventRead && step === Step.polling && result >= 0) slots.step[slot] = Step.first;
+    else if (result === -Errno.EINTR && operation !== Operation.close) slots.step[slot] = step;
+    else if (result !== -Errno.EAGAIN || step !== Step.first) return false;
+    else if (operation === Operation.eventRead) slots.step[slot] = Step.polling;
+    else if (operation <= Operation.writeVector) slots.step[slot] = Step.blocking;
+    else return false;
+    slots.restart(slot);
+    return true;
+  }
+}
+
+const opcodes: Readonly<Record<number, Opcode>> = {
+  [Operation.read]: Opcode.read,
+  [Operation.write]: Opcode.write,
+  [Operation.readVector]: Opcode.readv,
+  [Operation.writeVector]: Opcode.writev,
+};

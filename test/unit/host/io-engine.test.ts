@@ -1,0 +1,361 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { native } from '../../../src/host/addon.js';
+import { type IoEngine, POLLIN } from '../../../src/host/engine.js';
+import { Errno } from '../../../src/host/errno.js';
+import { HostBlock } from '../../../src/host/host-block.js';
+import { closeFd, eventFd } from '../../../src/host/system.js';
+import { engineKinds, ioUringMissing, Recorder, type TestEngine, testEngine, turnUntil } from '../support/engines.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'tsvmm-engine-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
+
+/** An iovec array in `block` at `at`. */
+function vectors(block: HostBlock, at: number, ...parts: [address: number, length: number][]): number {
+  const view = new DataView(block.buffer);
+  parts.forEach(([address, length], i) => {
+    view.setBigUint64(at + i * 16, BigInt(address), true);
+    view.setBigUint64(at + i * 16 + 8, BigInt(length), true);
+  });
+  return block.address + at;
+}
+
+describe.each(engineKinds)('%s', (kind) => {
+  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
+  let held: TestEngine;
+  let engine: IoEngine;
+  let block: HostBlock;
+  let bytes: Uint8Array;
+  const fds: number[] = [];
+  const file = join(directory, kind);
+  const content = randomBytes(1 << 20);
+
+  beforeAll(async () => {
+    if (kind === 'io_uring' && ioUringMissing) return;
+    held = await testEngine(kind);
+    engine = held.engine;
+    block = new HostBlock(1 << 21);
+    bytes = new Uint8Array(block.buffer);
+  });
+  afterEach(() => {
+    for (const fd of fds.splice(0)) closeFd(fd);
+  });
+  afterAll(async () => {
+    await held?.close();
+    block?.close();
+  });
+
+  const open = (flags: number): number => {
+    const fd = openSync(file, flags | constants.O_CREAT, 0o600);
+    fds.push(fd);
+    return fd;
+  };
+  const filled = (): number => {
+    const fd = open(constants.O_RDWR);
+    ftruncateSync(fd, 0);
+    writeSync(fd, content, 0, content.length, 0);
+    return fd;
+  };
+  const event = (): number => {
+    const fd = eventFd();
+    fds.push(fd);
+    return fd;
+  };
+
+  maybe('reads and writes where it is told, alone and by vector', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 4)!;
+    slots.read(0, fd, block.address, 4096, 8192);
+    slots.readv(1, fd, vectors(block, 1 << 20, [block.address + 8192, 100], [block.address + 20_000, 1000]), 2, 77);
+    turnUntil(engine, recorder, 2);
+    expect(recorder.completions.sort()).toEqual([
+      [0, 4096],
+      [1, 1100],
+    ]);
+    expect(Buffer.compare(bytes.subarray(0, 4096), content.subarray(8192, 12_288))).toBe(0);
+    expect(Buffer.compare(bytes.subarray(8192, 8292), content.subarray(77, 177))).toBe(0);
+    expect(Buffer.compare(bytes.subarray(20_000, 21_000), content.subarray(177, 1177))).toBe(0);
+
+    bytes.fill(0xa5, 0, 512);
+    bytes.fill(0x5a, 1024, 1536);
+    slots.write(2, fd, block.address, 512, 512, 2 /* RWF_DSYNC */);
+    slots.writev(3, fd, vectors(block, 1 << 20, [block.address + 1024, 512], [block.address, 256]), 2, 65_536);
+    turnUntil(engine, recorder, 4);
+    const now = readFileSync(file);
+    expect(now.subarray(512, 1024).every((byte) => byte === 0xa5)).toBe(true);
+    expect(now.subarray(65_536, 66_048).every((byte) => byte === 0x5a)).toBe(true);
+    expect(now.subarray(66_048, 66_304).every((byte) => byte === 0xa5)).toBe(true);
+    expect(Buffer.compare(now.subarray(66_304), content.subarray(66_304))).toBe(0);
+    slots.release();
+  });
+
+  maybe('answers a short read at the end of a file, 0 past it, and errors as -errno', () => {
+    const fd = filled();
+    const readOnly = open(constants.O_RDONLY);
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 4)!;
+    slots.read(0, fd, block.address, 4096, content.length - 100);
+    slots.read(1, fd, block.address + 4096, 4096, content.length + 4096);
+    slots.write(2, readOnly, block.address, 512, 0);
+    slots.read(3, 1_000_000, block.address, 512, 0);
+    turnUntil(engine, recorder, 4);
+    expect(recorder.completions.sort()).toEqual([
+      [0, 100],
+      [1, 0],
+      [2, -9],
+      [3, -9],
+    ]);
+    slots.release();
+  });
+
+  maybe('offsets beyond 4 GiB reach their place', () => {
+    const fd = filled();
+    const offset = 5 * 2 ** 30 + 512;
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    bytes.fill(0x77, 0, 512);
+    slots.write(0, fd, block.address, 512, offset);
+    turnUntil(engine, recorder, 1);
+    bytes.fill(0, 0, 512);
+    slots.read(0, fd, block.address, 512, offset);
+    turnUntil(engine, recorder, 2);
+    expect(bytes.subarray(0, 512).every((byte) => byte === 0x77)).toBe(true);
+    slots.release();
+  });
+
+  maybe('syncs data and metadata', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 2)!;
+    slots.sync(0, fd);
+    slots.dataSync(1, fd);
+    turnUntil(engine, recorder, 2);
+    expect(recorder.completions.map(([, result]) => result)).toEqual([0, 0]);
+    slots.release();
+  });
+
+  maybe('an eventfd read waits, resets the counter, and can be armed again from its completion', () => {
+    const fd = event();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.eventRead(0, fd);
+    expect(engine.turn(false)).toBe(0);
+    native().ring(fd);
+    native().ring(fd);
+    turnUntil(engine, recorder, 1);
+    expect(recorder.completions).toEqual([[0, 8]]);
+    // Two rings were one completion; and the counter is zero.
+    recorder.after = () => slots.eventRead(0, fd);
+    slots.eventRead(0, fd);
+    expect(engine.turn(false)).toBe(0);
+    for (let i = 2; i < 10; i++) {
+      native().ring(fd);
+      turnUntil(engine, recorder, i);
+    }
+    // A ring between the completion and the next turn is not lost.
+    recorder.after = () => native().ring(fd);
+    native().ring(fd);
+    turnUntil(engine, recorder, 10);
+    recorder.after = undefined;
+    slots.eventRead(0, fd);
+    turnUntil(engine, recorder, 11);
+    slots.release();
+  });
+
+  maybe('rings an eventfd; rings that were not seen yet are one', () => {
+    const fd = event();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.ring(0, fd);
+    slots.ring(0, fd);
+    turnUntil(engine, recorder, 1);
+    const counter = new BigUint64Array(1);
+    expect(native().syscall(0, fd, counter, 8)).toBe(8);
+    expect(counter[0]).toBe(1n);
+    // Rung from a completion that comes before its own: it is rung again.
+    const other = new Recorder();
+    const bell = event();
+    const wake = engine.claim(other, 1)!;
+    wake.eventRead(0, bell);
+    engine.turn(false);
+    native().ring(bell);
+    other.after = () => slots.ring(0, fd);
+    slots.ring(0, fd);
+    while (slots.outstanding > 0 || other.completions.length === 0) engine.turn(true);
+    expect(native().syscall(0, fd, counter, 8)).toBe(8);
+    expect(counter[0] === 1n || counter[0] === 2n).toBe(true);
+    slots.release();
+    wake.release();
+  });
+
+  maybe('polls a descriptor by level, once', () => {
+    const fd = event();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.poll(0, fd, POLLIN);
+    expect(engine.turn(false)).toBe(0);
+    native().ring(fd);
+    turnUntil(engine, recorder, 1);
+    expect(recorder.completions[0]![1] & POLLIN).toBe(POLLIN);
+    expect(engine.turn(false)).toBe(0);
+    slots.poll(0, fd, POLLIN);
+    turnUntil(engine, recorder, 2);
+    slots.release();
+  });
+
+  maybe('cancels what waits; the slot can be used again', () => {
+    const first = event();
+    const second = event();
+    const third = event();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 3)!;
+    slots.eventRead(0, first);
+    slots.poll(1, second, POLLIN);
+    engine.turn(false);
+    slots.cancel(0);
+    slots.cancel(0);
+    slots.cancel(1);
+    slots.cancel(2); // idle: nothing happens
+    slots.eventRead(2, third);
+    slots.cancel(2); // before it was ever submitted
+    turnUntil(engine, recorder, 3);
+    expect(recorder.completions.sort()).toEqual([
+      [0, -Errno.ECANCELED],
+      [1, -Errno.ECANCELED],
+      [2, -Errno.ECANCELED],
+    ]);
+    expect(slots.outstanding).toBe(0);
+    slots.eventRead(0, first);
+    engine.turn(false);
+    native().ring(first);
+    turnUntil(engine, recorder, 4);
+    expect(recorder.completions[3]).toEqual([0, 8]);
+    slots.release();
+  });
+
+  maybe('closes a descriptor', () => {
+    const fd = openSync(file, constants.O_RDONLY | constants.O_CREAT);
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.closeFd(0, fd);
+    turnUntil(engine, recorder, 1);
+    expect(recorder.completions).toEqual([[0, 0]]);
+    expect(() => closeSync(fd)).toThrow(/EBADF/);
+    slots.release();
+  });
+
+  maybe('performs more operations at once than a submission queue holds', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 900)!;
+    for (let i = 0; i < 900; i++) slots.read(i, fd, block.address + i * 1024, 1024, i * 1024);
+    turnUntil(engine, recorder, 900);
+    expect(recorder.completions.every(([, result]) => result === 1024)).toBe(true);
+    expect(Buffer.compare(bytes.subarray(0, 900 * 1024), content.subarray(0, 900 * 1024))).toBe(0);
+    slots.release();
+  });
+
+  maybe('claims are disjoint, bounded, and free room when released', () => {
+    const recorder = new Recorder();
+    const all = [];
+    for (let slots = engine.claim(recorder, 100); slots !== undefined; slots = engine.claim(recorder, 100))
+      all.push(slots);
+    expect(all.length).toBeGreaterThanOrEqual(10);
+    const ranges = all.map(({ base, count }) => [base, base + count] as const).sort((a, b) => a[0] - b[0]);
+    for (let i = 1; i < ranges.length; i++) expect(ranges[i]![0]).toBeGreaterThanOrEqual(ranges[i - 1]![1]);
+    all[3]!.release();
+    const again = engine.claim(recorder, 100)!;
+    expect(again.base).toBe(all[3]!.base);
+    all[3] = again;
+    for (const slots of all) slots.release();
+  });
+
+  maybe('refuses a slot that is busy, outside the claim, or released while outstanding', () => {
+    const fd = event();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 2)!;
+    slots.eventRead(0, fd);
+    expect(() => slots.eventRead(0, fd)).toThrow(/in use/);
+    expect(() => slots.eventRead(2, fd)).toThrow(RangeError);
+    expect(() => slots.eventRead(-1, fd)).toThrow(RangeError);
+    expect(() => slots.release()).toThrow(/outstanding/);
+    slots.cancel(0);
+    turnUntil(engine, recorder, 1);
+    slots.release();
+    expect(() => slots.eventRead(0, fd)).toThrow(/not claimed/);
+  });
+
+  maybe('a client that throws does not disturb the others', () => {
+    const fd = filled();
+    const broken = new Recorder();
+    broken.after = () => {
+      throw new Error('broken client');
+    };
+    const recorder = new Recorder();
+    const bad = engine.claim(broken, 1)!;
+    const good = engine.claim(recorder, 1)!;
+    bad.read(0, fd, block.address, 512, 0);
+    good.read(0, fd, block.address + 512, 512, 0);
+    expect(() => {
+      turnUntil(engine, broken, 2);
+    }).toThrow('broken client');
+    turnUntil(engine, recorder, 1);
+    expect(bad.outstanding + good.outstanding).toBe(0);
+    bad.release();
+    good.release();
+  });
+
+  maybe('a million operations leave no garbage behind', { timeout: 60_000 }, () => {
+    const fd = filled();
+    const recorder = { onCompletion: () => {} };
+    const slots = engine.claim(recorder, 64)!;
+    const run = (operations: number) => {
+      for (let done = 0; done < operations; ) {
+        for (let i = 0; i < 64; i++) if (!slots.isBusy(i)) slots.read(i, fd, block.address + i * 64, 64, i * 4096);
+        done += engine.turn(true);
+      }
+      while (slots.outstanding > 0) engine.turn(true);
+    };
+    run(50_000);
+    const before = process.memoryUsage();
+    run(1_000_000);
+    const after = process.memoryUsage();
+    // Were 40 bytes kept for each operation, it would be 40 MB.
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(16e6);
+    expect(after.external - before.external).toBeLessThan(1e6);
+    slots.release();
+  });
+});
+
+describe('the helper of the epoll engine', () => {
+  test('when it dies, what it had fails with EIO and the next operation gets another', async () => {
+    const held = await testEngine('epoll', 64);
+    const { engine } = held;
+    const file = openSync(join(directory, 'helped'), constants.O_RDWR | constants.O_CREAT);
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 2)!;
+    slots.dataSync(0, file);
+    turnUntil(engine, recorder, 1);
+    const first = held.helpers[0]!;
+    await first.terminate();
+    slots.dataSync(1, file);
+    engine.turn(false);
+    // Its death is told by the event loop, which a test owns.
+    while (recorder.completions.length < 2) {
+      await new Promise((resolve) => setImmediate(resolve));
+      engine.turn(false);
+    }
+    expect([0, -Errno.EIO]).toContain(recorder.completions[1]![1]);
+    slots.dataSync(0, file);
+    turnUntil(engine, recorder, 3);
+    expect(recorder.completions[2]).toEqual([0, 0]);
+    expect(held.helpers.length).toBe(2);
+    closeSync(file);
+    await held.close();
+  });
+});
