@@ -1,0 +1,69 @@
+/**
+ * From what the user asked to boot to the boot image: reads kernel and initrd, or finds them on the disk. Main thread.
+ *
+ * Runs again at every reboot, since the guest may have installed another kernel.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import type { BootImage } from '../boot/boot-image.js';
+import { guestCmdline } from '../boot/cmdline.js';
+import { chooseEntry, findBootEntries, loadEntry } from '../boot/disk-boot.js';
+import { buildBootImage } from '../boot/linux/build.js';
+import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
+import type { MemoryRegion } from '../devices/memory-map.js';
+import type { BlockReader } from '../disk/block-reader.js';
+import { TsvmmError } from '../errors.js';
+import type { BootConfig } from './options.js';
+import type { PhaseClock } from './phases.js';
+import { formatSize } from './units.js';
+
+const maxKernel = 256 * 1024 ** 2;
+const maxInitrd = 1024 ** 3;
+
+export interface BootRequest {
+  readonly boot: BootConfig;
+  /** Opens the disk that is to be booted, for reading; closed by the caller. */
+  readonly disk: (index: number) => Promise<BlockReader>;
+  readonly ram: readonly MemoryRegion[];
+  readonly cpus: number;
+  readonly bar64: MemoryRegion | undefined;
+}
+
+interface Payload {
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array | undefined;
+  readonly cmdline: string;
+}
+
+export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
+  const payload = await phases.run('read kernel', () => readPayload(request));
+  return phases.run('build boot image', () => {
+    const apicIds = Array.from({ length: request.cpus }, (_, cpu) => cpu);
+    return buildBootImage({ ...payload, ram: request.ram, acpi: buildAcpiTables({ apicIds, bar64: request.bar64 }) });
+  });
+}
+
+async function readPayload({ boot, disk }: BootRequest): Promise<Payload> {
+  if (boot.kind === 'kernel') {
+    const kernel = await readWhole('kernel', boot.kernel, maxKernel);
+    const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
+    return { kernel, initrd, cmdline: boot.cmdline };
+  }
+  const reader = await disk(boot.disk);
+  const inspection = await findBootEntries(reader);
+  const entry = await loadEntry(reader, inspection, chooseEntry(inspection, boot.entry));
+  return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: 'ttyS0', append: boot.append }) };
+}
+
+async function readWhole(what: string, path: string, limit: number): Promise<Buffer> {
+  const fail = (message: string, cause?: unknown): TsvmmError =>
+    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${path}: ${message}`, { cause, hint: `pass a regular file that you may read as ${what}` });
+  const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    throw fail(error.code === 'ENOENT' ? 'there is no such file' : error.message, error);
+  });
+  if (!info.isFile()) throw fail('it is not a regular file');
+  if (info.size === 0) throw fail('the file is empty');
+  if (info.size > limit) throw fail(`${formatSize(info.size)} is more than the ${formatSize(limit)} that are read`);
+  return readFile(path).catch((error: Error) => {
+    throw fail(error.message, error);
+  });
+}

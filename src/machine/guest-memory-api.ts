@@ -1,0 +1,59 @@
+/**
+ * `vm.memory`: checked copies from and to guest RAM. Main thread.
+ *
+ * No live view of guest memory leaves the library (contract §4.13); a page the host cannot supply reads as zeroes and
+ * ends the machine with the reason.
+ */
+import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import type { RamRegion } from '../memory/guest-memory.js';
+import { GuestMemory as RamMap } from '../memory/guest-memory.js';
+
+export interface GuestMemory {
+  /** Bytes of RAM. */
+  readonly size: number;
+  /** Guest-physical ranges that are RAM. */
+  readonly regions: readonly { readonly start: number; readonly size: number }[];
+  /** A copy of `length` bytes at guest-physical `address`. Throws `ERR_TSVMM_CONFIG` when they are not all RAM. */
+  read(address: number, length: number): Buffer;
+  /** Fills `target` from `address`. */
+  readInto(address: number, target: Uint8Array): void;
+  /** Copies `source` to `address`. */
+  write(address: number, source: Uint8Array): void;
+}
+
+/** `regions()` throws `ERR_TSVMM_STATE` once the machine is gone. */
+export function guestMemoryApi(
+  layout: readonly { readonly start: number; readonly size: number }[],
+  regions: () => readonly RamRegion[],
+): GuestMemory {
+  const locate = (address: number, length: number): number => {
+    const ram = new RamMap(regions(), () => new ArrayBuffer(0));
+    const host = Number.isSafeInteger(address) && Number.isSafeInteger(length) ? ram.hostAddress(address, length) : 0;
+    if (host !== 0) return host;
+    const ranges = layout.map(({ start, size }) => `0x${start.toString(16)}-0x${(start + size - 1).toString(16)}`).join(' and ');
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `memory: ${length} bytes at 0x${Number(address).toString(16)} are not all guest RAM`, {
+      hint: `RAM is ${ranges}; an access may not cross from one range to another`,
+    });
+  };
+  const bytes = (what: string, value: Uint8Array): Uint8Array => {
+    if (value instanceof Uint8Array) return value;
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `memory.${what}: expected a Uint8Array`, { hint: 'pass a Buffer or Uint8Array' });
+  };
+  return {
+    size: layout.reduce((sum, region) => sum + region.size, 0),
+    regions: layout.map(({ start, size }) => ({ start, size })),
+    read(address, length) {
+      const host = locate(address, length);
+      const copy = Buffer.alloc(length);
+      native().copyOut(host, copy);
+      return copy;
+    },
+    readInto(address, target) {
+      native().copyOut(locate(address, bytes('readInto', target).length), target);
+    },
+    write(address, source) {
+      native().copyIn(locate(address, bytes('write', source).length), source);
+    },
+  };
+}
