@@ -65,7 +65,7 @@ function refuseRuntime(): void {
 }
 
 /** The folder of this package: the nearest one above this module that has its package.json. */
-function packageRoot(): string {
+export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json'))) {
     const parent = dirname(folder);

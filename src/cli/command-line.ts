@@ -1,0 +1,54 @@
+/**
+ * One invocation of `tsvmm`, from its arguments to its exit code. Main thread.
+ *
+ * `tsvmm run` with plain options is parsed here by node:util, so that commander (and pino) cost its start nothing;
+ * everything else, mistakes included, goes through commander.
+ */
+import { type DoctorReport, doctorExitCode, renderDoctor } from './doctor.js';
+import { codeForThrown } from './exit-codes.js';
+import type { StartMachine } from './machine.js';
+import { painter, renderError } from './print.js';
+import { type RunHost, run } from './run.js';
+import { parseRun } from './run-flags.js';
+
+/** What the commands call. */
+export interface Library {
+  readonly start: StartMachine;
+  doctor(): Promise<DoctorReport>;
+  /** Findings about a disk image, for people and for programs. */
+  inspect(file: string): Promise<{ readonly text: string; readonly data: object }>;
+}
+
+export async function commandLine(
+  argv: readonly string[],
+  library: Library,
+  io: Omit<RunHost, 'start'>,
+): Promise<number> {
+  const { stdout, stderr } = io;
+  const host: RunHost = { ...io, start: library.start };
+  try {
+    const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
+    if (plain) return await run(plain, host);
+    const { runProgram } = await import('./program.js');
+    return await runProgram(
+      argv,
+      {
+        run: (given) => run(given, host),
+        async doctor({ json }) {
+          const report = await library.doctor();
+          stdout.write(json ? `${JSON.stringify(report)}\n` : renderDoctor(report, painter(stdout)));
+          return doctorExitCode(report);
+        },
+        async inspect(file, { json }) {
+          const { text, data } = await library.inspect(file);
+          stdout.write(json ? `${JSON.stringify(data)}\n` : text);
+          return 0;
+        },
+      },
+      { out: (text) => stdout.write(text), err: (text) => stderr.write(text) },
+    );
+  } catch (error) {
+    stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(stderr)));
+    return codeForThrown(error);
+  }
+}

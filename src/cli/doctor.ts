@@ -1,0 +1,31 @@
+/** `tsvmm doctor`: shows the report of machine/doctor. Main thread. */
+import { ExitCode } from './exit-codes.js';
+import { type Painter, printable } from './print.js';
+
+export interface DoctorCheck {
+  readonly name: string;
+  readonly status: 'ok' | 'warn' | 'fail';
+  readonly message: string;
+  /** What to do, as a sentence or a command. */
+  readonly fix?: string;
+}
+
+export interface DoctorReport {
+  readonly checks: readonly DoctorCheck[];
+  readonly ok: boolean;
+}
+
+export const doctorExitCode = (report: DoctorReport): number => (report.ok ? ExitCode.ok : ExitCode.noKvm);
+
+const styles = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
+
+export function renderDoctor(report: DoctorReport, paint: Painter): string {
+  const width = Math.max(...report.checks.map((check) => check.name.length));
+  const lines: string[] = [];
+  for (const { name, status, message, fix } of report.checks) {
+    lines.push(`${paint(styles[status], status.padEnd(4))}  ${name.padEnd(width)}  ${printable(message)}`);
+    if (fix !== undefined) lines.push(`${' '.repeat(width + 8)}${paint('bold', 'fix:')} ${printable(fix)}`);
+  }
+  lines.push('', report.ok ? 'Virtual machines can run here.' : 'Virtual machines cannot run here.');
+  return `${lines.join('\n')}\n`;
+}

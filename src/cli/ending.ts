@@ -1,0 +1,81 @@
+/**
+ * Who asked for the end of the machine, how often, and what follows: the first request asks the guest to power off, the
+ * second forces it off, the third leaves at once. Main thread.
+ */
+import { codeForEnd, type EndCause } from './exit-codes.js';
+import type { Machine } from './machine.js';
+
+const handled = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+
+export interface SignalSource {
+  on(signal: (typeof handled)[number], listener: () => void): unknown;
+  off(signal: (typeof handled)[number], listener: () => void): unknown;
+}
+
+export interface EndingHooks {
+  /** Called at the first request and at the one that forces. */
+  onRequest(cause: EndCause, forced: boolean): void;
+  /** Leaves the process at once. */
+  exitNow(code: number): void;
+}
+
+export class Ending {
+  /** Why the command line ended the machine; undefined while it has not. */
+  cause: EndCause | undefined;
+  /** Aborted by a request that comes before there is a machine to stop. */
+  readonly signal: AbortSignal;
+  readonly #abort = new AbortController();
+  readonly #hooks: EndingHooks;
+  readonly #listeners = handled.map((name) => [name, () => this.request(name)] as const);
+  #machine: Machine | undefined;
+  #requests = 0;
+  #over = false;
+
+  constructor(hooks: EndingHooks) {
+    this.#hooks = hooks;
+    this.signal = this.#abort.signal;
+  }
+
+  listen(source: SignalSource): void {
+    for (const [name, listener] of this.#listeners) source.on(name, listener);
+  }
+
+  unlisten(source: SignalSource): void {
+    for (const [name, listener] of this.#listeners) source.off(name, listener);
+  }
+
+  attach(machine: Machine): void {
+    this.#machine = machine;
+  }
+
+  /** The machine has ended; what remains is to hand over its last output, and a request gives that up. */
+  over(): void {
+    this.#over = true;
+  }
+
+  /** Ends the machine unless its end is already under way: for what is not a person in a hurry. */
+  requestOnce(cause: EndCause): void {
+    if (this.cause === undefined && !this.#over) this.request(cause);
+  }
+
+  request(cause: EndCause): void {
+    this.#requests++;
+    this.cause ??= cause;
+    if (this.#over) this.#hooks.exitNow(codeForEnd(cause, true));
+    else if (this.#requests === 1) this.#ask(cause);
+    else if (this.#requests === 2 && this.#machine) this.#force(cause, this.#machine);
+    else this.#hooks.exitNow(codeForEnd(cause, true));
+  }
+
+  #ask(cause: EndCause): void {
+    this.#hooks.onRequest(cause, false);
+    const machine = this.#machine;
+    if (!machine) this.#abort.abort(new Error(`ended by ${cause} before the guest started`));
+    else machine.stop().catch(() => this.#force(cause, machine)); // a machine that cannot be asked is forced
+  }
+
+  #force(cause: EndCause, machine: Machine): void {
+    this.#hooks.onRequest(cause, true);
+    machine.kill().catch(() => this.#hooks.exitNow(codeForEnd(cause, true)));
+  }
+}

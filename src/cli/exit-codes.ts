@@ -1,0 +1,94 @@
+/** What `tsvmm` tells its caller by its exit code, and why. `tsvmm help exit-codes` and docs/cli.md show the table. */
+import { type ErrorCode, TsvmmError } from '../errors.js';
+import type { MachineExit } from './machine.js';
+
+export const ExitCode = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  panic: 3,
+  internal: 4,
+  noKvm: 5,
+  timeout: 124,
+  hangup: 129,
+  interrupt: 130,
+  quit: 131,
+  pipe: 141,
+  terminated: 143,
+} as const;
+
+export const exitCodeTexts: readonly (readonly [number, string])[] = [
+  [ExitCode.ok, 'the guest powered off, by itself or because SIGTERM or Ctrl-] asked it to; or --until saw its text'],
+  [ExitCode.failed, 'a disk, kernel or other input could not be used; or --until never saw its text'],
+  [ExitCode.usage, 'the command line is wrong, or an option has a value that makes no sense'],
+  [ExitCode.panic, 'the guest panicked'],
+  [ExitCode.internal, 'tsvmm or KVM failed inside'],
+  [ExitCode.noKvm, 'virtual machines cannot run here: tsvmm doctor says why'],
+  [ExitCode.timeout, '--timeout expired'],
+  [ExitCode.hangup, 'ended by SIGHUP'],
+  [ExitCode.interrupt, 'ended by SIGINT, or forced off with a second Ctrl-]'],
+  [ExitCode.quit, 'ended by SIGQUIT'],
+  [ExitCode.pipe, 'the reader of the output went away'],
+  [ExitCode.terminated, 'ended by SIGTERM and forced, because the guest did not power off in time'],
+];
+
+const byError: Readonly<Record<ErrorCode, number>> = {
+  ERR_TSVMM_CONFIG: ExitCode.usage,
+  ERR_TSVMM_STATE: ExitCode.internal,
+  ERR_TSVMM_TIMEOUT: ExitCode.timeout,
+  ERR_TSVMM_UNSUPPORTED_RUNTIME: ExitCode.noKvm,
+  ERR_TSVMM_UNSUPPORTED_PLATFORM: ExitCode.noKvm,
+  ERR_TSVMM_NATIVE_MISSING: ExitCode.noKvm,
+  ERR_TSVMM_KVM_MISSING: ExitCode.noKvm,
+  ERR_TSVMM_KVM_DENIED: ExitCode.noKvm,
+  ERR_TSVMM_KVM_CAPABILITY: ExitCode.noKvm,
+  ERR_TSVMM_KVM_IOCTL: ExitCode.internal,
+  ERR_TSVMM_DISK_FORMAT: ExitCode.failed,
+  ERR_TSVMM_DISK_LOCKED: ExitCode.failed,
+  ERR_TSVMM_DISK_IO: ExitCode.failed,
+  ERR_TSVMM_BOOT_NOT_FOUND: ExitCode.failed,
+  ERR_TSVMM_BOOT_KERNEL: ExitCode.failed,
+  ERR_TSVMM_NETWORK: ExitCode.failed,
+  ERR_TSVMM_SNAPSHOT: ExitCode.failed,
+  ERR_TSVMM_WORKER_DIED: ExitCode.internal,
+  ERR_TSVMM_GUEST: ExitCode.panic,
+};
+
+export const codeForError = (code: ErrorCode): number => byError[code];
+/** What is thrown without a code is a mistake of ours. */
+export const codeForThrown = (thrown: unknown): number =>
+  thrown instanceof TsvmmError ? codeForError(thrown.code) : ExitCode.internal;
+
+/** Why the command line ended the machine, when it did. */
+export type EndCause = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGPIPE' | 'escape' | 'until' | 'timeout';
+
+/** The code when the command line asked for the end; `forced`: the guest did not power off by itself. */
+export function codeForEnd(cause: EndCause, forced: boolean): number {
+  switch (cause) {
+    case 'until':
+      return ExitCode.ok;
+    case 'escape':
+      return forced ? ExitCode.interrupt : ExitCode.ok;
+    case 'SIGTERM':
+      return forced ? ExitCode.terminated : ExitCode.ok;
+    case 'SIGINT':
+      return ExitCode.interrupt;
+    case 'SIGHUP':
+      return ExitCode.hangup;
+    case 'SIGQUIT':
+      return ExitCode.quit;
+    case 'SIGPIPE':
+      return ExitCode.pipe;
+    case 'timeout':
+      return ExitCode.timeout;
+  }
+}
+
+/** The code for a machine that ended. `unseen`: --until was given and its text never came. */
+export function codeForExit(exit: MachineExit, cause: EndCause | undefined, unseen: boolean): number {
+  if (exit.reason === 'panic') return ExitCode.panic;
+  if (exit.reason === 'error') return codeForError(exit.error.code);
+  if (cause !== undefined) return codeForEnd(cause, exit.reason === 'killed' || exit.reason === 'aborted');
+  if (exit.reason === 'power-off' || exit.reason === 'reset') return unseen ? ExitCode.failed : ExitCode.ok;
+  return ExitCode.internal; // stopped, killed or aborted, though nobody here asked
+}

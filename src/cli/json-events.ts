@@ -1,0 +1,53 @@
+/** `tsvmm run --json`: one JSON object a line on stdout for everything that happens to the machine. docs/cli.md. */
+import type { Writable } from 'node:stream';
+import { asTsvmmError, type Phase } from '../errors.js';
+import type { EndCause } from './exit-codes.js';
+import type { Machine, MachineExit } from './machine.js';
+
+/** The error of a JSON line. */
+const errorFields = (thrown: unknown) => {
+  const { code, message, hint, consoleTail, phases } = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
+  return { code, message, hint, consoleTail, phases };
+};
+
+export class JsonEvents {
+  readonly #output: Writable;
+
+  constructor(output: Writable) {
+    this.#output = output;
+  }
+
+  #line(event: string, fields: object): void {
+    if (this.#output.writable) this.#output.write(`${JSON.stringify({ event, time: Date.now(), ...fields })}\n`);
+  }
+
+  started(machine: Machine): void {
+    this.#line('started', { id: machine.id, name: machine.name, phases: machine.phases satisfies readonly Phase[] });
+    machine.on('state', (to, from) => this.#line('state', { to, from }));
+    machine.on('reboot', () => this.#line('reboot', {}));
+    machine.on('warning', ({ source, device, message, suppressed }) =>
+      this.#line('warning', { source, device, message, suppressed }),
+    );
+  }
+
+  ending(cause: EndCause, forced: boolean): void {
+    this.#line('ending', { cause, forced });
+  }
+
+  exited(exit: MachineExit, exitCode: number): void {
+    const { reason, uptimeMs, consoleTail } = exit;
+    this.#line('exit', {
+      reason,
+      exitCode,
+      uptimeMs,
+      consoleTail,
+      ...(exit.reason === 'panic' && { message: exit.message }),
+      ...(exit.reason === 'error' && { error: errorFields(exit.error) }),
+    });
+  }
+
+  /** The machine never started. */
+  failed(thrown: unknown, exitCode: number): void {
+    this.#line('exit', { reason: 'error', exitCode, error: errorFields(thrown) });
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The whole command line in commander: help, checks and "did you mean" for every command. Loaded only when the fast path
+ * of main.ts does not apply, and commander only with it. Main thread.
+ */
+import { existsSync } from 'node:fs';
+import type { Command, OutputConfiguration } from 'commander';
+import { ExitCode } from './exit-codes.js';
+import { examplesOf, exitCodesHelp } from './help.js';
+import { type RunArguments, runArguments, runFlags } from './run-flags.js';
+import { version } from './version.js';
+
+/** What the commands do; each answers the exit code. */
+export interface Actions {
+  run(given: RunArguments): Promise<number>;
+  doctor(options: { json: boolean }): Promise<number>;
+  inspect(file: string, options: { json: boolean }): Promise<number>;
+}
+
+export interface Outputs {
+  out(text: string): void;
+  err(text: string): void;
+}
+
+/** Parses the arguments after the program's name and does what they say; answers the exit code. */
+export async function runProgram(argv: readonly string[], actions: Actions, outputs: Outputs): Promise<number> {
+  const { Command, CommanderError, Option } = await import('commander');
+  let code: number = ExitCode.ok;
+  const output: OutputConfiguration = {
+    writeOut: (text) => outputs.out(text),
+    writeErr: (text) => outputs.err(text),
+    outputError: (text, write) => write(usageError(text, argv)),
+  };
+  const program = new Command('tsvmm')
+    .description('Runs virtual machines on KVM, in Node.js.')
+    .version(version(), '-V, --version')
+    .enablePositionalOptions()
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput(output);
+  // Subcommands inherit exitOverride and the output configuration.
+  const add = (parent: Command, name: string, text: string): Command =>
+    parent
+      .command(name)
+      .summary(text)
+      .description(`${text[0]!.toUpperCase()}${text.slice(1)}.`);
+
+  const runCommand = add(program, 'run', 'boot a disk image, or a kernel, with its console here')
+    .argument('[disk]', 'disk image; options follow its name: readonly, ephemeral, format=raw')
+    .action(async (disk: string | undefined, parsed: Record<string, unknown>) => {
+      code = await actions.run(runArguments(disk, byFlagName(parsed)));
+    });
+  for (const { name, short, value, multiple, group, text, default: initial } of runFlags) {
+    const flags = `${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`;
+    const option = new Option(flags, initial === undefined ? text : `${text} (default: ${initial})`).helpGroup(
+      `${group}:`,
+    );
+    if (multiple) option.argParser((word: string, before: string[] | undefined) => [...(before ?? []), word]);
+    runCommand.addOption(option);
+  }
+
+  add(program, 'doctor', 'tell whether virtual machines can run here, and what to do if not')
+    .option('--json', 'the report as one JSON object')
+    .action(async (parsed: { json?: true }) => {
+      code = await actions.doctor({ json: parsed.json === true });
+    });
+
+  const image = add(program, 'image', 'look into disk images');
+  add(image, 'inspect', 'show partitions, file systems and boot entries, and which entry would boot')
+    .argument('<file>', 'disk image')
+    .option('--json', 'the findings as one JSON object')
+    .action(async (file: string, parsed: { json?: true }) => {
+      code = await actions.inspect(file, { json: parsed.json === true });
+    });
+
+  add(program, 'help', 'show help for a command, or the topic exit-codes')
+    .argument('[words...]', 'a command, or exit-codes')
+    .action((words: string[]) => {
+      if (words.join(' ') === 'exit-codes') outputs.out(exitCodesHelp());
+      else commandNamed(program, words).outputHelp();
+    });
+
+  for (const command of [program, ...program.commands, ...image.commands]) {
+    command.addHelpText('before', () => examplesOf(pathOf(command)));
+  }
+  program.addHelpText('after', '\nExit codes: tsvmm help exit-codes\nMore: docs/cli.md in the package');
+  try {
+    if (argv.length === 0) program.help({ error: true });
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    const asked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
+    return asked ? ExitCode.ok : ExitCode.usage;
+  }
+}
+
+/** 'image inspect' for that command, '' for the program. */
+const pathOf = (command: Command): string =>
+  command.parent ? `${pathOf(command.parent)} ${command.name()}`.trim() : '';
+
+/** The command that `help image inspect` names; an unknown word is refused as the command line itself would. */
+function commandNamed(program: Command, words: readonly string[]): Command {
+  let command = program;
+  for (const word of words) {
+    command =
+      command.commands.find((candidate) => candidate.name() === word) ??
+      command.error(`error: there is no help on '${words.join(' ')}'`, { exitCode: ExitCode.usage });
+  }
+  return command;
+}
+
+/** commander keeps `--no-reboot` as `reboot: false`; here it goes by its own name, as in the table. */
+function byFlagName(
+  parsed: Readonly<Record<string, unknown>>,
+): Record<string, string | boolean | string[] | undefined> {
+  const named: Record<string, string | boolean | string[] | undefined> = {};
+  for (const { name } of runFlags) {
+    named[name] = name.startsWith('no-')
+      ? parsed[name.slice(3)] === false
+      : (parsed[name] as string | boolean | string[] | undefined);
+  }
+  return named;
+}
+
+/** commander's "error: ...\n(Did you mean X?)" in the shape of all other errors. */
+function usageError(text: string, argv: readonly string[]): string {
+  const message = text.replace(/^error: /, '').split('\n')[0]!;
+  const suggestion = /\(Did you mean (.*?)\?\)/.exec(text)?.[1];
+  const path = argv.filter((word) => /^[a-z-]+$/.test(word)).slice(0, 1);
+  const file =
+    argv[0] !== undefined && message.startsWith('unknown command') && existsSync(argv[0]) ? argv[0] : undefined;
+  let hint = `tsvmm ${path.length > 0 && !message.startsWith('unknown command') ? `${path[0]} ` : ''}--help shows what there is`;
+  if (file !== undefined) hint = `to boot that image: tsvmm run ${file}`;
+  else if (suggestion !== undefined) hint = `did you mean ${suggestion}?`;
+  return `tsvmm: ${message}\nhint: ${hint}\ncode: ERR_TSVMM_CONFIG (exit ${ExitCode.usage})\n`;
+}

@@ -1,0 +1,124 @@
+/**
+ * The options of `tsvmm run`, in one table: node:util parses them from it on the fast path, commander shows and checks
+ * them from it on the slow one. Main thread.
+ */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+
+export interface Flag {
+  readonly name: string;
+  readonly short?: string;
+  /** Present: the option takes a value, shown as this. */
+  readonly value?: string;
+  readonly multiple?: true;
+  readonly group: 'Machine' | 'Disks' | 'Boot' | 'Console and output' | 'Ending';
+  readonly text: string;
+  readonly default?: string;
+}
+
+export const defaultMemory = '512M';
+export const defaultCpus = '1';
+
+export const runFlags: readonly Flag[] = [
+  {
+    name: 'memory',
+    short: 'm',
+    value: 'SIZE',
+    group: 'Machine',
+    text: 'guest memory, such as 512M or 2G',
+    default: defaultMemory,
+  },
+  { name: 'cpus', short: 'c', value: 'N', group: 'Machine', text: 'virtual CPUs', default: defaultCpus },
+  {
+    name: 'cpu',
+    value: 'MODEL[,+F][,-F]',
+    group: 'Machine',
+    text: 'CPU model and features added or removed',
+    default: 'host',
+  },
+  { name: 'name', value: 'NAME', group: 'Machine', text: 'name of the VM in messages' },
+  {
+    name: 'disk',
+    value: 'FILE[,OPTION]',
+    multiple: true,
+    group: 'Disks',
+    text: 'another disk (repeatable); options as for DISK',
+  },
+  { name: 'ephemeral', group: 'Disks', text: 'discard what the guest writes to its disks' },
+  {
+    name: 'entry',
+    value: 'N|TITLE',
+    group: 'Boot',
+    text: 'boot entry of the disk, by number or title, instead of its default',
+  },
+  { name: 'append', value: 'TEXT', group: 'Boot', text: "add to the kernel command line of the disk's boot entry" },
+  {
+    name: 'kernel',
+    value: 'FILE',
+    group: 'Boot',
+    text: 'boot this kernel (bzImage or ELF) instead of one from the disk',
+  },
+  { name: 'initrd', value: 'FILE', group: 'Boot', text: 'initial RAM disk for --kernel' },
+  { name: 'cmdline', value: 'TEXT', group: 'Boot', text: 'kernel command line for --kernel' },
+  {
+    name: 'console',
+    value: 'DEVICE',
+    group: 'Console and output',
+    text: 'console device: serial or virtio',
+    default: 'serial',
+  },
+  { name: 'json', group: 'Console and output', text: 'events as JSON lines on stdout; the console goes to stderr' },
+  { name: 'verbose', short: 'v', group: 'Console and output', text: 'log to stderr, and stack traces with errors' },
+  { name: 'no-reboot', group: 'Ending', text: 'end when the guest reboots' },
+  { name: 'until', value: 'TEXT', group: 'Ending', text: 'power the guest off once TEXT appears on its console' },
+  {
+    name: 'timeout',
+    value: 'DURATION',
+    group: 'Ending',
+    text: 'power the guest off after this long, such as 90s or 5m',
+  },
+];
+
+/** What the command line said, unchecked: texts, lists of texts and switches by option name. */
+export interface RunArguments {
+  readonly disk: string | undefined;
+  readonly values: Readonly<Record<string, string | undefined>>;
+  readonly disks: readonly string[];
+  readonly switches: ReadonlySet<string>;
+}
+
+/** Sorts parsed options, from either parser, into texts, lists and switches. */
+export function runArguments(
+  disk: string | undefined,
+  parsed: Readonly<Record<string, string | boolean | readonly string[] | undefined>>,
+): RunArguments {
+  const values: Record<string, string> = {};
+  const switches = new Set<string>();
+  for (const { name, multiple } of runFlags) {
+    const given = parsed[name];
+    if (typeof given === 'string') values[name] = given;
+    else if (given === true && !multiple) switches.add(name);
+  }
+  return { disk, values, disks: (parsed['disk'] as readonly string[] | undefined) ?? [], switches };
+}
+
+/**
+ * Parses the arguments after `run`. Undefined when they ask for help or are not plainly right: then commander parses
+ * them again, and says what is wrong.
+ */
+export function parseRun(argv: readonly string[]): RunArguments | undefined {
+  const options: NonNullable<ParseArgsConfig['options']> = { help: { type: 'boolean', short: 'h' } };
+  for (const { name, short, value, multiple } of runFlags) {
+    options[name] = {
+      type: value === undefined ? 'boolean' : 'string',
+      multiple: multiple ?? false,
+      ...(short && { short }),
+    };
+  }
+  try {
+    const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+    if (values['help'] || positionals.length > 1) return undefined;
+    return runArguments(positionals[0], values as Record<string, string | boolean | string[]>);
+  } catch {
+    return undefined; // ERR_PARSE_ARGS_*: commander finds the same mistake and words it
+  }
+}

@@ -1,0 +1,72 @@
+/** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
+import { TsvmmError } from '../errors.js';
+import type { StartOptions } from './machine.js';
+import { defaultCpus, defaultMemory, type RunArguments } from './run-flags.js';
+import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
+
+export interface RunOptions {
+  readonly machine: StartOptions;
+  readonly until?: string;
+  readonly timeoutMs?: number;
+}
+
+const usage = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
+
+/** Checks and converts everything that the command line said; throws `ERR_TSVMM_CONFIG`. */
+export function runOptions(given: RunArguments): RunOptions {
+  const { values, switches } = given;
+  const disks = [
+    ...(given.disk === undefined ? [] : [parseDisk(given.disk, 'DISK')]),
+    ...given.disks.map((text) => parseDisk(text, '--disk')),
+  ];
+  if (switches.has('ephemeral')) for (const disk of disks) if (!disk.readOnly) disk.ephemeral = true;
+  return {
+    machine: {
+      ...(values['name'] !== undefined && { name: values['name'] }),
+      memory: parseSize(values['memory'] ?? defaultMemory, '--memory'),
+      cpus: parseCount(values['cpus'] ?? defaultCpus, '--cpus'),
+      cpu: parseCpu(values['cpu'] ?? 'host'),
+      boot: bootOptions(given),
+      disks,
+      console: { device: consoleDevice(values['console'] ?? 'serial'), whenUnread: 'block' },
+      onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
+    },
+    ...(values['until'] !== undefined && { until: untilText(values['until']) }),
+    ...(values['timeout'] !== undefined && { timeoutMs: parseDuration(values['timeout'], '--timeout') }),
+  };
+}
+
+function bootOptions({ disk, values }: RunArguments): StartOptions['boot'] {
+  const { kernel, initrd, cmdline, append, entry } = values;
+  if (kernel === undefined) {
+    if (disk === undefined)
+      throw usage('nothing to boot: no disk and no kernel', 'tsvmm run disk.img, or tsvmm run --kernel FILE');
+    if (initrd !== undefined) throw usage('--initrd needs --kernel', "a disk's boot entry brings its own initrd");
+    if (cmdline !== undefined)
+      throw usage('--cmdline needs --kernel', "--append TEXT adds to the command line of the disk's boot entry");
+    return {
+      disk: 0,
+      ...(entry !== undefined && { entry: parseEntry(entry) }),
+      ...(append !== undefined && { append }),
+    };
+  }
+  if (entry !== undefined)
+    throw usage('--entry and --kernel exclude each other', 'an entry names its own kernel; leave one of them out');
+  if (append !== undefined)
+    throw usage('--append and --kernel exclude each other', 'give the whole command line with --cmdline');
+  return { kernel, ...(initrd !== undefined && { initrd }), ...(cmdline !== undefined && { cmdline }) };
+}
+
+function consoleDevice(text: string): 'serial' | 'virtio' {
+  if (text === 'serial' || text === 'virtio') return text;
+  throw usage(
+    `--console ${JSON.stringify(text)} is not a console device`,
+    'write --console serial or --console virtio',
+  );
+}
+
+function untilText(text: string): string {
+  if (text === '')
+    throw usage('--until needs a text to wait for', "write what the console will show, such as --until 'login:'");
+  return text;
+}

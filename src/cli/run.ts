@@ -1,0 +1,182 @@
+/** `tsvmm run`: starts a machine, connects its console, waits for its end. Main thread. */
+import type { Readable, Writable } from 'node:stream';
+import { TsvmmError } from '../errors.js';
+import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
+import { feedConsole, showConsole, textWatcher } from './console-link.js';
+import { Ending, type SignalSource } from './ending.js';
+import { codeForEnd, codeForExit, codeForThrown, type EndCause } from './exit-codes.js';
+import { JsonEvents } from './json-events.js';
+import type { Logger, Machine, MachineExit, StartMachine } from './machine.js';
+import { painter, printable, renderError } from './print.js';
+import type { RunArguments } from './run-flags.js';
+import { type RunOptions, runOptions } from './run-options.js';
+
+interface TerminalOutput {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+/** What the program lives in; the tests make their own. */
+export interface RunHost {
+  readonly start: StartMachine;
+  readonly stdin: Readable & TerminalInput;
+  readonly stdout: Writable & TerminalOutput;
+  readonly stderr: Writable & TerminalOutput;
+  readonly signals: SignalSource;
+  /** Leaves the process at once. */
+  exitNow(code: number): void;
+}
+
+interface Session {
+  readonly host: RunHost;
+  readonly options: RunOptions;
+  readonly ending: Ending;
+  readonly events: JsonEvents | undefined;
+  readonly logger: Logger | undefined;
+  notice(text: string): void;
+}
+
+const askedBy: Readonly<Record<EndCause, string>> = {
+  SIGTERM: 'SIGTERM',
+  SIGINT: 'SIGINT',
+  SIGHUP: 'SIGHUP',
+  SIGQUIT: 'SIGQUIT',
+  SIGPIPE: 'the reader of the output went away',
+  escape: 'Ctrl-]',
+  until: '--until saw its text',
+  timeout: '--timeout expired',
+};
+
+/** Runs one machine to its end and answers the exit code. Never rejects: what fails is shown. */
+export async function run(given: RunArguments, host: RunHost): Promise<number> {
+  const verbose = given.switches.has('verbose');
+  const events = given.switches.has('json') ? new JsonEvents(host.stdout) : undefined;
+  const notice = (text: string): void => {
+    if (host.stderr.writable) host.stderr.write(`tsvmm: ${printable(text)}\n`);
+  };
+  const ending = new Ending({
+    onRequest(cause, forced) {
+      events?.ending(cause, forced);
+      notice(
+        forced ? 'forcing the guest off' : `asking the guest to power off: ${askedBy[cause]} (once more forces it off)`,
+      );
+    },
+    exitNow: (code) => host.exitNow(code),
+  });
+  ending.listen(host.signals);
+  try {
+    const options = runOptions(given);
+    const logger = verbose ? await loadLogger(events ? host.stdout : host.stderr) : undefined;
+    return await runMachine({ host, options, ending, events, logger, notice });
+  } catch (error) {
+    const interrupted =
+      ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
+    const code = interrupted ?? codeForThrown(error);
+    if (interrupted === undefined) host.stderr.write(renderError(error, verbose, painter(host.stderr)));
+    events?.failed(error, code);
+    return code;
+  } finally {
+    ending.unlisten(host.signals);
+  }
+}
+
+const loadLogger = async (output: RunHost['stderr']): Promise<Logger> =>
+  (await import('./log.js')).createLogger(output);
+
+async function runMachine(session: Session): Promise<number> {
+  const { host, options, ending, events, logger, notice } = session;
+  const { timeoutMs } = options;
+  const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
+  try {
+    const machine = await host.start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
+    ending.attach(machine);
+    if (events) events.started(machine);
+    else machine.on('warning', ({ source, device, message }) => notice(`warning: ${device ?? source}: ${message}`));
+    logger?.debug({ phases: machine.phases }, 'started');
+    const link = connect(machine, session);
+    const exit = await machine.exited;
+    ending.over();
+    await link.shown;
+    link.disconnect();
+    return report(exit, link.unseen(), session);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+interface Link {
+  /** Resolves when the whole console has gone out. */
+  readonly shown: Promise<void>;
+  /** True while the text of --until has not come. */
+  unseen(): boolean;
+  disconnect(): void;
+}
+
+function connect(machine: Machine, { host, options, ending, events, notice }: Session): Link {
+  const { stdin } = host;
+  const output = events ? host.stderr : host.stdout;
+  const terminal =
+    stdin.isTTY && isForeground() ? new RawTerminal(stdin, output.isTTY ? output : undefined) : undefined;
+  let unseen = options.until !== undefined;
+  const watchers: ((chunk: Buffer) => void)[] = [];
+  if (terminal) watchers.push((chunk) => terminal.watch(chunk));
+  if (options.until !== undefined) {
+    watchers.push(
+      textWatcher(options.until, () => {
+        unseen = false;
+        ending.requestOnce('until');
+      }),
+    );
+  }
+  const shown = showConsole(machine.console, output, {
+    onData: (chunk) =>
+      watchers.forEach((watch) => {
+        watch(chunk);
+      }),
+    onGone: () => ending.requestOnce('SIGPIPE'),
+  });
+
+  const resize = (): void => {
+    if (output.columns && output.rows) machine.console.resize(output.columns, output.rows);
+  };
+  resize();
+  output.on('resize', resize);
+
+  let stopInput: (() => void) | undefined;
+  if (terminal) {
+    notice('Ctrl-] leaves the console and powers the guest off');
+    terminal.enter();
+    stopInput = feedConsole(machine.console, stdin, () => ending.request('escape'));
+  } else if (!stdin.isTTY) stopInput = feedConsole(machine.console, stdin);
+  // else a background process: its terminal belongs to somebody else
+
+  return {
+    shown,
+    unseen: () => unseen,
+    disconnect() {
+      stopInput?.();
+      output.off('resize', resize);
+      terminal?.leave();
+    },
+  };
+}
+
+/** Says how the machine ended and answers the exit code. */
+function report(
+  exit: MachineExit,
+  unseen: boolean,
+  { host, options, ending, events, logger, notice }: Session,
+): number {
+  const code = codeForExit(exit, ending.cause, unseen);
+  logger?.debug({ reason: exit.reason, uptimeMs: exit.uptimeMs }, 'ended');
+  if (exit.reason === 'error') host.stderr.write(renderError(exit.error, logger !== undefined, painter(host.stderr)));
+  else if (exit.reason === 'panic') {
+    const error = new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`);
+    host.stderr.write(renderError(error, logger !== undefined, painter(host.stderr)));
+  } else if (unseen && ending.cause === undefined) {
+    notice(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
+  }
+  events?.exited(exit, code);
+  return code;
+}

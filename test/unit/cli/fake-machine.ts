@@ -1,0 +1,83 @@
+/** A machine without KVM: a console that the test writes to and reads from, and an end that the test decides. */
+import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import type { Machine, MachineExit, StartMachine, StartOptions } from '../../../src/cli/machine.js';
+
+export class FakeConsole extends Duplex {
+  typed = '';
+  sizes: [number, number][] = [];
+  /** Keeps what is written back, so that the writer sees backpressure. */
+  stuck = false;
+  #release: (() => void) | undefined;
+
+  override _read(): void {}
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.typed += chunk.toString('latin1');
+    if (this.stuck) this.#release = done;
+    else done();
+  }
+  show(text: string): void {
+    this.push(text);
+  }
+  release(): void {
+    this.stuck = false;
+    this.#release?.();
+  }
+  resize(columns: number, rows: number): void {
+    this.sizes.push([columns, rows]);
+  }
+}
+
+export class FakeMachine extends EventEmitter implements Machine {
+  readonly id = 'vm-1';
+  readonly name: string;
+  readonly options: StartOptions;
+  readonly phases = [{ name: 'open disks', startMs: 0, durationMs: 1.5 }];
+  readonly console = new FakeConsole();
+  readonly exited: Promise<MachineExit>;
+  readonly calls: string[] = [];
+  /** What stop() does; by default the guest powers off. */
+  onStop: () => void = () => this.end({ reason: 'power-off' });
+  #resolve!: (exit: MachineExit) => void;
+
+  constructor(options: StartOptions) {
+    super();
+    this.options = options;
+    this.name = options.name ?? 'vm';
+    this.exited = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  end(
+    exit: MachineExit extends infer E ? (E extends unknown ? Omit<E, 'consoleTail' | 'uptimeMs'> : never) : never,
+  ): void {
+    this.console.push(null);
+    this.#resolve({ consoleTail: 'tail', uptimeMs: 12, ...exit } as MachineExit);
+  }
+  stop(): Promise<MachineExit> {
+    this.calls.push('stop');
+    this.onStop();
+    return this.exited;
+  }
+  kill(): Promise<MachineExit> {
+    this.calls.push('kill');
+    this.end({ reason: 'killed' });
+    return this.exited;
+  }
+}
+
+/** A `start` whose machines the test gets hold of. */
+export function fakeStart(onStart?: (machine: FakeMachine) => unknown): {
+  start: StartMachine;
+  machines: FakeMachine[];
+} {
+  const machines: FakeMachine[] = [];
+  const start: StartMachine = async (options) => {
+    const machine = new FakeMachine(options);
+    machines.push(machine);
+    if (onStart) setImmediate(() => onStart(machine));
+    return machine;
+  };
+  return { start, machines };
+}

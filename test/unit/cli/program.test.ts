@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Actions, runProgram } from '../../../src/cli/program.js';
+import { parseRun, type RunArguments, runFlags } from '../../../src/cli/run-flags.js';
+
+async function invoke(...argv: string[]) {
+  let out = '';
+  let err = '';
+  const calls: unknown[] = [];
+  let given: RunArguments | undefined;
+  const actions: Actions = {
+    run: async (words) => {
+      given = words;
+      return 7;
+    },
+    doctor: async (options) => {
+      calls.push(['doctor', options]);
+      return 5;
+    },
+    inspect: async (file, options) => {
+      calls.push(['inspect', file, options]);
+      return 0;
+    },
+  };
+  const code = await runProgram(argv, actions, {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+  });
+  return { code, out, err, calls, given };
+}
+
+describe('help', () => {
+  it('shows examples first, and every option of run with its group and default', async () => {
+    const { code, out } = await invoke('run', '--help');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^Examples:\n {2}tsvmm run disk\.img /);
+    for (const { name, group, default: initial } of runFlags) {
+      expect(out).toContain(`--${name}`);
+      expect(out).toContain(`${group}:`);
+      if (initial !== undefined) expect(out.replace(/\s+/g, ' ')).toContain(`(default: ${initial})`);
+    }
+  });
+  it('lists the commands', async () => {
+    const { code, out } = await invoke('--help');
+    expect(code).toBe(0);
+    for (const word of ['run', 'doctor', 'image', 'help', 'exit-codes']) expect(out).toContain(word);
+  });
+  it('is the answer to no words at all, as a mistake', async () => {
+    const { code, out, err } = await invoke();
+    expect(code).toBe(2);
+    expect(out).toBe('');
+    expect(err).toContain('Usage: tsvmm');
+  });
+  it('explains exit codes', async () => {
+    const { code, out } = await invoke('help', 'exit-codes');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ {2}3 {4}the guest panicked$/m);
+    expect(out).toMatch(/^ {2}124 {2}--timeout expired$/m);
+  });
+  it('explains a command', async () => {
+    expect((await invoke('help', 'image', 'inspect')).out).toContain('Usage: tsvmm image inspect');
+    expect(await invoke('help', 'nothing')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("no help on 'nothing'"),
+    });
+  });
+  it('tells the version', async () => {
+    expect(await invoke('--version')).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+});
+
+describe('mistakes', () => {
+  it.each([
+    [['rnu', 'disk.img'], "unknown command 'rnu'", 'did you mean run?'],
+    [['run', '--memroy', '1G'], "unknown option '--memroy'", 'did you mean --memory?'],
+    [['doctor', '--jsn'], "unknown option '--jsn'", 'did you mean --json?'],
+    [['run', 'a.img', 'b.img'], 'too many arguments', 'tsvmm run --help'],
+    [['run', '-m'], "option '-m, --memory <SIZE>' argument missing", 'tsvmm run --help'],
+    [['image', 'inspect'], "missing required argument 'file'", 'tsvmm image --help'],
+    [['package.json'], "unknown command 'package.json'", 'tsvmm run package.json'],
+  ])('%j', async (argv, message, hint) => {
+    const { code, out, err } = await invoke(...argv);
+    expect(code).toBe(2);
+    expect(out).toBe('');
+    const lines = err.split('\n');
+    expect(lines[0]).toContain(`tsvmm: ${message}`);
+    expect(lines[1]).toContain('hint: ');
+    expect(lines[1]).toContain(hint);
+    expect(lines[2]).toBe('code: ERR_TSVMM_CONFIG (exit 2)');
+  });
+});
+
+describe('commands', () => {
+  it('calls doctor and inspect and answers their codes', async () => {
+    expect(await invoke('doctor', '--json')).toMatchObject({ code: 5, calls: [['doctor', { json: true }]] });
+    expect(await invoke('image', 'inspect', 'd.img')).toMatchObject({
+      code: 0,
+      calls: [['inspect', 'd.img', { json: false }]],
+    });
+  });
+  it('takes option values that begin with a dash, which the fast path leaves to it', async () => {
+    const { code, given } = await invoke('run', 'd.img', '--append', '-x');
+    expect(code).toBe(7);
+    expect(given?.values['append']).toBe('-x');
+  });
+});
+
+describe('both parsers of run', () => {
+  const word = fc.stringMatching(/^[a-z][a-z0-9=,.]{0,8}$/);
+  const argument: fc.Arbitrary<string[]> = fc.oneof(
+    word.map((text) => [text]),
+    fc
+      .constantFrom(...runFlags)
+      .chain((flag) =>
+        flag.value === undefined
+          ? fc.constant<string[]>([`--${flag.name}`])
+          : fc
+              .tuple(fc.boolean(), word)
+              .map(([joined, value]) => (joined ? [`--${flag.name}=${value}`] : [`--${flag.name}`, value])),
+      ),
+    fc.constantFrom<string[][]>(['-m', '1G'], ['-m1G'], ['-c2'], ['-v'], ['--'], ['-vm', '2G']),
+  );
+  it('agree on whatever the fast one takes', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(argument, { maxLength: 8 }), async (parts) => {
+        const argv = parts.flat();
+        const fast = parseRun(argv);
+        if (!fast) return;
+        const { code, given, err } = await invoke('run', ...argv);
+        expect(err).toBe('');
+        expect(code).toBe(7);
+        expect(given).toEqual(fast);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
