@@ -1,0 +1,64 @@
+/**
+ * The block map of files without extents: twelve direct blocks, then one, two and three levels of indirect blocks
+ * (Linux Documentation/filesystems/ext4/blockmap.rst). Main thread.
+ *
+ * The walk is in file order and ends at the file's size, so the number of blocks read is bounded by that size whatever
+ * the pointers say; pointing back to the same block only reads it again from the cache.
+ */
+import type { Run } from './extents.js';
+import type { Inode } from './inode.js';
+import type { ExtVolume } from './volume.js';
+
+const directBlocks = 12;
+const indirectLevels = 3;
+const pointerSize = 4;
+
+/** The runs of `inode` below file block `blocks`, in file order. */
+export async function* blockMapRuns(volume: ExtVolume, inode: Inode, blocks: number): AsyncGenerator<Run> {
+  yield* pointerRuns(inode.block.subarray(0, directBlocks * pointerSize), 0, blocks);
+  const perBlock = volume.superblock.blockSize / pointerSize;
+  let logical = directBlocks;
+  for (let level = 1; level <= indirectLevels && logical < blocks; level++) {
+    const pointer = inode.block.readUInt32LE((directBlocks + level - 1) * pointerSize);
+    yield* indirectRuns(volume, inode, pointer, level, logical, blocks);
+    logical += perBlock ** level;
+  }
+  if (logical < blocks)
+    throw volume.damaged(`inode ${inode.number}: ${inode.size} bytes are more than its block map can hold`);
+}
+
+async function* indirectRuns(
+  volume: ExtVolume,
+  inode: Inode,
+  block: number,
+  level: number,
+  logical: number,
+  blocks: number,
+): AsyncGenerator<Run> {
+  if (block === 0) return; // a hole as large as all that hangs below
+  const bytes = await volume.read(block, 1, `inode ${inode.number}: block map`);
+  if (level === 1) {
+    yield* pointerRuns(bytes, logical, blocks);
+    return;
+  }
+  const span = (volume.superblock.blockSize / pointerSize) ** (level - 1);
+  for (let at = 0; at < bytes.length && logical < blocks; at += pointerSize, logical += span) {
+    yield* indirectRuns(volume, inode, bytes.readUInt32LE(at), level - 1, logical, blocks);
+  }
+}
+
+function* pointerRuns(pointers: Buffer, logical: number, blocks: number): Generator<Run> {
+  const count = Math.min(pointers.length / pointerSize, blocks - logical);
+  for (let i = 0; i < count; ) {
+    const physical = pointers.readUInt32LE(i * pointerSize);
+    let length = 1;
+    while (
+      i + length < count &&
+      physical !== 0 &&
+      pointers.readUInt32LE((i + length) * pointerSize) === physical + length
+    )
+      length++;
+    if (physical !== 0) yield { logical: logical + i, physical, count: length };
+    i += length;
+  }
+}

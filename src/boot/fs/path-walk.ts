@@ -1,0 +1,129 @@
+/**
+ * The part of a file system that is the same for all: walking paths with symbolic links, and the `FileSystem` interface
+ * over what a concrete reader offers. Main thread.
+ *
+ * `..` goes back along the walked path, not through the `..` entry on the disk, so that neither a forged `..` nor a
+ * directory that contains itself can lead anywhere else; and nothing leaves the file system's root.
+ */
+import { quote } from '../../disk/range.js';
+import { TsvmmError } from '../../errors.js';
+import { ScanBudget } from './damage.js';
+import {
+  type DirectoryEntry,
+  type FileStat,
+  type FileSystem,
+  type FileSystemType,
+  maxPath,
+  maxSymlinks,
+} from './file-system.js';
+
+/** What a concrete reader offers. `Node` is whatever it needs to remember of a file: an inode, a directory entry. */
+export interface Tree<Node> {
+  root(): Promise<Node>;
+  stat(node: Node): FileStat;
+  /** The entry `name` of a directory. */
+  find(directory: Node, name: string, budget: ScanBudget): Promise<Node | undefined>;
+  list(directory: Node, budget: ScanBudget): Promise<DirectoryEntry[]>;
+  /** What a symbolic link says. */
+  target(link: Node): Promise<string>;
+  /** All of a regular file; its size was compared with the caller's limit before. */
+  content(file: Node): Promise<Buffer>;
+}
+
+export interface Identity {
+  readonly type: FileSystemType;
+  readonly label: string;
+  readonly uuid: string;
+  readonly notes: readonly string[];
+}
+
+type Walked<Node> = { readonly node: Node } | { readonly missing: string };
+
+const pathBytes = (path: string) => Buffer.byteLength(path, 'utf8');
+
+/** Where `path` leads. Damage rejects; a path that leads nowhere is a value with the reason. */
+async function walk<Node>(tree: Tree<Node>, path: string): Promise<Walked<Node>> {
+  const budget = new ScanBudget();
+  if (pathBytes(path) > maxPath) return { missing: `the path is longer than ${maxPath} bytes` };
+  const trail: Node[] = [];
+  let node: Node = await tree.root();
+  let links = 0;
+  let rest = path.split('/');
+  while (rest.length > 0) {
+    if (tree.stat(node).kind !== 'directory') return { missing: 'a part of the path is not a directory' };
+    const name = rest.shift()!;
+    if (name === '' || name === '.') continue;
+    if (name === '..') {
+      node = trail.pop() ?? node;
+      continue;
+    }
+    const child = await tree.find(node, name, budget);
+    if (child === undefined) return { missing: `there is no ${quote(name)}` };
+    if (tree.stat(child).kind !== 'symlink') {
+      trail.push(node);
+      node = child;
+      continue;
+    }
+    if (++links > maxSymlinks) return { missing: `more than ${maxSymlinks} symbolic links follow each other` };
+    const target = await tree.target(child);
+    if (target === '') return { missing: `the symbolic link ${quote(name)} is empty` };
+    // A bound on what is left to walk, so that links to long paths of links stay cheap.
+    if (pathBytes(rest.join('/')) + pathBytes(target) > 2 * maxPath)
+      return { missing: 'symbolic links make the path too long' };
+    if (target.startsWith('/')) node = trail.splice(0)[0] ?? node;
+    rest = [...target.split('/'), ...rest];
+  }
+  return { node };
+}
+
+/** The `FileSystem` interface over a `Tree`. */
+export class TreeFileSystem<Node> implements FileSystem {
+  readonly type: FileSystemType;
+  readonly label: string;
+  readonly uuid: string;
+  readonly notes: readonly string[];
+  readonly #tree: Tree<Node>;
+
+  constructor(identity: Identity, tree: Tree<Node>) {
+    this.type = identity.type;
+    this.label = identity.label;
+    this.uuid = identity.uuid;
+    this.notes = identity.notes;
+    this.#tree = tree;
+  }
+
+  async stat(path: string): Promise<FileStat | undefined> {
+    const walked = await walk(this.#tree, path);
+    return 'node' in walked ? this.#tree.stat(walked.node) : undefined;
+  }
+
+  async list(path: string): Promise<DirectoryEntry[]> {
+    const node = await this.#reach(path);
+    if (this.#tree.stat(node).kind !== 'directory') throw notThere(path, 'is not a directory');
+    return this.#tree.list(node, new ScanBudget());
+  }
+
+  async readFile(path: string, limit: number): Promise<Buffer> {
+    const node = await this.#reach(path);
+    const { kind, size } = this.#tree.stat(node);
+    if (kind !== 'file') throw notThere(path, `is not a regular file${kind === 'directory' ? ' but a directory' : ''}`);
+    if (size > limit) {
+      throw new TsvmmError(
+        'ERR_TSVMM_DISK_FORMAT',
+        `${quote(path)} has ${size} bytes, more than the ${limit} that are accepted`,
+        { details: { path, size, limit } },
+      );
+    }
+    return this.#tree.content(node);
+  }
+
+  async #reach(path: string): Promise<Node> {
+    const walked = await walk(this.#tree, path);
+    if ('missing' in walked) throw notThere(path, `is not in the ${this.type} file system: ${walked.missing}`);
+    return walked.node;
+  }
+}
+
+function notThere(path: string, says: string): TsvmmError {
+  return new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `${quote(path)} ${says}`, { details: { path } });
+}
