@@ -1,6 +1,6 @@
 /** What `tsvmm` tells its caller by its exit code, and why. `tsvmm help exit-codes` and docs/cli.md show the table. */
 import { type ErrorCode, TsvmmError } from '../errors.js';
-import type { MachineExit } from './machine.js';
+import type { VmExit } from '../machine/exit.js';
 
 export const ExitCode = {
   ok: 0,
@@ -85,7 +85,7 @@ export function codeForEnd(cause: EndCause, forced: boolean): number {
 }
 
 /** The code for a machine that ended. `unseen`: --until was given and its text never came. */
-export function codeForExit(exit: MachineExit, cause: EndCause | undefined, unseen: boolean): number {
+export function codeForExit(exit: VmExit, cause: EndCause | undefined, unseen: boolean): number {
   if (exit.reason === 'panic') return ExitCode.panic;
   if (exit.reason === 'error') return codeForError(exit.error.code);
   if (cause !== undefined) return codeForEnd(cause, exit.reason === 'killed' || exit.reason === 'aborted');

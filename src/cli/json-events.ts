@@ -1,8 +1,9 @@
 /** `tsvmm run --json`: one JSON object a line on stdout for everything that happens to the machine. docs/cli.md. */
 import type { Writable } from 'node:stream';
 import { asTsvmmError, type Phase } from '../errors.js';
+import type { VmExit } from '../machine/exit.js';
 import type { EndCause } from './exit-codes.js';
-import type { Machine, MachineExit } from './machine.js';
+import type { Machine } from './machine.js';
 
 /** The error of a JSON line. */
 const errorFields = (thrown: unknown) => {
@@ -34,13 +35,14 @@ export class JsonEvents {
     this.#line('ending', { cause, forced });
   }
 
-  exited(exit: MachineExit, exitCode: number): void {
+  exited(exit: VmExit, exitCode: number): void {
     const { reason, uptimeMs, consoleTail } = exit;
     this.#line('exit', {
       reason,
       exitCode,
       uptimeMs,
       consoleTail,
+      ...('debugExit' in exit && { debugExit: exit.debugExit }),
       ...(exit.reason === 'panic' && { message: exit.message }),
       ...(exit.reason === 'error' && { error: errorFields(exit.error) }),
     });

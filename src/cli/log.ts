@@ -3,7 +3,7 @@
  * worker threads that lose lines in a crash.
  */
 import type { Writable } from 'node:stream';
-import type { Logger } from './machine.js';
+import type { Logger } from '../machine/options.js';
 import { type Painter, painter, printable } from './print.js';
 
 /** Records as lines for people on a terminal, as JSON elsewhere. */

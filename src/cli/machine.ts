@@ -1,48 +1,13 @@
 /**
- * What the command line program needs of the library: the part of the public API that `tsvmm run` uses. Main thread.
+ * What `tsvmm run` needs of a machine: the part of the public API that it uses. Main thread.
  *
  * `VirtualMachine` satisfies it, and so does the machine that the tests put in its place.
  */
 import type { Duplex } from 'node:stream';
-import type { Phase, TsvmmError } from '../errors.js';
-import type { CpuChoice, DiskChoice } from './values.js';
-
-/** The options of `VirtualMachine.start` that the command line can set. */
-export interface StartOptions {
-  name?: string;
-  memory: number;
-  cpus: number;
-  cpu: CpuChoice;
-  boot:
-    | { kernel: string; initrd?: string; cmdline?: string }
-    | { disk: number; entry?: number | string; append?: string };
-  disks: DiskChoice[];
-  console: { device: 'serial' | 'virtio'; whenUnread: 'block' };
-  onReboot: 'reboot' | 'exit';
-  logger?: Logger;
-  signal?: AbortSignal;
-}
-
-export interface Logger {
-  debug(fields: object, message?: string): void;
-  info(fields: object, message?: string): void;
-  warn(fields: object, message?: string): void;
-  error(fields: object, message?: string): void;
-}
-
-export interface Warning {
-  source: 'guest' | 'device' | 'host';
-  device?: string;
-  message: string;
-  suppressed: number;
-}
-
-export type MachineExit = { consoleTail: string; uptimeMs: number } & (
-  | { reason: 'power-off' | 'reset' | 'stopped' | 'killed' }
-  | { reason: 'aborted'; cause: unknown }
-  | { reason: 'panic'; message: string }
-  | { reason: 'error'; error: TsvmmError }
-);
+import type { Phase } from '../errors.js';
+import type { VmExit } from '../machine/exit.js';
+import type { VmOptions } from '../machine/options.js';
+import type { Warning } from '../machine/virtual-machine.js';
 
 export interface Machine {
   readonly id: string;
@@ -50,13 +15,13 @@ export interface Machine {
   readonly phases: readonly Phase[];
   readonly console: Duplex & { resize(columns: number, rows: number): void };
   /** Never rejects. */
-  readonly exited: Promise<MachineExit>;
+  readonly exited: Promise<VmExit>;
   /** Power button, then force at the API's deadline. */
-  stop(): Promise<MachineExit>;
-  kill(): Promise<MachineExit>;
+  stop(): Promise<VmExit>;
+  kill(): Promise<VmExit>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;
   on(event: 'warning', listener: (warning: Warning) => void): unknown;
 }
 
-export type StartMachine = (options: StartOptions) => Promise<Machine>;
+export type StartMachine = (options: VmOptions) => Promise<Machine>;

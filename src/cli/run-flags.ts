@@ -10,7 +10,7 @@ export interface Flag {
   /** Present: the option takes a value, shown as this. */
   readonly value?: string;
   readonly multiple?: true;
-  readonly group: 'Machine' | 'Disks' | 'Boot' | 'Console and output' | 'Ending';
+  readonly group: 'Machine' | 'Disks' | 'Boot' | 'Output' | 'Ending';
   readonly text: string;
   readonly default?: string;
 }
@@ -59,15 +59,8 @@ export const runFlags: readonly Flag[] = [
   },
   { name: 'initrd', value: 'FILE', group: 'Boot', text: 'initial RAM disk for --kernel' },
   { name: 'cmdline', value: 'TEXT', group: 'Boot', text: 'kernel command line for --kernel' },
-  {
-    name: 'console',
-    value: 'DEVICE',
-    group: 'Console and output',
-    text: 'console device: serial or virtio',
-    default: 'serial',
-  },
-  { name: 'json', group: 'Console and output', text: 'events as JSON lines on stdout; the console goes to stderr' },
-  { name: 'verbose', short: 'v', group: 'Console and output', text: 'log to stderr, and stack traces with errors' },
+  { name: 'json', group: 'Output', text: 'events as JSON lines on stdout; the console goes to stderr' },
+  { name: 'verbose', short: 'v', group: 'Output', text: 'log to stderr, and stack traces with errors' },
   { name: 'no-reboot', group: 'Ending', text: 'end when the guest reboots' },
   { name: 'until', value: 'TEXT', group: 'Ending', text: 'power the guest off once TEXT appears on its console' },
   {

@@ -1,11 +1,11 @@
 /** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
 import { TsvmmError } from '../errors.js';
-import type { StartOptions } from './machine.js';
+import type { BootOptions, VmOptions } from '../machine/options.js';
 import { defaultCpus, defaultMemory, type RunArguments } from './run-flags.js';
 import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
 
 export interface RunOptions {
-  readonly machine: StartOptions;
+  readonly machine: VmOptions;
   readonly until?: string;
   readonly timeoutMs?: number;
 }
@@ -28,7 +28,7 @@ export function runOptions(given: RunArguments): RunOptions {
       cpu: parseCpu(values['cpu'] ?? 'host'),
       boot: bootOptions(given),
       disks,
-      console: { device: consoleDevice(values['console'] ?? 'serial'), whenUnread: 'block' },
+      console: { whenUnread: 'block' },
       onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
     },
     ...(values['until'] !== undefined && { until: untilText(values['until']) }),
@@ -36,7 +36,7 @@ export function runOptions(given: RunArguments): RunOptions {
   };
 }
 
-function bootOptions({ disk, values }: RunArguments): StartOptions['boot'] {
+function bootOptions({ disk, values }: RunArguments): BootOptions {
   const { kernel, initrd, cmdline, append, entry } = values;
   if (kernel === undefined) {
     if (disk === undefined)
@@ -55,14 +55,6 @@ function bootOptions({ disk, values }: RunArguments): StartOptions['boot'] {
   if (append !== undefined)
     throw usage('--append and --kernel exclude each other', 'give the whole command line with --cmdline');
   return { kernel, ...(initrd !== undefined && { initrd }), ...(cmdline !== undefined && { cmdline }) };
-}
-
-function consoleDevice(text: string): 'serial' | 'virtio' {
-  if (text === 'serial' || text === 'virtio') return text;
-  throw usage(
-    `--console ${JSON.stringify(text)} is not a console device`,
-    'write --console serial or --console virtio',
-  );
 }
 
 function untilText(text: string): string {

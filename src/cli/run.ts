@@ -2,11 +2,13 @@
 import type { Readable, Writable } from 'node:stream';
 import { TsvmmError } from '../errors.js';
 import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
+import type { VmExit } from '../machine/exit.js';
+import type { Logger } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
 import { Ending, type SignalSource } from './ending.js';
 import { codeForEnd, codeForExit, codeForThrown, type EndCause } from './exit-codes.js';
 import { JsonEvents } from './json-events.js';
-import type { Logger, Machine, MachineExit, StartMachine } from './machine.js';
+import type { Machine, StartMachine } from './machine.js';
 import { painter, printable, renderError } from './print.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
@@ -92,7 +94,8 @@ async function runMachine(session: Session): Promise<number> {
     const machine = await host.start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
     ending.attach(machine);
     if (events) events.started(machine);
-    else machine.on('warning', ({ source, device, message }) => notice(`warning: ${device ?? source}: ${message}`));
+    else if (!logger)
+      machine.on('warning', ({ source, device, message }) => notice(`warning: ${device ?? source}: ${message}`));
     logger?.debug({ phases: machine.phases }, 'started');
     const link = connect(machine, session);
     const exit = await machine.exited;
@@ -163,13 +166,8 @@ function connect(machine: Machine, { host, options, ending, events, notice }: Se
 }
 
 /** Says how the machine ended and answers the exit code. */
-function report(
-  exit: MachineExit,
-  unseen: boolean,
-  { host, options, ending, events, logger, notice }: Session,
-): number {
+function report(exit: VmExit, unseen: boolean, { host, options, ending, events, logger, notice }: Session): number {
   const code = codeForExit(exit, ending.cause, unseen);
-  logger?.debug({ reason: exit.reason, uptimeMs: exit.uptimeMs }, 'ended');
   if (exit.reason === 'error') host.stderr.write(renderError(exit.error, logger !== undefined, painter(host.stderr)));
   else if (exit.reason === 'panic') {
     const error = new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`);

@@ -17,14 +17,14 @@ describe('tsvmm run, from words to start options', () => {
         cpu: 'host',
         boot: { disk: 0 },
         disks: [{ path: 'disk.img' }],
-        console: { device: 'serial', whenUnread: 'block' },
+        console: { whenUnread: 'block' },
         onReboot: 'reboot',
       },
     });
   });
 
   it('reads every option', () => {
-    const words = '-m 1G -c 2 --name web --disk b.img,readonly --disk c.img --console virtio --no-reboot --ephemeral';
+    const words = '-m 1G -c 2 --name web --disk b.img,readonly --disk c.img --no-reboot --ephemeral';
     const more = [
       '--entry',
       'Debian, recovery',
@@ -49,7 +49,7 @@ describe('tsvmm run, from words to start options', () => {
           { path: 'b.img', readOnly: true },
           { path: 'c.img', ephemeral: true },
         ],
-        console: { device: 'virtio', whenUnread: 'block' },
+        console: { whenUnread: 'block' },
         onReboot: 'exit',
       },
       until: 'login:',
@@ -74,9 +74,8 @@ describe('tsvmm run, from words to start options', () => {
     [['d', '--cmdline', 'c'], '--cmdline needs --kernel'],
     [['d', '--kernel', 'k', '--append', 'a'], '--append and --kernel'],
     [['d', '--kernel', 'k', '--entry', '1'], '--entry and --kernel'],
-    [['d', '--console', 'vga'], '--console "vga"'],
     [['d', '--until', ''], '--until needs a text'],
-    [['d', '-m', 'lots'], '--memory "lots"'],
+    [['d', '-m', 'lots'], '--memory: "lots"'],
   ] as const)('refuses %j', (argv, message) => {
     expect(() => options(...argv)).toThrow(
       expect.objectContaining({

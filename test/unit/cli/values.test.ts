@@ -32,7 +32,7 @@ describe('sizes', () => {
     expect(error.hint).toContain('512M');
   });
 
-  it.each(['', 'M', '-1M', '1e3M', '0x10M', '512MB', '1 G B', '99999999999999999G', '999999999T', '0.0001K'])(
+  it.each(['', 'M', '-1M', '1e3M', '0x10M', '1 G B', '99999999999999999G', '999999999T', '0.0001K'])(
     'refuses %j',
     (text) => {
       expect(refusal(() => parseSize(text, '--memory')).message).toContain('--memory');
@@ -57,9 +57,8 @@ describe('durations', () => {
     ['500ms', 500],
     ['90s', 90_000],
     ['1.5m', 90_000],
-    ['2h', 7_200_000],
   ])('%s', (text, milliseconds) => expect(parseDuration(text, '--timeout')).toBe(milliseconds));
-  it.each(['', '5', 's', '-1s', '0s', '0.0001ms', '1000h', '5 minutes'])('refuses %j', (text) => {
+  it.each(['', '5', 's', '-1s', '0s', '0.0001ms', '100000m', '1h', '5 minutes'])('refuses %j', (text) => {
     expect(refusal(() => parseDuration(text, '--timeout')).message).toContain('--timeout');
   });
 });
