@@ -14,7 +14,12 @@ export interface FeatureBit {
 
 /** Names in bit order; `-` marks a bit that is not a feature or that the policy decides itself. */
 const words: readonly (readonly [leaf: number, index: number, register: CpuidRegister, names: string])[] = [
-  [1, 0, 'edx', 'fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx fxsr sse sse2 ss ht tm - pbe'],
+  [
+    1,
+    0,
+    'edx',
+    'fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx fxsr sse sse2 ss ht tm - pbe',
+  ],
   [
     1,
     0,
@@ -47,7 +52,12 @@ const words: readonly (readonly [leaf: number, index: number, register: CpuidReg
     'ecx',
     'lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext perfctr_core perfctr_nb - bpext ptsc perfctr_llc mwaitx',
   ],
-  [0x8000_0001, 0, 'edx', '- - - - - - - - - - - syscall - - - - - - - mp nx - mmxext - - fxsr_opt pdpe1gb rdtscp - lm 3dnowext 3dnow'],
+  [
+    0x8000_0001,
+    0,
+    'edx',
+    '- - - - - - - - - - - syscall - - - - - - - mp nx - mmxext - - fxsr_opt pdpe1gb rdtscp - lm 3dnowext 3dnow',
+  ],
   [0x8000_0007, 0, 'edx', '- - - - - - - - constant_tsc'],
   [
     0x8000_0008,
@@ -65,11 +75,14 @@ const words: readonly (readonly [leaf: number, index: number, register: CpuidReg
 
 export const cpuFeatures: ReadonlyMap<string, FeatureBit> = new Map(
   words.flatMap(([leaf, index, register, names]) =>
-    names.split(' ').flatMap((name, bit): [string, FeatureBit][] => (name === '-' ? [] : [[name, { leaf, index, register, bit }]])),
+    names
+      .split(' ')
+      .flatMap((name, bit): [string, FeatureBit][] => (name === '-' ? [] : [[name, { leaf, index, register, bit }]])),
   ),
 );
 
-const v1 = 'fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm ht';
+const v1 =
+  'fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm ht';
 /** What every model keeps: the paravirtual features, and what makes a machine work well at any level. */
 const always =
   'x2apic tsc_deadline_timer hypervisor tsc_adjust constant_tsc rdtscp pdpe1gb pcid invpcid arch_capabilities spec_ctrl intel_stibp ssbd md_clear amd_ibpb amd_ibrs amd_stibp amd_ssbd smep smap umip ' +

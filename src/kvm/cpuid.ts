@@ -47,7 +47,20 @@ const topologyThreads = 1;
 const topologyCores = 2;
 /** Not offered unless `add`ed: nested virtualization. Never offered: the guest would trap or misbehave. */
 const nested = ['vmx', 'svm'];
-const never = ['monitor', 'mwaitx', 'dtes64', 'ds_cpl', 'pdcm', 'intel_pt', 'arch_lbr', 'perfctr_core', 'perfctr_nb', 'perfctr_llc', 'sgx', 'hybrid_cpu'];
+const never = [
+  'monitor',
+  'mwaitx',
+  'dtes64',
+  'ds_cpl',
+  'pdcm',
+  'intel_pt',
+  'arch_lbr',
+  'perfctr_core',
+  'perfctr_nb',
+  'perfctr_llc',
+  'sgx',
+  'hybrid_cpu',
+];
 
 export function parseCpuid(bytes: Uint8Array): CpuidEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -86,20 +99,30 @@ export function physicalAddressBits(entries: readonly CpuidEntry[]): number {
  * The entries every vCPU gets; `forVcpu` then fills in its own ids. Throws `ERR_TSVMM_CONFIG` for a name that is no
  * model or feature, and for an `add`ed feature that this host does not have.
  */
-export function cpuidPolicy(supported: readonly CpuidEntry[], choice: CpuChoice, cpus: number, tscDeadline: boolean): CpuidEntry[] {
+export function cpuidPolicy(
+  supported: readonly CpuidEntry[],
+  choice: CpuChoice,
+  cpus: number,
+  tscDeadline: boolean,
+): CpuidEntry[] {
   const entries = supported.filter((entry) => !topologyLeaf(entry.function)).map((entry) => ({ ...entry }));
   const host = supported.map((entry) => ({ ...entry }));
   const allowed = choice.model === 'host' ? undefined : cpuModels.get(choice.model);
   if (choice.model !== 'host' && allowed === undefined) {
-    throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: there is no model "${choice.model}"`, { hint: `use one of: host, ${[...cpuModels.keys()].join(', ')}` });
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: there is no model "${choice.model}"`, {
+      hint: `use one of: host, ${[...cpuModels.keys()].join(', ')}`,
+    });
   }
   if (tscDeadline) for (const list of [entries, host]) setFeature(list, feature('tsc_deadline_timer'), true);
   for (const list of [entries, host]) setFeature(list, feature('hypervisor'), true);
-  for (const [name, bit] of cpuFeatures) if (allowed !== undefined && !allowed.has(name)) setFeature(entries, bit, false);
+  for (const [name, bit] of cpuFeatures)
+    if (allowed !== undefined && !allowed.has(name)) setFeature(entries, bit, false);
   for (const name of [...never, ...nested]) setFeature(entries, feature(name), false);
   for (const name of choice.add) {
     if (never.includes(name) || !hasFeature(host, feature(name))) {
-      throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: this host cannot give a guest the feature "${name}"`, { hint: `leave out +${name}` });
+      throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: this host cannot give a guest the feature "${name}"`, {
+        hint: `leave out +${name}`,
+      });
     }
     setFeature(entries, feature(name), true);
   }
@@ -128,7 +151,8 @@ export function forVcpu(entries: readonly CpuidEntry[], apicId: number, cpus: nu
   });
 }
 
-const topologyLeaf = (leaf: number): boolean => leaf === Leaf.topology || leaf === Leaf.v2Topology || leaf === Leaf.amdV2Topology;
+const topologyLeaf = (leaf: number): boolean =>
+  leaf === Leaf.topology || leaf === Leaf.v2Topology || leaf === Leaf.amdV2Topology;
 
 /** Bits needed to tell `cpus` apart: the width of the core id inside an APIC id. */
 export const idBits = (cpus: number): number => Math.ceil(Math.log2(Math.max(1, cpus)));
@@ -166,7 +190,9 @@ function shareCache(entry: CpuidEntry, cpus: number): void {
 }
 
 const find = (entries: readonly CpuidEntry[], leaf: number, index: number): CpuidEntry | undefined =>
-  entries.find((entry) => entry.function === leaf && ((entry.flags & SIGNIFICANT_INDEX) === 0 || entry.index === index));
+  entries.find(
+    (entry) => entry.function === leaf && ((entry.flags & SIGNIFICANT_INDEX) === 0 || entry.index === index),
+  );
 
 function feature(name: string): FeatureBit {
   const bit = cpuFeatures.get(name);

@@ -11,7 +11,13 @@ import { KvmRegs, KvmRun, KvmRunExits, KvmSegment, KvmSregs, KvmTranslation } fr
 import type { Vcpu } from './vcpu.js';
 
 const instructionBytes = 15; // the longest x86 instruction
-const suberrors = ['unknown', 'instruction emulation failed', 'two exceptions at once', 'event delivery failed', 'unexpected exit reason'];
+const suberrors = [
+  'unknown',
+  'instruction emulation failed',
+  'two exceptions at once',
+  'event delivery failed',
+  'unexpected exit reason',
+];
 const maxErrorData = 16;
 
 /** An error of code `ERR_TSVMM_GUEST` with `details.registers` (hex strings), `details.instruction` and KVM's data. */
@@ -55,7 +61,9 @@ function internalData(vcpu: Vcpu, reason: number): Record<string, unknown> {
   if (reason !== Exit.internalError) return {};
   const at = KvmRun.offset.io;
   const count = Math.min(vcpu.run.getUint32(at + KvmRunExits.offset.internal_ndata, true), maxErrorData);
-  const data = Array.from({ length: count }, (_, i) => hex(vcpu.run.getBigUint64(at + KvmRunExits.offset.internal_data + i * 8, true)));
+  const data = Array.from({ length: count }, (_, i) =>
+    hex(vcpu.run.getBigUint64(at + KvmRunExits.offset.internal_data + i * 8, true)),
+  );
   return { data };
 }
 
@@ -89,7 +97,11 @@ function readInstruction(vcpu: Vcpu, regions: readonly RamRegion[]): string {
     const linear = vcpu.getSregs().getBigUint64(at, true) + vcpu.getRegs().getBigUint64(KvmRegs.offset.rip, true);
     const request = new DataView(new ArrayBuffer(KvmTranslation.size));
     request.setBigUint64(KvmTranslation.offset.linear_address, linear & 0xffff_ffff_ffff_ffffn, true);
-    if (native().ioctl(vcpu.fd, Ioctl.KVM_TRANSLATE, request) < 0 || request.getUint8(KvmTranslation.offset.valid) === 0) return '';
+    if (
+      native().ioctl(vcpu.fd, Ioctl.KVM_TRANSLATE, request) < 0 ||
+      request.getUint8(KvmTranslation.offset.valid) === 0
+    )
+      return '';
     const physical = Number(request.getBigUint64(KvmTranslation.offset.physical_address, true));
     const ram = new GuestMemory(regions, () => new ArrayBuffer(0));
     for (let length = instructionBytes; length > 0; length--) {

@@ -21,7 +21,8 @@ import {
 } from './structs.js';
 
 const KVMIO = 0xae00;
-const sized = (direction: number, nr: number, size: number): number => ((direction << 30) | (size << 16) | KVMIO | nr) >>> 0;
+const sized = (direction: number, nr: number, size: number): number =>
+  ((direction << 30) | (size << 16) | KVMIO | nr) >>> 0;
 const io = (nr: number): number => KVMIO | nr;
 const iow = (nr: number, type: Struct | number): number => sized(1, nr, typeof type === 'number' ? type : type.size);
 const ior = (nr: number, type: Struct | number): number => sized(2, nr, typeof type === 'number' ? type : type.size);

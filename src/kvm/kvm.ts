@@ -42,9 +42,13 @@ export class Kvm {
     const version = native().ioctl(fd, Ioctl.KVM_GET_API_VERSION, 0);
     if (version !== apiVersion) {
       closeSync(fd);
-      throw new TsvmmError('ERR_TSVMM_KVM_MISSING', `${path} is not KVM (API version ${version < 0 ? errnoName(version) : version}, not 12)`, {
-        hint: 'load the module: modprobe kvm_intel (or kvm_amd)',
-      });
+      throw new TsvmmError(
+        'ERR_TSVMM_KVM_MISSING',
+        `${path} is not KVM (API version ${version < 0 ? errnoName(version) : version}, not 12)`,
+        {
+          hint: 'load the module: modprobe kvm_intel (or kvm_amd)',
+        },
+      );
     }
     return new Kvm(fd);
   }

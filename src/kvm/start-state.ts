@@ -38,7 +38,8 @@ export function setStartState(vcpu: Vcpu, start: StartState): void {
   const at = KvmSregs.offset;
   const long = start.mode === 'long64';
   segment(sregs, at.cs, codeSelector, Type.codeReadAccessed, { l: long ? 1 : 0, db: long ? 0 : 1 });
-  for (const data of [at.ds, at.es, at.fs, at.gs, at.ss]) segment(sregs, data, dataSelector, Type.dataWriteAccessed, { db: 1 });
+  for (const data of [at.ds, at.es, at.fs, at.gs, at.ss])
+    segment(sregs, data, dataSelector, Type.dataWriteAccessed, { db: 1 });
   segment(sregs, at.tr, taskSelector, Type.tssBusy32, { s: 0, g: 0, limit: 0x67 });
   setU64(sregs, at.gdt + KvmDtable.offset.base, start.gdt);
   sregs.setUint16(at.gdt + KvmDtable.offset.limit, gdtLimit, true);

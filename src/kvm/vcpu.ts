@@ -8,7 +8,17 @@ import { errnoName } from '../host/errno.js';
 import { closeFd } from '../host/system.js';
 import { Ioctl } from './ioctls.js';
 import { must } from './kvm.js';
-import { KvmCpuid2, KvmCpuidEntry2, KvmMpState, KvmMsrEntry, KvmMsrs, KvmRegs, KvmRun, KvmSregs, KvmVcpuEvents } from './structs.js';
+import {
+  KvmCpuid2,
+  KvmCpuidEntry2,
+  KvmMpState,
+  KvmMsrEntry,
+  KvmMsrs,
+  KvmRegs,
+  KvmRun,
+  KvmSregs,
+  KvmVcpuEvents,
+} from './structs.js';
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
@@ -30,7 +40,10 @@ export class Vcpu {
     const buffer = this.runAddress > 0 ? native().wrapMemory(this.runAddress, runPageSize) : undefined;
     if (buffer === undefined) {
       closeFd(fd);
-      throw new TsvmmError('ERR_TSVMM_KVM_IOCTL', `mapping the run page of vCPU ${id} failed: ${errnoName(this.runAddress)}`);
+      throw new TsvmmError(
+        'ERR_TSVMM_KVM_IOCTL',
+        `mapping the run page of vCPU ${id} failed: ${errnoName(this.runAddress)}`,
+      );
     }
     this.#buffer = buffer;
     this.bytes = new Uint8Array(buffer);

@@ -56,7 +56,10 @@ async function readPayload({ boot, disk }: BootRequest): Promise<Payload> {
 
 async function readWhole(what: string, path: string, limit: number): Promise<Buffer> {
   const fail = (message: string, cause?: unknown): TsvmmError =>
-    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${path}: ${message}`, { cause, hint: `pass a regular file that you may read as ${what}` });
+    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${path}: ${message}`, {
+      cause,
+      hint: `pass a regular file that you may read as ${what}`,
+    });
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw fail(error.code === 'ENOENT' ? 'there is no such file' : error.message, error);
   });

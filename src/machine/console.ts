@@ -63,9 +63,14 @@ export class GuestConsole extends Duplex {
 
   /** Tells the guest its terminal's size, where the console device can. */
   resize(columns: number, rows: number): void {
-    for (const [what, value] of [['columns', columns], ['rows', rows]] as const) {
+    for (const [what, value] of [
+      ['columns', columns],
+      ['rows', rows],
+    ] as const) {
       if (Number.isInteger(value) && value >= 1 && value <= 0xffff) continue;
-      throw new TsvmmError('ERR_TSVMM_CONFIG', `console.resize: ${value} ${what} are not possible`, { hint: 'use whole numbers from 1 to 65535' });
+      throw new TsvmmError('ERR_TSVMM_CONFIG', `console.resize: ${value} ${what} are not possible`, {
+        hint: 'use whole numbers from 1 to 65535',
+      });
     }
     this.#size = [columns, rows];
     this.#link?.resize(columns, rows);
@@ -90,7 +95,8 @@ export class GuestConsole extends Duplex {
    */
   async waitFor(pattern: string | RegExp, options: CallOptions = {}): Promise<string> {
     const decoder = new StringDecoder('utf8');
-    const expression = typeof pattern === 'string' ? undefined : new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''));
+    const expression =
+      typeof pattern === 'string' ? undefined : new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''));
     const match = (text: string): string | undefined =>
       typeof pattern === 'string' ? (text.includes(pattern) ? pattern : undefined) : expression!.exec(text)?.[0];
     let text = decoder.write(Buffer.concat(this.#tail));
@@ -101,7 +107,9 @@ export class GuestConsole extends Duplex {
       const hit = match(text);
       if (hit !== undefined) return hit;
     }
-    throw new TsvmmError('ERR_TSVMM_STATE', `the machine ended before its console showed ${pattern}`, { consoleTail: this.tail });
+    throw new TsvmmError('ERR_TSVMM_STATE', `the machine ended before its console showed ${pattern}`, {
+      consoleTail: this.tail,
+    });
   }
 
   async *#chunks({ signal, timeout }: CallOptions): AsyncGenerator<Buffer, void, void> {
@@ -128,7 +136,11 @@ export class GuestConsole extends Duplex {
     const timer =
       ms === undefined
         ? undefined
-        : setTimeout(() => fail(new TsvmmError('ERR_TSVMM_TIMEOUT', `nothing matched within ${ms} ms`, { consoleTail: this.tail })), ms);
+        : setTimeout(
+            () =>
+              fail(new TsvmmError('ERR_TSVMM_TIMEOUT', `nothing matched within ${ms} ms`, { consoleTail: this.tail })),
+            ms,
+          );
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#watchers.on('chunk', onChunk).once('end', onEnd);
     try {
@@ -212,11 +224,17 @@ export class GuestConsole extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    if (this.#ended) return callback(); // a guest that is gone reads nothing, as a closed terminal
-    const taken = this.#link?.input(chunk) ?? 0;
-    if (taken === chunk.length) return callback();
+    // A guest that is gone reads nothing, as a closed terminal.
+    const taken = this.#ended ? chunk.length : (this.#link?.input(chunk) ?? 0);
+    if (taken === chunk.length) {
+      callback();
+      return;
+    }
     // Flow control: the guest has not read what is there.
-    this.#retry = setTimeout(() => this._write(chunk.subarray(taken), 'buffer' as BufferEncoding, callback), inputRetryMs).unref();
+    this.#retry = setTimeout(
+      () => this._write(chunk.subarray(taken), 'buffer' as BufferEncoding, callback),
+      inputRetryMs,
+    ).unref();
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

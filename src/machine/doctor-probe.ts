@@ -53,7 +53,14 @@ export function probe(kvm: Kvm): ProbeResult {
     load(ram.hostAddress);
     vcpu = new Vcpu(0, vm.createVcpu(0), kvm.runPageSize());
     vcpu.setCpuid(kvm.supportedCpuid());
-    setStartState(vcpu, { mode: 'long64', rip: At.code, rsi: 0, pageTables: At.pageTables, gdt: At.gdt, stack: At.stack });
+    setStartState(vcpu, {
+      mode: 'long64',
+      rip: At.code,
+      rsi: 0,
+      pageTables: At.pageTables,
+      gdt: At.gdt,
+      stack: At.stack,
+    });
     const regs = vcpu.getRegs();
     setU64(regs, KvmRegs.offset.rdi, At.operand);
     vcpu.setRegs(regs);
@@ -64,7 +71,12 @@ export function probe(kvm: Kvm): ProbeResult {
     const millionsPerSecond = loop === '' ? (iterations * instructionsPerIteration) / seconds / 1e6 : 0;
     const swap = loop === '' ? runToPort(vcpu) : 'not tried';
     const cmpxchg16b = swap === '';
-    return { hardware: cmpxchg16b && millionsPerSecond >= emulatedBelow, cmpxchg16b, millionsPerSecond, detail: loop || swap };
+    return {
+      hardware: cmpxchg16b && millionsPerSecond >= emulatedBelow,
+      cmpxchg16b,
+      millionsPerSecond,
+      detail: loop || swap,
+    };
   } finally {
     vcpu?.close();
     vm.close();

@@ -20,7 +20,11 @@ export type VmExit = {
 );
 
 /** An exit without what every exit has. */
-export type ExitReason = VmExit extends infer E ? (E extends unknown ? Omit<E, 'consoleTail' | 'uptimeMs'> : never) : never;
+export type ExitReason = VmExit extends infer E
+  ? E extends unknown
+    ? Omit<E, 'consoleTail' | 'uptimeMs'>
+    : never
+  : never;
 
 /** What a guest's event means, `reset` excepted, which may be a reboot. */
 export function exitOf(event: MachineEvent, detail: number, consoleTail: string): ExitReason {

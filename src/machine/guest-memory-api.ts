@@ -31,14 +31,22 @@ export function guestMemoryApi(
     const ram = new RamMap(regions(), () => new ArrayBuffer(0));
     const host = Number.isSafeInteger(address) && Number.isSafeInteger(length) ? ram.hostAddress(address, length) : 0;
     if (host !== 0) return host;
-    const ranges = layout.map(({ start, size }) => `0x${start.toString(16)}-0x${(start + size - 1).toString(16)}`).join(' and ');
-    throw new TsvmmError('ERR_TSVMM_CONFIG', `memory: ${length} bytes at 0x${Number(address).toString(16)} are not all guest RAM`, {
-      hint: `RAM is ${ranges}; an access may not cross from one range to another`,
-    });
+    const ranges = layout
+      .map(({ start, size }) => `0x${start.toString(16)}-0x${(start + size - 1).toString(16)}`)
+      .join(' and ');
+    throw new TsvmmError(
+      'ERR_TSVMM_CONFIG',
+      `memory: ${length} bytes at 0x${Number(address).toString(16)} are not all guest RAM`,
+      {
+        hint: `RAM is ${ranges}; an access may not cross from one range to another`,
+      },
+    );
   };
   const bytes = (what: string, value: Uint8Array): Uint8Array => {
     if (value instanceof Uint8Array) return value;
-    throw new TsvmmError('ERR_TSVMM_CONFIG', `memory.${what}: expected a Uint8Array`, { hint: 'pass a Buffer or Uint8Array' });
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `memory.${what}: expected a Uint8Array`, {
+      hint: 'pass a Buffer or Uint8Array',
+    });
   };
   return {
     size: layout.reduce((sum, region) => sum + region.size, 0),

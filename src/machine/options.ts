@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { TsvmmError } from '../errors.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
-import { formatSize, parseSize, type Size } from './units.js';
+import { formatSize, parseSize, type Size, show } from './units.js';
 
 export type Path = string | URL;
 
@@ -79,7 +79,12 @@ export interface DiskConfig {
 
 export type BootConfig =
   | { readonly kind: 'kernel'; readonly kernel: string; readonly initrd: string | undefined; readonly cmdline: string }
-  | { readonly kind: 'disk'; readonly disk: number; readonly entry: number | string | undefined; readonly append: string };
+  | {
+      readonly kind: 'disk';
+      readonly disk: number;
+      readonly entry: number | string | undefined;
+      readonly append: string;
+    };
 
 /** `VmOptions` with every default filled in and every value checked. */
 export interface VmConfig {
@@ -114,7 +119,21 @@ const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_T
 
 export function normalize(options: VmOptions): VmConfig {
   if (typeof options !== 'object' || options === null) throw bad('options are missing', 'pass { disks: ["disk.img"] }');
-  known('options', options, ['name', 'memory', 'cpus', 'cpu', 'boot', 'disks', 'console', 'onReboot', 'ioWorker', 'logger', 'signal']);
+  known('options', options, [
+    'name',
+    'memory',
+    'cpus',
+    'cpu',
+    'boot',
+    'disks',
+    'console',
+    'onReboot',
+    'ioWorker',
+    'logger',
+    'signal',
+  ]);
+  if (options.disks !== undefined && !Array.isArray(options.disks))
+    throw bad('disks: expected a list', 'pass ["disk.img"]');
   const disks = (options.disks ?? []).map(diskConfig);
   if (disks.length > maxDisks) throw bad(`disks: ${disks.length} are too many`, `a machine has at most ${maxDisks}`);
   return {
@@ -135,42 +154,47 @@ export function normalize(options: VmOptions): VmConfig {
 /** A misspelt option must not be silently ignored. */
 function known(where: string, value: object, names: readonly string[]): void {
   const stranger = Object.keys(value).find((key) => !names.includes(key));
-  if (stranger !== undefined) throw bad(`${where}: there is no option "${stranger}"`, `the options are: ${names.join(', ')}`);
+  if (stranger !== undefined)
+    throw bad(`${where}: there is no option "${stranger}"`, `the options are: ${names.join(', ')}`);
 }
 
 function oneOf<T extends string>(what: string, value: unknown, values: readonly T[]): T {
   if (values.includes(value as T)) return value as T;
-  throw bad(`${what}: ${JSON.stringify(value)} is not known`, `use one of: ${values.join(', ')}`);
+  throw bad(`${what}: ${show(value)} is not known`, `use one of: ${values.join(', ')}`);
 }
 
 function integer(what: string, value: unknown, least: number, most: number): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
-  throw bad(`${what}: ${JSON.stringify(value)} is not possible`, `use a whole number from ${least} to ${most}`);
+  throw bad(`${what}: ${show(value)} is not possible`, `use a whole number from ${least} to ${most}`);
 }
 
 function text(what: string, value: unknown): string {
   if (typeof value === 'string' && !value.includes('\0')) return value;
-  throw bad(`${what}: expected text, got ${JSON.stringify(value)}`, 'pass a string without NUL characters');
+  throw bad(`${what}: expected text, got ${show(value)}`, 'pass a string without NUL characters');
 }
 
 function name(value: unknown): string {
   if (value === undefined) return `vm${++unnamed}`;
   const given = text('name', value);
   if (given.length <= maxName && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given)) return given;
-  throw bad(`name: ${JSON.stringify(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
+  throw bad(`name: ${show(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
 }
 
 function memory(value: Size): number {
   const bytes = parseSize('memory', value);
   if (bytes < minMemory || bytes > maxMemory) {
-    throw bad(`memory: ${formatSize(bytes)} is not possible`, `use a size from ${formatSize(minMemory)} to ${formatSize(maxMemory)}`);
+    throw bad(
+      `memory: ${formatSize(bytes)} is not possible`,
+      `use a size from ${formatSize(minMemory)} to ${formatSize(maxMemory)}`,
+    );
   }
   return Math.ceil(bytes / pageSize) * pageSize;
 }
 
 function cpu(value: unknown): CpuChoice {
   if (typeof value === 'string') return { model: value, add: [], remove: [] };
-  if (typeof value !== 'object' || value === null) throw bad(`cpu: ${JSON.stringify(value)} is not possible`, 'use "host" or { model, add, remove }');
+  if (typeof value !== 'object' || value === null)
+    throw bad(`cpu: ${show(value)} is not possible`, 'use "host" or { model, add, remove }');
   known('cpu', value, ['model', 'add', 'remove']);
   const { model = 'host', add = [], remove = [] } = value as { model?: unknown; add?: unknown[]; remove?: unknown[] };
   const names = (what: string, list: unknown[]): string[] => {
@@ -189,10 +213,12 @@ function path(what: string, value: unknown): string {
 function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
   const what = `disks[${index}]`;
   const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
-  if (typeof options !== 'object' || options === null) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
+  if (typeof options !== 'object' || options === null)
+    throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
   known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
   const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
-  if (Buffer.byteLength(serial) > maxSerial) throw bad(`${what}.serial: ${JSON.stringify(serial)} is too long`, `use at most ${maxSerial} bytes`);
+  if (Buffer.byteLength(serial) > maxSerial)
+    throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
   return {
     path: path(`${what}.path`, options.path),
@@ -208,13 +234,23 @@ function boot(value: BootOptions, disks: number): BootConfig {
   if ('kernel' in value) {
     known('boot', value, ['kernel', 'initrd', 'cmdline']);
     const initrd = value.initrd === undefined ? undefined : existing('boot.initrd', value.initrd);
-    return { kind: 'kernel', kernel: existing('boot.kernel', value.kernel), initrd, cmdline: text('boot.cmdline', value.cmdline ?? '') };
+    return {
+      kind: 'kernel',
+      kernel: existing('boot.kernel', value.kernel),
+      initrd,
+      cmdline: text('boot.cmdline', value.cmdline ?? ''),
+    };
   }
   known('boot', value, ['disk', 'entry', 'append']);
   if (disks === 0) throw bad('there is nothing to boot', 'pass disks: ["disk.img"] or boot: { kernel: "vmlinuz" }');
   const { entry } = value;
   if (entry !== undefined && typeof entry !== 'string') integer('boot.entry', entry, 1, 10_000);
-  return { kind: 'disk', disk: integer('boot.disk', value.disk ?? 0, 0, disks - 1), entry, append: text('boot.append', value.append ?? '') };
+  return {
+    kind: 'disk',
+    disk: integer('boot.disk', value.disk ?? 0, 0, disks - 1),
+    entry,
+    append: text('boot.append', value.append ?? ''),
+  };
 }
 
 function existing(what: string, value: unknown): string {
@@ -224,6 +260,8 @@ function existing(what: string, value: unknown): string {
 }
 
 function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
+  if (typeof value !== 'object' || value === null)
+    throw bad('console: expected options', 'pass { whenUnread, buffer }');
   known('console', value, ['whenUnread', 'buffer']);
   const buffer = parseSize('console.buffer', value.buffer ?? '64K');
   return {

@@ -6,15 +6,31 @@ export type Size = number | `${number}${'K' | 'M' | 'G' | 'T'}`;
 /** Milliseconds, or a number with a unit. */
 export type Duration = number | `${number}${'ms' | 's' | 'm'}`;
 
+/** A stranger's value in a message: JSON where it can be, and never long. */
+export function show(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // cyclic, or a BigInt: its type says enough
+  }
+  return (text ?? typeof value).slice(0, 80);
+}
+
 const sizeUnits: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
 const durationUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };
 
 /** Bytes; throws `ERR_TSVMM_CONFIG` naming `what` when it is no size. */
 export function parseSize(what: string, size: unknown): number {
   const match = typeof size === 'string' ? /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(size.trim()) : null;
-  const bytes = typeof size === 'number' ? size : match === null ? Number.NaN : Number(match[1]) * sizeUnits[match[2]!.toUpperCase()]!;
+  const bytes =
+    typeof size === 'number'
+      ? size
+      : match === null
+        ? Number.NaN
+        : Number(match[1]) * sizeUnits[match[2]!.toUpperCase()]!;
   if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes;
-  throw new TsvmmError('ERR_TSVMM_CONFIG', `${what}: ${JSON.stringify(size)} is not a size`, {
+  throw new TsvmmError('ERR_TSVMM_CONFIG', `${what}: ${show(size)} is not a size`, {
     hint: 'write bytes as a number, or a number with K, M, G or T, such as "512M"',
   });
 }
@@ -22,9 +38,14 @@ export function parseSize(what: string, size: unknown): number {
 /** Milliseconds; throws `ERR_TSVMM_CONFIG` naming `what` when it is no duration. */
 export function parseDuration(what: string, duration: unknown): number {
   const match = typeof duration === 'string' ? /^(\d+(?:\.\d+)?)\s*(ms|s|m)$/.exec(duration.trim()) : null;
-  const ms = typeof duration === 'number' ? duration : match === null ? Number.NaN : Number(match[1]) * durationUnits[match[2]!]!;
+  const ms =
+    typeof duration === 'number'
+      ? duration
+      : match === null
+        ? Number.NaN
+        : Number(match[1]) * durationUnits[match[2]!]!;
   if (Number.isFinite(ms) && ms >= 0) return ms;
-  throw new TsvmmError('ERR_TSVMM_CONFIG', `${what}: ${JSON.stringify(duration)} is not a duration`, {
+  throw new TsvmmError('ERR_TSVMM_CONFIG', `${what}: ${show(duration)} is not a duration`, {
     hint: 'write milliseconds as a number, or a number with ms, s or m, such as "30s"',
   });
 }

@@ -92,7 +92,15 @@ export class GuestRam {
   #mapPiece(piece: Piece): void {
     const at = this.hostAddress + piece.offset;
     const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (piece.layer === undefined ? MAP_ANONYMOUS : 0);
-    const result = syscall(Sys.mmap, at, piece.length, PROT_READ_WRITE, flags, piece.layer?.fd ?? -1, piece.layerOffset ?? 0);
+    const result = syscall(
+      Sys.mmap,
+      at,
+      piece.length,
+      PROT_READ_WRITE,
+      flags,
+      piece.layer?.fd ?? -1,
+      piece.layerOffset ?? 0,
+    );
     if (result < 0) throw mapError(this.size, result);
     // Advice: a kernel without transparent huge pages answers EINVAL and works all the same.
     if (piece.layer === undefined) syscall(Sys.madvise, at, piece.length, MADV_HUGEPAGE);
@@ -107,15 +115,25 @@ export class GuestRam {
 function checkPieces(size: number, pieces: readonly Piece[]): void {
   let end = 0;
   for (const { offset, length, layerOffset = 0 } of pieces) {
-    const aligned = [offset, length, layerOffset].every((value) => Number.isSafeInteger(value) && value >= 0 && value % pageSize === 0);
-    if (!aligned || offset !== end || length === 0) throw new RangeError(`a piece of guest RAM at ${offset} does not fit`);
+    const aligned = [offset, length, layerOffset].every(
+      (value) => Number.isSafeInteger(value) && value >= 0 && value % pageSize === 0,
+    );
+    if (!aligned || offset !== end || length === 0)
+      throw new RangeError(`a piece of guest RAM at ${offset} does not fit`);
     end += length;
   }
   if (end !== size || size === 0) throw new RangeError(`the pieces of guest RAM cover ${end} of ${size} bytes`);
 }
 
 function mapError(size: number, result: number): TsvmmError {
-  return new TsvmmError('ERR_TSVMM_CONFIG', `the host cannot map ${Math.round(size / 1048576)} MiB of guest memory: ${errnoName(result)}`, {
-    hint: result === -Errno.ENOMEM ? 'ask for less memory, or raise vm.overcommit_memory or vm.max_map_count on the host' : 'run: tsvmm doctor',
-  });
+  return new TsvmmError(
+    'ERR_TSVMM_CONFIG',
+    `the host cannot map ${Math.round(size / 1048576)} MiB of guest memory: ${errnoName(result)}`,
+    {
+      hint:
+        result === -Errno.ENOMEM
+          ? 'ask for less memory, or raise vm.overcommit_memory or vm.max_map_count on the host'
+          : 'run: tsvmm doctor',
+    },
+  );
 }

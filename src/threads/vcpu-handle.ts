@@ -4,7 +4,7 @@
  * Stopping is one function in one order with a deadline (contract §2.2): the request word, then the kick, which reaches
  * the thread in KVM_RUN and in a lock's wait alike.
  */
-import { TsvmmError, asTsvmmError, type WireError } from '../errors.js';
+import { asTsvmmError, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { closeFd } from '../host/system.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
@@ -133,9 +133,11 @@ export class VcpuHandle {
       case 'idle':
         return;
       case 'warning':
-        return this.#events.warning(report.device, report.message, report.suppressed);
+        this.#events.warning(report.device, report.message, report.suppressed);
+        return;
       case 'failed':
-        return this.#onFailed(report.error);
+        this.#onFailed(report.error);
+        return;
       case 'created':
         this.#created = { watch: report.watch, fd: report.fd, runAddress: report.runAddress };
         break;

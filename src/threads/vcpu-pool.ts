@@ -79,7 +79,9 @@ export class VcpuPool {
         if (report.type === 'idle') resolve();
       });
       worker.once('error', (error) => reject(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')));
-      worker.once('exit', () => reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready')));
+      worker.once('exit', () =>
+        reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready')),
+      );
     });
     idle.catch(() => {}); // whoever acquires it awaits it; a warm worker that dies is only dropped
     return { worker, idle };

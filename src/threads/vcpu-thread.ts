@@ -18,7 +18,16 @@ import { setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
 import { KvmRun, KvmRunExits } from '../kvm/structs.js';
 import { Vcpu } from '../kvm/vcpu.js';
 import { KvmVm } from '../kvm/vm.js';
-import { exitCounters, lockOwner, MachineControlMap, VcpuControlMap, VcpuRequest, VcpuState, type MachineControl, type VcpuControl } from '../memory/control.js';
+import {
+  exitCounters,
+  lockOwner,
+  type MachineControl,
+  MachineControlMap,
+  type VcpuControl,
+  VcpuControlMap,
+  VcpuRequest,
+  VcpuState,
+} from '../memory/control.js';
 import { SharedLock } from '../memory/lock.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
@@ -184,8 +193,14 @@ export class VcpuThread {
       next = result === -Errno.EINTR || result === -Errno.EAGAIN ? 'park' : this.#complete(result);
     }
     this.#vcpu.setImmediateExit(0);
-    if (next === 'fail') return this.#report({ type: 'failed', error: this.#failure!.toWire() });
-    if (Atomics.load(this.#control.request, 0) === VcpuRequest.stop) return this.#stop();
+    if (next === 'fail') {
+      this.#report({ type: 'failed', error: this.#failure!.toWire() });
+      return;
+    }
+    if (next === 'stop' || Atomics.load(this.#control.request, 0) === VcpuRequest.stop) {
+      this.#stop();
+      return;
+    }
     Atomics.store(this.#control.state, 0, VcpuState.parked);
     this.#report({ type: 'parked' });
   }

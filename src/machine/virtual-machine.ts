@@ -1,0 +1,291 @@
+/**
+ * The public face of a machine: start, watch, stop. Main thread.
+ *
+ * A `VirtualMachine` outlives reboots: it owns what does not change (options, disks, console) and runs one `PowerCycle`
+ * after another. Its promise to the embedding program: `exited` never rejects, no event is named 'error', nothing logs,
+ * exits or reads the environment, and after the end nothing is left.
+ */
+import { randomUUID } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { MachineEvent } from '../devices/wires.js';
+import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
+import { type CallOptions, GuestConsole } from './console.js';
+import { type DiskSet, openDisks } from './disk-set.js';
+import { type ExitReason, exitOf, type VmExit } from './exit.js';
+import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
+import { normalize, type VmConfig, type VmOptions } from './options.js';
+import { PhaseClock } from './phases.js';
+import { type CycleMetrics, PowerCycle } from './power-cycle.js';
+import { checkTransition, type VmState } from './states.js';
+import { parseDuration } from './units.js';
+
+/** Something that went wrong without ending the machine. */
+export interface Warning {
+  source: 'guest' | 'device' | 'host';
+  device?: string;
+  message: string;
+  /** Warnings left out since the last one. */
+  suppressed: number;
+  cause?: unknown;
+}
+
+export interface VmEvents {
+  state: [to: VmState, from: VmState];
+  reboot: [];
+  warning: [warning: Warning];
+  exit: [exit: VmExit];
+}
+
+const defaultStopMs = 10_000;
+/** The button's driver is a module and logind may not listen yet: press again (contract §7.3). */
+const pressEveryMs = 2000;
+/** A guest that resets faster than this is slowed down, so that it cannot keep main busy with starts. */
+const restingUptimeMs = 1000;
+const token = Symbol('VirtualMachine.start');
+
+export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
+  readonly id = randomUUID();
+  readonly name: string;
+  readonly console: GuestConsole;
+  readonly memory: GuestMemory;
+  /** Resolves with why the machine ended; never rejects. */
+  readonly exited: Promise<VmExit>;
+  readonly #config: VmConfig;
+  readonly #phases = new PhaseClock();
+  #state: VmState = 'starting';
+  #disks: DiskSet | undefined;
+  #cycle: PowerCycle | undefined;
+  /** A power-on under way: an end waits for it, since it uses the disks. */
+  #poweringOn: Promise<unknown> = Promise.resolve();
+  #referenced = true;
+  #resolveExited!: (exit: VmExit) => void;
+  /** Set by whoever first wants the machine to end; the reason it will have. */
+  #ending: Promise<VmExit> | undefined;
+  #stopping: Promise<VmExit> | undefined;
+  #startedAt = performance.now();
+
+  /** @internal Use `VirtualMachine.start`. */
+  constructor(key: symbol, config: VmConfig) {
+    super();
+    if (key !== token) throw new TypeError('use VirtualMachine.start(options)');
+    this.#config = config;
+    this.name = config.name;
+    this.console = new GuestConsole(config.console);
+    this.memory = guestMemoryApi(PowerCycle.ramLayout(config), () => {
+      if (this.#cycle !== undefined) return this.#cycle.regions;
+      throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
+    });
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
+  }
+
+  /**
+   * Starts a machine; resolves once vCPU 0 has entered the guest. Rejects with a `TsvmmError` that carries the phases so
+   * far, or with `options.signal`'s reason; nothing is left behind then.
+   */
+  static async start(options: VmOptions): Promise<VirtualMachine> {
+    const config = normalize(options);
+    config.signal?.throwIfAborted();
+    const vm = new VirtualMachine(token, config);
+    config.signal?.addEventListener('abort', vm.#onAbort, { once: true });
+    try {
+      vm.#disks = await vm.#phases.run('open disks', () => openDisks(config.disks));
+      vm.#throwIfEnded();
+      await vm.#powerOn();
+      vm.#throwIfEnded();
+      vm.#moveTo('running');
+      return vm;
+    } catch (failure) {
+      const error = config.signal?.aborted ? config.signal.reason : vm.#startError(failure);
+      await vm.#end({ reason: 'error', error: asTsvmmError(failure, 'ERR_TSVMM_STATE') });
+      throw error;
+    }
+  }
+
+  get state(): VmState {
+    return this.#state;
+  }
+
+  /** The steps of the start so far, in the order in which they ended. */
+  get phases(): Phase[] {
+    return [...this.#phases.phases];
+  }
+
+  /** Counters at this moment: exits by kind, requests by device. */
+  metrics(): CycleMetrics {
+    return this.#cycle?.metrics() ?? { exits: {}, devices: {} };
+  }
+
+  /** Does something to the machine from outside: presses its power button. */
+  async inject(event: 'power-button'): Promise<void> {
+    if (event !== 'power-button')
+      throw new TsvmmError('ERR_TSVMM_CONFIG', `inject: there is no event ${JSON.stringify(event)}`);
+    if (this.#cycle === undefined)
+      throw new TsvmmError('ERR_TSVMM_STATE', `a machine that is ${this.#state} has no power button`);
+    await this.#cycle.pressPowerButton();
+  }
+
+  /**
+   * Asks the guest to power off by its power button; kills it after `timeout` (10 s). A stop under way is joined.
+   * Rejects with `signal`'s reason if that aborts the wait; the machine then goes on stopping.
+   */
+  async stop(options: CallOptions = {}): Promise<VmExit> {
+    options.signal?.throwIfAborted();
+    const timeout = options.timeout === undefined ? defaultStopMs : parseDuration('timeout', options.timeout);
+    this.#stopping ??= this.#stop(timeout);
+    return abortable(this.#stopping, options.signal);
+  }
+
+  /** Ends the machine now, as pulling its plug. Writes that the guest was told are done stay. Idempotent. */
+  kill(): Promise<VmExit> {
+    return this.#end({ reason: 'killed' });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  /** The machine keeps the program alive (default). */
+  ref(): this {
+    this.#referenced = true;
+    this.#cycle?.ref();
+    return this;
+  }
+
+  /** The program may end while the machine runs; the machine ends with it. */
+  unref(): this {
+    this.#referenced = false;
+    this.#cycle?.unref();
+    return this;
+  }
+
+  async #powerOn(): Promise<void> {
+    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, {
+      event: (event, detail) => this.#onEvent(event, detail),
+      failed: (error) => void this.#end({ reason: 'error', error }),
+      warning: (warning) => {
+        this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message);
+        this.emit('warning', warning);
+      },
+    });
+    this.#poweringOn = starting.catch(() => {});
+    const cycle = await starting;
+    this.#cycle = cycle;
+    if (!this.#referenced) cycle.unref();
+  }
+
+  #onEvent(event: MachineEvent, detail: number): void {
+    if (event === MachineEvent.reset && this.#config.onReboot === 'reboot' && this.#stopping === undefined) {
+      this.#reboot().catch((error) => this.#end({ reason: 'error', error: asTsvmmError(error, 'ERR_TSVMM_STATE') }));
+      return;
+    }
+    const exit = exitOf(event, detail, this.console.tail);
+    const asked = this.#stopping !== undefined && exit.reason === 'power-off';
+    void this.#end(asked ? { reason: 'stopped' } : exit);
+  }
+
+  async #reboot(): Promise<void> {
+    const cycle = this.#cycle!;
+    this.#config.logger?.info({ vm: this.name }, 'guest reset');
+    await cycle.close();
+    this.#cycle = undefined;
+    if (this.#ending !== undefined) return;
+    this.emit('reboot');
+    if (cycle.uptimeMs < restingUptimeMs)
+      await delay(restingUptimeMs - cycle.uptimeMs, undefined, { ref: this.#referenced });
+    if (this.#ending === undefined) await this.#powerOn();
+    if (this.#ending !== undefined) await this.#closeCycle();
+  }
+
+  async #stop(timeout: number): Promise<VmExit> {
+    if (this.#ending !== undefined) return this.#ending;
+    if (this.#state === 'running') this.#moveTo('stopping');
+    const press = (): void => {
+      // Between two power cycles there is no button; the next press finds one.
+      this.#cycle
+        ?.pressPowerButton()
+        .catch((cause) =>
+          this.emit('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause }),
+        );
+    };
+    const timer = setInterval(press, pressEveryMs);
+    const deadline = setTimeout(() => void this.kill(), timeout);
+    press();
+    try {
+      return await this.exited;
+    } finally {
+      clearInterval(timer);
+      clearTimeout(deadline);
+    }
+  }
+
+  /** The one way out: whoever comes first decides the reason, everybody waits for the same end. */
+  #end(reason: ExitReason): Promise<VmExit> {
+    this.#ending ??= this.#finish(reason);
+    return this.#ending;
+  }
+
+  async #finish(reason: ExitReason): Promise<VmExit> {
+    await this.#poweringOn;
+    if (this.#state === 'running') this.#moveTo('stopping');
+    this.#config.signal?.removeEventListener('abort', this.#onAbort);
+    const failures: unknown[] = [];
+    for (const close of [() => this.#closeCycle(), () => this.#disks?.close()]) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    this.console.finish();
+    const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: performance.now() - this.#startedAt } as VmExit;
+    for (const cause of failures)
+      this.emit('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
+    this.#moveTo('stopped');
+    this.#config.logger?.info({ vm: this.name, reason: exit.reason, uptimeMs: exit.uptimeMs }, 'machine ended');
+    this.#resolveExited(exit);
+    this.emit('exit', exit);
+    return exit;
+  }
+
+  async #closeCycle(): Promise<void> {
+    const cycle = this.#cycle;
+    this.#cycle = undefined;
+    await cycle?.close();
+  }
+
+  readonly #onAbort = (): void => {
+    void this.#end({ reason: 'aborted', cause: this.#config.signal!.reason });
+  };
+
+  #throwIfEnded(): void {
+    if (this.#ending !== undefined)
+      throw this.#config.signal?.reason ?? new TsvmmError('ERR_TSVMM_STATE', 'the machine was ended while it started');
+  }
+
+  #startError(failure: unknown): TsvmmError {
+    const error = asTsvmmError(failure, 'ERR_TSVMM_STATE');
+    error.phases ??= this.phases;
+    if (this.console.tail !== '') error.consoleTail ??= this.console.tail;
+    return error;
+  }
+
+  #moveTo(next: VmState): void {
+    checkTransition(this.#state, next);
+    const from = this.#state;
+    this.#state = next;
+    this.emit('state', next, from);
+  }
+}
+
+/** `promise`, or `signal`'s reason if that comes first. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

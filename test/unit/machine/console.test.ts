@@ -1,0 +1,116 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { GuestConsole } from '../../../src/machine/console.js';
+
+const make = (buffer = 64, whenUnread: 'drop-oldest' | 'block' = 'drop-oldest') => {
+  const console = new GuestConsole({ buffer, whenUnread });
+  const typed: number[] = [];
+  const link = { room: 1024, resumed: 0, size: [] as number[] };
+  console.attach({
+    input(bytes) {
+      const count = Math.min(bytes.length, link.room);
+      typed.push(...bytes.subarray(0, count));
+      link.room -= count;
+      return count;
+    },
+    resume: () => {
+      link.resumed++;
+    },
+    resize: (columns, rows) => {
+      link.size = [columns, rows];
+    },
+  });
+  return { console, link, typed, say: (text: string) => console.deliver(Buffer.from(text)) };
+};
+
+test('unread output keeps the newest bytes and counts the rest', async () => {
+  const { console, say } = make(8);
+  say('0123456789');
+  say('abc');
+  expect(console.droppedBytes).toBe(5);
+  console.finish();
+  let text = '';
+  for await (const chunk of console) text += chunk;
+  expect(text).toBe('56789abc');
+  expect(console.tail).toBe('0123456789abc');
+});
+
+test('a guest that must not lose output is stalled, and let go when somebody reads', async () => {
+  const { console, link, say } = make(8, 'block');
+  say('12345678');
+  expect(console.accepts).toBe(false);
+  expect(console.read()?.toString()).toBe('12345678');
+  await delay(0);
+  expect([console.accepts, link.resumed, console.droppedBytes]).toEqual([true, 1, 0]);
+});
+
+test('a reader gets everything in order and then the end', async () => {
+  const { console, say } = make();
+  const seen: string[] = [];
+  const reading = (async () => {
+    for await (const chunk of console) seen.push(String(chunk));
+  })();
+  say('one ');
+  await delay(1);
+  say('two');
+  await delay(1);
+  console.finish();
+  await reading;
+  expect(seen.join('')).toBe('one two');
+});
+
+test('waitFor finds what was said before and what comes later, across chunks', async () => {
+  const { console, say } = make();
+  say('boot: log');
+  await expect(console.waitFor('log')).resolves.toBe('log');
+  const prompt = console.waitFor(/(\w+) login:/);
+  say('\ndebian lo');
+  say('gin: ');
+  await expect(prompt).resolves.toBe('debian login:');
+});
+
+test('waitFor rejects at its deadline, on abort, and when the machine ends', async () => {
+  const { console } = make();
+  await expect(console.waitFor('never', { timeout: 5 })).rejects.toMatchObject({ code: 'ERR_TSVMM_TIMEOUT' });
+  const reason = new Error('enough');
+  await expect(console.waitFor('never', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  const waiting = console.waitFor('never');
+  await delay(0);
+  console.finish();
+  await expect(waiting).rejects.toMatchObject({ code: 'ERR_TSVMM_STATE' });
+});
+
+test('lines come without line ends, the last one unfinished', async () => {
+  const { console, say } = make();
+  const lines: string[] = [];
+  const reading = (async () => {
+    for await (const line of console.lines()) lines.push(line);
+  })();
+  await delay(0);
+  say('a\r\nb');
+  say('c\nrest');
+  console.finish();
+  await reading;
+  expect(lines).toEqual(['a', 'bc', 'rest']);
+});
+
+test('input waits for room in the guest', async () => {
+  const { console, link, typed } = make();
+  link.room = 3;
+  const written = new Promise<void>((resolve) => console.write('hello', () => resolve()));
+  await delay(5);
+  expect(Buffer.from(typed).toString()).toBe('hel');
+  link.room = 10;
+  await written;
+  expect(Buffer.from(typed).toString()).toBe('hello');
+});
+
+test('a size is checked, and told again to a machine that starts later', () => {
+  const { console, link } = make();
+  expect(() => console.resize(0, 24)).toThrow('0 columns');
+  console.resize(132, 43);
+  expect(link.size).toEqual([132, 43]);
+  const again: number[] = [];
+  console.attach({ input: () => 0, resume: () => {}, resize: (c, r) => void again.push(c, r) });
+  expect(again).toEqual([132, 43]);
+});

@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { TsvmmError } from '../../../src/errors.js';
+import { normalize, type VmOptions } from '../../../src/machine/options.js';
+import { formatSize, parseDuration, parseSize } from '../../../src/machine/units.js';
+
+const refused = (options: unknown): TsvmmError => {
+  try {
+    normalize(options as VmOptions);
+  } catch (error) {
+    expect(error).toBeInstanceOf(TsvmmError);
+    expect((error as TsvmmError).code).toBe('ERR_TSVMM_CONFIG');
+    expect((error as TsvmmError).hint).toBeTruthy();
+    return error as TsvmmError;
+  }
+  throw new Error('accepted');
+};
+
+test('the defaults', () => {
+  const config = normalize({ disks: ['a.img', { path: 'b.img', readOnly: true }] });
+  expect(config).toMatchObject({
+    memory: 512 * 1024 ** 2,
+    cpus: 1,
+    onReboot: 'reboot',
+    boot: { kind: 'disk', disk: 0 },
+  });
+  expect(config.disks.map(({ path, readOnly }) => [path, readOnly])).toEqual([
+    ['a.img', false],
+    ['b.img', true],
+  ]);
+  expect(normalize({ disks: ['a.img'] }).name).not.toBe(config.name);
+});
+
+describe('each mistake is one error that names the option', () => {
+  const cases: [string, unknown, RegExp][] = [
+    ['nothing at all', undefined, /options are missing/],
+    ['nothing to boot', {}, /nothing to boot/],
+    ['a misspelt option', { disks: ['a'], cpu_count: 2 }, /no option "cpu_count"/],
+    ['too little memory', { disks: ['a'], memory: '64K' }, /memory: 64K is not possible/],
+    ['absurd memory', { disks: ['a'], memory: '100T' }, /memory: 100T is not possible/],
+    ['memory that is no size', { disks: ['a'], memory: '12 apples' }, /memory: "12 apples" is not a size/],
+    ['no vCPU', { disks: ['a'], cpus: 0 }, /cpus: 0/],
+    ['half a vCPU', { disks: ['a'], cpus: 1.5 }, /cpus: 1.5/],
+    ['a disk that is a number', { disks: [7] }, /disks\[0\]/],
+    ['a disk option that is not known', { disks: [{ path: 'a', readonly: true }] }, /no option "readonly"/],
+    ['a format that is not there yet', { disks: [{ path: 'a', format: 'vmdk' }] }, /disks\[0\]\.format/],
+    ['a long serial', { disks: [{ path: 'a', serial: 'x'.repeat(21) }] }, /serial/],
+    ['a missing kernel', { boot: { kernel: '/nonexistent/vmlinuz' } }, /vmlinuz does not exist/],
+    ['NUL in a path', { disks: ['a\0b'] }, /expected text/],
+    ['a boot disk that is not there', { disks: ['a'], boot: { disk: 1 } }, /boot\.disk/],
+    ['a name with a slash', { disks: ['a'], name: '../x' }, /cannot be a name/],
+    ['a signal that is none', { disks: ['a'], signal: {} }, /AbortSignal/],
+    ['an onReboot that is none', { disks: ['a'], onReboot: 'explode' }, /onReboot/],
+    ['a console buffer of nothing', { disks: ['a'], console: { buffer: 0 } }, /console\.buffer/],
+  ];
+  test.each(cases)('%s', (_, options, message) => {
+    expect(refused(options).message).toMatch(message);
+  });
+});
+
+test('whatever is passed is accepted or refused, never anything else', () => {
+  const keys = fc.constantFrom(
+    'name',
+    'memory',
+    'cpus',
+    'cpu',
+    'boot',
+    'disks',
+    'console',
+    'onReboot',
+    'ioWorker',
+    'signal',
+  );
+  fc.assert(
+    fc.property(fc.dictionary(keys, fc.anything({ withNullPrototype: true }), { maxKeys: 5 }), (options) => {
+      try {
+        normalize(options as VmOptions);
+      } catch (error) {
+        expect(error).toBeInstanceOf(TsvmmError);
+      }
+    }),
+  );
+});
+
+test('sizes and durations', () => {
+  expect([parseSize('s', '1.5G'), parseSize('s', 4096), parseSize('s', '64K'), parseSize('s', '2MiB')]).toEqual([
+    1610612736, 4096, 65536, 2097152,
+  ]);
+  expect([parseDuration('d', '30s'), parseDuration('d', 5), parseDuration('d', '1.5m')]).toEqual([30_000, 5, 90_000]);
+  expect([formatSize(1610612736), formatSize(512), formatSize(4096)]).toEqual(['1.5G', '512 bytes', '4K']);
+  for (const bad of ['', 'G', '-1', '1e99', Number.NaN, -5, null, {}])
+    expect(() => parseSize('s', bad)).toThrow(TsvmmError);
+});
