@@ -1,0 +1,121 @@
+/**
+ * Makes a fresh clone ready, for `npm test`, `npm run demo` and `npm run bench`: packages from npm, Debian packages, the
+ * addon, dist/. Says what it does, and is quiet and quick (well under a second) when there is nothing to do.
+ *
+ * Only Node's own modules are imported before npm has run.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hashOf, isBuiltFrom, markBuiltFrom, projectRoot } from './inputs.js';
+import { findProgram, installPackages } from './lab/tools.js';
+
+/** Debian packages by what they are for, each with a program that shows that it (or its like) is there. */
+export const debianPackages = /** @type {const} */ ({
+  build: { 'g++': 'g++', make: 'make', python3: 'python3' },
+  guests: { gcc: 'gcc' },
+  demo: {
+    'qemu-system-x86': 'qemu-system-x86_64',
+    'qemu-utils': 'qemu-img',
+    mmdebstrap: 'mmdebstrap',
+    e2fsprogs: 'mke2fs',
+  },
+  /** External oracles: what they make or read is compared with what tsvmm does. */
+  oracles: {
+    'acpica-tools': 'iasl',
+    binutils: 'objdump',
+    cpio: 'cpio',
+    dosfstools: 'mkfs.fat',
+    fdisk: 'sfdisk',
+    gdb: 'gdb',
+    gdisk: 'sgdisk',
+    mtools: 'mcopy',
+    strace: 'strace',
+  },
+});
+
+const oldestNode = [20, 19];
+
+/** What the user has to do before this can go on. */
+export class BootstrapError extends Error {}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [oldestMajor = 0, oldestMinor = 0] = oldestNode;
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+  throw new BootstrapError(`this is Node.js ${process.versions.node}; tsvmm needs ${oldestNode.join('.')} or newer`);
+}
+
+const lockStamp = 'node_modules/.tsvmm-lock';
+
+/** True when node_modules holds what package-lock.json says, even if somebody ran `npm install` by hand. */
+function packagesAreInstalled() {
+  const installed = join(projectRoot, 'node_modules/.package-lock.json');
+  if (!existsSync(installed)) return false;
+  const read = (/** @type {string} */ path) => JSON.parse(readFileSync(path, 'utf8')).packages;
+  const present = read(installed);
+  return Object.entries(read(join(projectRoot, 'package-lock.json'))).every(
+    ([path, { version, optional }]) =>
+      path === '' || present[path]?.version === version || (optional && present[path] === undefined),
+  );
+}
+
+function installNpmPackages() {
+  const hash = hashOf(['package-lock.json']);
+  if (isBuiltFrom(lockStamp, hash)) return;
+  if (!packagesAreInstalled()) {
+    say('installing packages from npm');
+    const { status, error } = spawnSync(
+      'npm',
+      ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
+      {
+        cwd: projectRoot,
+        stdio: ['ignore', 2, 2],
+      },
+    );
+    if (status !== 0)
+      throw new BootstrapError(`npm ci failed${error ? `: ${error.message}` : ''}; its own message is above`);
+  }
+  markBuiltFrom(lockStamp, hash);
+}
+
+const say = (/** @type {string} */ text) => console.error(`bootstrap: ${text}`);
+
+/**
+ * @param {{ packages?: (keyof typeof debianPackages)[], why?: string }} [options] which groups of Debian packages are
+ *   needed besides those that build the addon, and what for: "needed to ..."
+ */
+export async function bootstrap({ packages = [], why = 'build tsvmm' } = {}) {
+  checkNode();
+  const wanted = Object.assign({}, ...['build', ...packages].map((group) => debianPackages[group]));
+  const missing = Object.keys(wanted).filter((name) => findProgram(wanted[name]) === undefined);
+  if (missing.length > 0) installPackages(missing, why);
+  installNpmPackages();
+  const { buildNative, nativeIsBuilt } = await import('./build-native.js');
+  if (!nativeIsBuilt()) {
+    say('building the native addon');
+    buildNative();
+  }
+  const { buildDist, distIsBuilt } = await import('./build.js');
+  if (!distIsBuilt()) {
+    say('building dist');
+    await buildDist();
+  }
+}
+
+/**
+ * Runs `main` and turns what it answers or throws into an exit code; errors that are explained are shown without a stack.
+ *
+ * @param {() => Promise<number>} main
+ */
+export async function runScript(main) {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    console.error(`${process.argv[1]?.replace(/.*\//, '')}: ${error.message}`);
+    if (error.hint !== undefined) console.error(`hint: ${error.hint}`);
+    if (error.constructor !== Error && !(error instanceof BootstrapError) && error.name !== 'LabError')
+      console.error(error.stack);
+    process.exitCode = 1;
+  }
+}
