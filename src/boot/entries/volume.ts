@@ -1,0 +1,27 @@
+/**
+ * A file system on the disk that the boot code can read. Main thread.
+ */
+import type { PartitionTable } from '../disk/partition-table.js';
+import type { FileSystem } from '../fs/file-system.js';
+
+export interface Volume {
+  /** As Linux numbers it, from 1; 0 is the whole disk, used without a partition table. */
+  readonly partition: number;
+  readonly scheme: PartitionTable['scheme'];
+  /** PARTUUID as Linux prints it; empty if there is none. */
+  readonly partitionUuid: string;
+  /** The partition's type: a GUID in lower case or `mbr:83`; empty for the whole disk. */
+  readonly partitionType: string;
+  readonly fs: FileSystem;
+}
+
+/** A file of one partition. */
+export interface FileReference {
+  /** As `Volume.partition`. */
+  readonly partition: number;
+  /** Absolute in that partition's file system. */
+  readonly path: string;
+}
+
+/** For messages: "partition 2" or "the disk". */
+export const volumeName = (partition: number): string => (partition === 0 ? 'the disk' : `partition ${partition}`);

@@ -1,0 +1,186 @@
+/**
+ * What `tsvmm image inspect` prints: a `DiskInspection` as text for people and as JSON for programs. Main thread.
+ *
+ * Labels, titles and command lines come from the image. In the text, characters that would steer a terminal are escaped;
+ * the JSON has them as they are.
+ */
+import { type BootEntry, isBootable } from './entries/boot-entry.js';
+import type { DiskInspection, InspectedPartition } from './entries/inspection.js';
+import { printable, shortened } from './entries/printable.js';
+import { type FileReference, volumeName } from './entries/volume.js';
+
+/** Version of the JSON; it grows when a field changes its meaning or goes, not when one is added. */
+const schemaVersion = 1;
+
+/** Stable. Sizes and offsets are bytes; `null` where there is nothing. */
+export interface InspectionJson {
+  readonly schemaVersion: typeof schemaVersion;
+  readonly size: number;
+  readonly partitionTable: 'gpt' | 'mbr' | 'none';
+  readonly sectorSize: number;
+  readonly partitions: readonly PartitionJson[];
+  /** In the order of `--entry N`, which counts from 1. */
+  readonly entries: readonly EntryJson[];
+  /** `number` of the entry that would boot. */
+  readonly defaultEntry: number | null;
+  readonly problems: readonly string[];
+}
+
+export interface PartitionJson {
+  /** As Linux numbers it; 0: the whole disk. */
+  readonly number: number;
+  readonly start: number;
+  readonly size: number;
+  readonly type: string | null;
+  readonly typeName: string | null;
+  readonly name: string | null;
+  readonly partUuid: string | null;
+  readonly fileSystem: { readonly type: string; readonly label: string | null; readonly uuid: string | null } | null;
+  /** By name, what is there instead of a file system that can be read. */
+  readonly contents: string | null;
+  readonly hint: string | null;
+  readonly notes: readonly string[];
+}
+
+export interface EntryJson {
+  readonly number: number;
+  readonly title: string;
+  readonly id: string;
+  /** Submenu titles and the entry's own, joined by `>`. */
+  readonly path: string;
+  readonly bootable: boolean;
+  readonly problem: string | null;
+  readonly kernel: FileReference | null;
+  readonly initrds: readonly FileReference[];
+  readonly cmdline: string;
+  readonly source: FileReference;
+}
+
+const orNull = (text: string | undefined): string | null => (text === undefined || text === '' ? null : text);
+
+export function inspectionJson(inspection: DiskInspection): InspectionJson {
+  return {
+    schemaVersion,
+    size: inspection.size,
+    partitionTable: inspection.scheme,
+    sectorSize: inspection.sectorSize,
+    partitions: inspection.partitions.map((partition) => ({
+      number: partition.index,
+      start: partition.start,
+      size: partition.size,
+      type: orNull(partition.type),
+      typeName: orNull(partition.typeName),
+      name: orNull(partition.name),
+      partUuid: orNull(partition.uuid),
+      fileSystem:
+        partition.fileSystem === undefined
+          ? null
+          : {
+              type: partition.fileSystem.type,
+              label: orNull(partition.fileSystem.label),
+              uuid: orNull(partition.fileSystem.uuid),
+            },
+      contents: orNull(partition.contents),
+      hint: orNull(partition.hint),
+      notes: partition.notes,
+    })),
+    entries: inspection.entries.map((entry, index) => ({
+      number: index + 1,
+      title: entry.title,
+      id: entry.id,
+      path: entry.path,
+      bootable: isBootable(entry),
+      problem: orNull(entry.problem),
+      kernel: entry.kernel ?? null,
+      initrds: entry.initrds,
+      cmdline: entry.cmdline,
+      source: entry.source,
+    })),
+    defaultEntry: inspection.defaultEntry === undefined ? null : inspection.defaultEntry + 1,
+    problems: inspection.problems,
+  };
+}
+
+const tableNames = { gpt: 'GPT', mbr: 'MBR', none: 'no partition table' } as const;
+
+/** Ends with a newline. */
+export function renderInspection(inspection: DiskInspection): string {
+  const { partitions, entries, defaultEntry, problems } = inspection;
+  const sectors = inspection.sectorSize === 512 ? '' : `, ${inspection.sectorSize}-byte sectors`;
+  const lines = [`Disk: ${formatSize(inspection.size)}, ${tableNames[inspection.scheme]}${sectors}`, ''];
+  lines.push(...partitionTable(partitions));
+  lines.push('', 'Boot entries:', ...entryLines(entries, defaultEntry));
+  const chosen = defaultEntry === undefined ? undefined : entries[defaultEntry];
+  if (chosen !== undefined) lines.push('', 'Would boot:', ...detailLines(chosen));
+  if (problems.length > 0) lines.push('', 'Problems:', ...problems.map((problem) => `  ${printable(problem)}`));
+  return `${lines.join('\n')}\n`;
+}
+
+function partitionTable(partitions: readonly InspectedPartition[]): string[] {
+  if (partitions.length === 0) return ['No partitions.'];
+  const lines: string[] = [];
+  const rows = partitions.map(({ index, start, size, typeName, type, fileSystem, contents }) => [
+    index === 0 ? 'disk' : String(index),
+    formatSize(start),
+    formatSize(size),
+    shortened(typeName || type || '-', 32),
+    fileSystem?.type ?? shortened(contents ?? '-', 32),
+    shortened(fileSystem?.label || '-', 32),
+    shortened(fileSystem?.uuid || '-', 36),
+  ]);
+  const [heading = '', ...table] = alignColumns([
+    ['Partition', 'Start', 'Size', 'Type', 'File system', 'Label', 'UUID'],
+    ...rows,
+  ]);
+  lines.push(heading);
+  for (const [index, { notes, hint }] of partitions.entries()) {
+    lines.push(table[index] ?? '');
+    for (const note of [...notes, ...(hint === undefined ? [] : [hint])]) lines.push(`  note: ${printable(note)}`);
+  }
+  return lines;
+}
+
+/** Columns two spaces apart; sizes, the second and third, to the right. */
+function alignColumns(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const isSize = (column: number): boolean => column === 1 || column === 2;
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (isSize(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+function entryLines(entries: readonly BootEntry[], defaultEntry: number | undefined): string[] {
+  if (entries.length === 0) return ['  none'];
+  const width = String(entries.length).length;
+  return entries.map((entry, index) => {
+    const mark = index === defaultEntry ? '*' : ' ';
+    const problem = entry.problem === undefined ? '' : `  (cannot be booted: ${shortened(entry.problem, 200)})`;
+    return `${mark} ${String(index + 1).padStart(width)}  ${printable(entry.path)}${problem}`;
+  });
+}
+
+function detailLines(entry: BootEntry): string[] {
+  const file = ({ partition, path }: FileReference): string => `${printable(path)} of ${volumeName(partition)}`;
+  const details: [string, string][] = [['Title', printable(entry.title)]];
+  if (entry.kernel !== undefined) details.push(['Kernel', file(entry.kernel)]);
+  for (const initrd of entry.initrds) details.push(['Initrd', file(initrd)]);
+  details.push(['Command line', printable(entry.cmdline)], ['From', file(entry.source)]);
+  const width = Math.max(...details.map(([name]) => name.length));
+  return details.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`);
+}
+
+/** "512 B", "1.5 MiB", "20 GiB": at most one decimal. */
+export function formatSize(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const rounded = Math.round(value * 10) / 10;
+  return `${rounded} ${units[unit]}`;
+}
