@@ -77,12 +77,13 @@ export class TsvmmError extends Error {
   toWire(): WireError {
     return { code: this.code, message: this.message, hint: this.hint, details: this.details, stack: this.stack };
   }
+}
 
-  static fromWire(wire: WireError): TsvmmError {
-    const error = new TsvmmError(wire.code, wire.message, { hint: wire.hint, details: wire.details });
-    if (wire.stack !== undefined) error.stack = wire.stack;
-    return error;
-  }
+/** The error that `toWire` made of one in another thread. */
+export function fromWire(wire: WireError): TsvmmError {
+  const error = new TsvmmError(wire.code, wire.message, { hint: wire.hint, details: wire.details });
+  if (wire.stack !== undefined) error.stack = wire.stack;
+  return error;
 }
 
 /** Any thrown value as a `TsvmmError`; what is already one stays itself. */

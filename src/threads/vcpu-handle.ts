@@ -4,7 +4,7 @@
  * Stopping is one function in one order with a deadline (contract §2.2): the request word, then the kick, which reaches
  * the thread in KVM_RUN and in a lock's wait alike.
  */
-import { asTsvmmError, TsvmmError, type WireError } from '../errors.js';
+import { asTsvmmError, fromWire, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { closeFd } from '../host/system.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
@@ -148,7 +148,7 @@ export class VcpuHandle {
   };
 
   #onFailed(wire: WireError): void {
-    const error = TsvmmError.fromWire(wire);
+    const error = fromWire(wire);
     const creating = this.#waiting.get('created');
     if (creating !== undefined) {
       this.#waiting.delete('created');

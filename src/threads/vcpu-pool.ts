@@ -44,8 +44,11 @@ export class VcpuPool {
   /** Keeps `count` more workers warm; resolves when they are. The result's `release` gives them up again. */
   async reserve(count: number): Promise<{ release(): Promise<void> }> {
     this.#target += count;
-    while (this.#warm.length < this.#target) this.#keep(this.#start());
-    await Promise.all(this.#warm.map(({ idle }) => idle));
+    const started: PooledWorker[] = [];
+    while (this.#warm.length + started.length < this.#target) started.push(this.#start());
+    // Referenced until they are up: a program that only waits for this must not end before.
+    await Promise.all(started.map(({ idle }) => idle));
+    for (const pooled of started) this.#keep(pooled);
     let released = false;
     return {
       release: async () => {

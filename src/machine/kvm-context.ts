@@ -1,0 +1,49 @@
+/**
+ * /dev/kvm as this environment uses it: opened once, at the first machine, with what costs time to ask. Main thread.
+ */
+
+import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { errnoName } from '../host/errno.js';
+import { type CpuidEntry, parseCpuid } from '../kvm/cpuid.js';
+import { Kvm } from '../kvm/kvm.js';
+
+export interface KvmContext {
+  readonly kvm: Kvm;
+  readonly supported: readonly CpuidEntry[];
+  readonly runPageSize: number;
+  readonly tscDeadline: boolean;
+  readonly maxVcpus: number;
+}
+
+let context: KvmContext | undefined;
+
+/** Throws when KVM cannot be used, each reason with its own code; asks again the next time. */
+export function kvmContext(): KvmContext {
+  const signal = native().kickSignal();
+  if (signal < 0) {
+    throw new TsvmmError(
+      'ERR_TSVMM_STATE',
+      `no real-time signal is free to interrupt vCPUs with: ${errnoName(signal)}`,
+      {
+        hint: 'another library of this program has taken or replaced the signal; load tsvmm first',
+      },
+    );
+  }
+  if (context !== undefined) return context;
+  const kvm = Kvm.open();
+  try {
+    kvm.requireAll();
+    context = {
+      kvm,
+      supported: parseCpuid(kvm.supportedCpuid()),
+      runPageSize: kvm.runPageSize(),
+      tscDeadline: kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0,
+      maxVcpus: kvm.maxVcpus(),
+    };
+    return context;
+  } catch (error) {
+    kvm.close();
+    throw error;
+  }
+}
