@@ -1,5 +1,10 @@
 // Sizes and offsets of the kernel structures that TypeScript lays out itself, as this compiler sees them. A test
 // compares every one with its declaration in src/ (src/host/layout.ts).
+#include <linux/stddef.h>
+// In C++ an empty struct takes a byte, and before Linux 6.7 the headers put one before a flexible array: what they then
+// declare is not what the kernel has.
+#undef __DECLARE_FLEX_ARRAY
+#define __DECLARE_FLEX_ARRAY(TYPE, NAME) TYPE NAME[0]
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <stddef.h>
