@@ -64,8 +64,10 @@ export class BootContext {
       );
     }
     this.#lowEnd = endOf(low);
-    for (const [name, region] of Object.entries(lowMemory))
-      this.placement.claim(`${name} area`, region.start, region.size);
+    for (const [key, { start, size }] of Object.entries(lowMemory)) {
+      const name = key.replace(/[A-Z]/g, (capital) => ` ${capital.toLowerCase()}`);
+      this.placement.claim(`${name} area`, start, size);
+    }
     this.rsdp = request.acpi?.rsdp; // the tables lie in the legacy area, which nothing can claim
     this.segments.push(...(request.acpi?.segments ?? []));
   }
