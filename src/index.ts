@@ -1,0 +1,14 @@
+/**
+ * tsvmm: KVM virtual machines as TypeScript objects. The public API and nothing else.
+ *
+ * Importing does nothing: no addon is loaded, no thread started, no hook installed before the first machine.
+ */
+export { type ErrorCode, type Phase, TsvmmError } from './errors.js';
+export type { CallOptions, GuestConsole } from './machine/console.js';
+export type { VmExit } from './machine/exit.js';
+export type { GuestMemory } from './machine/guest-memory-api.js';
+export type { BootOptions, ConsoleOptions, DiskOptions, Logger, Path, VmOptions } from './machine/options.js';
+export { prewarm } from './machine/prewarm.js';
+export type { VmState } from './machine/states.js';
+export type { Duration, Size } from './machine/units.js';
+export { VirtualMachine, type VmEvents, type Warning } from './machine/virtual-machine.js';
