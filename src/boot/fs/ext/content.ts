@@ -49,7 +49,7 @@ export async function* pieces(
 /** All `inode.size` bytes, holes and unwritten extents as zeros. The caller has checked the size. */
 export async function contentOf(volume: ExtVolume, inode: Inode): Promise<Buffer> {
   refuseUnreadable(volume, inode);
-  if (inode.flags & inodeFlag.inlineData) return inlineData(volume, inode).whole;
+  if (inode.flags & inodeFlag.inlineData) return inlineData(volume, inode).whole();
   const content = Buffer.alloc(inode.size);
   for await (const { offset, bytes } of pieces(volume, inode, maxReadBytes)) bytes.copy(content, offset);
   return content;

@@ -19,18 +19,14 @@ export interface InlineData {
   readonly inBlock: Buffer;
   /** The attribute's value: for a directory more entries. Empty if there is none. */
   readonly inAttribute: Buffer;
-  /** Both together, as long as the inode says. */
-  readonly whole: Buffer;
+  /** Both together, as long as the inode says; a file that was made longer by truncate(2) goes on with zeros. */
+  readonly whole: () => Buffer;
 }
 
 export function inlineData(volume: ExtVolume, inode: Inode): InlineData {
   const inAttribute = systemData(volume, inode);
-  const all = Buffer.concat([inode.block, inAttribute]);
-  if (inode.size > all.length)
-    throw volume.damaged(
-      `inode ${inode.number}: ${inode.size} bytes are said to be inline where ${all.length} are stored`,
-    );
-  return { inBlock: inode.block, inAttribute, whole: all.subarray(0, inode.size) };
+  const whole = (): Buffer => Buffer.concat([inode.block, inAttribute], inode.size);
+  return { inBlock: inode.block, inAttribute, whole };
 }
 
 function systemData(volume: ExtVolume, inode: Inode): Buffer {

@@ -35,6 +35,8 @@ const kinds: Readonly<Record<number, FileStat['kind']>> = { 16384: 'directory', 
 export const inodeFlag = {
   compressed: 0x4 | 0x200,
   encrypted: 0x800,
+  /** The directory has a hash tree. */
+  index: 0x1000,
   hugeFile: 0x40000,
   extents: 0x80000,
   extendedAttribute: 0x200000,

@@ -55,7 +55,7 @@ export class JournalLog {
   /** Sequence number of the first transaction in the log. */
   readonly sequence: number;
   readonly first: number;
-  /** One past the last block of the circular log; fast commits follow it. */
+  /** One past the last block of the circular log. */
   readonly end: number;
   readonly checksums: JournalChecksums;
   readonly checksumSeed: number;

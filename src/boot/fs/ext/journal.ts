@@ -52,7 +52,8 @@ async function newestCopies(log: JournalLog, transactions: readonly Transaction[
 /** Fast commits say what was done instead of what blocks became; doing it again is left to e2fsck and the kernel. */
 async function refuseFastCommits(log: JournalLog, next: number): Promise<void> {
   if (!log.hasFastCommits) return;
-  const first = await log.read(log.end);
+  // jbd2 journal_load_superblock(): the area begins one block after the end of the log.
+  const first = await log.read(log.end + 1);
   if (first.readUInt16LE(0) === fastCommitHead.tag && first.readUInt32LE(fastCommitHead.tidOffset) === next)
     throw log.refused('it ends in fast commits');
 }
