@@ -21,7 +21,7 @@ export const exitCodeTexts: readonly (readonly [number, string])[] = [
   [ExitCode.ok, 'the guest powered off, by itself or because SIGTERM or Ctrl-] asked it to; or --until saw its text'],
   [ExitCode.failed, 'a disk, kernel or other input could not be used; or --until never saw its text'],
   [ExitCode.usage, 'the command line is wrong, or an option has a value that makes no sense'],
-  [ExitCode.panic, 'the guest panicked'],
+  [ExitCode.panic, 'the guest panicked, or ran into something that its CPU cannot go on from'],
   [ExitCode.internal, 'tsvmm or KVM failed inside'],
   [ExitCode.noKvm, 'virtual machines cannot run here: tsvmm doctor says why'],
   [ExitCode.timeout, '--timeout expired'],
