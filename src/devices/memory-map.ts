@@ -32,7 +32,7 @@ export const bar32Window: MemoryRegion = { start: 0xc000_0000, size: 512 * MIB }
 export const ecam: MemoryRegion = { start: 0xe000_0000, size: 256 * MIB };
 export const ioapic: MemoryRegion = { start: 0xfec0_0000, size: 4 * KIB };
 export const localApic: MemoryRegion = { start: 0xfee0_0000, size: 4 * KIB };
-/** KVM_SET_IDENTITY_MAP_ADDR: a page that Intel hosts without unrestricted guest need (KVM API §4.78). */
+/** KVM_SET_IDENTITY_MAP_ADDR: a page that Intel hosts without unrestricted guest need (KVM API §4.40). */
 export const kvmIdentityMap: MemoryRegion = { start: 0xfffb_c000, size: 4 * KIB };
 /** KVM_SET_TSS_ADDR: three pages, for the same hosts (KVM API §4.36). */
 export const kvmTss: MemoryRegion = { start: 0xfffb_d000, size: 12 * KIB };

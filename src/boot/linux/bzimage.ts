@@ -35,7 +35,7 @@ export const SetupHeader = {
 export const LoadFlags = { loadedHigh: 1 << 0 } as const;
 const XLoadFlags = { kernel64: 1 << 0, canBeLoadedAbove4G: 1 << 1 } as const;
 
-/** The header may grow up to here: the next field of the zero page follows (boot protocol, "The kernel_info"). */
+/** The header may grow up to here: the next field of the zero page follows (§1.4). */
 const HEADER_MAX_END = 0x290;
 /** The first bytes we need, up to and with init_size. */
 const HEADER_MIN_END = SetupHeader.initSize + 4;
@@ -99,7 +99,7 @@ export function parseBzImage(file: Uint8Array): BzImage {
   };
 }
 
-/** "The end of setup header can be calculated as 0x0202 + byte value at offset 0x0201" (§1.13). */
+/** "The end of setup header can be calculated as 0x0202 + byte value at offset 0x0201" (§1.15). */
 function headerEnd(file: Uint8Array, view: DataView): number {
   const end = SetupHeader.magic + view.getUint8(SetupHeader.jumpLength);
   if (end < HEADER_MIN_END) throw damaged(`the setup header ends at ${hex(end)}, before the fields of its version`);

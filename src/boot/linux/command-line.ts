@@ -1,7 +1,7 @@
 /**
  * The kernel command line: bytes with a terminating zero, within what the kernel can take. Main thread.
  *
- * A kernel cuts a longer one silently (boot protocol, "The Kernel Command Line"), and a missing `root=` at its end shows
+ * A kernel cuts a longer one silently (boot protocol §1.7), and a missing `root=` at its end shows
  * up only as a guest that does not boot; so the limit is checked here.
  */
 import { TsvmmError } from '../../errors.js';

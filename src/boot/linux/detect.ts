@@ -5,7 +5,7 @@ import { hex, kernelError } from './kernel-error.js';
 
 export type KernelFormat = 'bzImage' | 'ELF64' | 'ELF32';
 
-/** Linux boot protocol §1.1: the setup header of a bzImage. */
+/** Linux boot protocol §1.2: the setup header of a bzImage. */
 const BOOT_FLAG_AT = 0x1fe;
 const BOOT_FLAG = 0xaa55;
 const HDRS_AT = 0x202;

@@ -1,8 +1,8 @@
 /**
  * The descriptor table vCPU 0 starts with. Main thread.
  *
- * Linux asks for flat segments at selectors 0x10 and 0x18 (boot protocol §1.15, "64-bit boot protocol"); PVH asks for flat 32-bit
- * segments and a task register with limit 0x67 (Xen docs/misc/pvh: "hvm/start_info.h", x86 entry state), for which it
+ * Linux asks for flat segments at selectors 0x10 and 0x18 (boot protocol §1.15); PVH asks for flat 32-bit
+ * segments and a task register with limit 0x67 (Xen docs/misc/pvh.pandoc), for which it
  * prescribes no selectors, so both use the same ones. The kernel loads a table of its own within a few instructions.
  */
 export const bootSelectors = { code: 0x10, data: 0x18, task: 0x20 } as const;

@@ -41,7 +41,10 @@ function windows(bar64: MemoryRegion | undefined): Aml {
   );
 }
 
-/** Slots are wired to GSIs directly, without interrupt link devices, which is "source" zero. */
+/**
+ * Slots are wired to GSIs directly, without interrupt link devices, which is "source" zero. A guest then programs them as
+ * level and active low; KVM ignores the polarity.
+ */
 function interruptRouting(): Aml {
   const routes: Aml[] = [];
   for (let slot = 0; slot < pciSlots; slot++) {
