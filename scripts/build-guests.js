@@ -3,7 +3,7 @@
  *
  *   node scripts/build-guests.js [--force] [NAME...]
  *
- * Every guest is one file of test/guests; all but hello are linked with the runtime of test/guests/runtime. An object or
+ * A guest is one file of test/guests, or a folder of them; all but hello are linked with test/guests/runtime. An object or
  * an image is made again only when the text of what goes into it has changed: the hash of its inputs is kept beside it.
  * Files appear by rename, so that two builds at once (two test processes, say) do not read each other's halves.
  */
@@ -25,7 +25,7 @@ const compileFlags = [
   ...['-c', '-m64', '-std=gnu17', '-O2', '-Wall', '-Wextra'],
   ...['-ffreestanding', '-fno-pic', '-mno-red-zone', '-mgeneral-regs-only', '-mno-sse', '-fno-strict-aliasing'],
   ...['-fno-stack-protector', '-fcf-protection=none', '-fno-asynchronous-unwind-tables'],
-  ...['-ffunction-sections', '-fdata-sections'],
+  ...['-ffunction-sections', '-fdata-sections', '-I', sources],
 ];
 const linkFlags = ['-nostdlib', '-static', '-no-pie', '-Wl,--build-id=none,--gc-sections,-z,noexecstack'];
 /** Guests that stand alone, in 32-bit mode, without the runtime. */
@@ -37,9 +37,19 @@ const namesIn = (folder, ...suffixes) =>
     .sort();
 const stem = (file) => basename(file).replace(/\.[^.]*$/, '');
 
-const guestSources = new Map(namesIn(sources, '.c', '.S').map((file) => [stem(file), join(sources, file)]));
-const runtimeSources = namesIn(join(sources, 'runtime'), '.c', '.S').map((file) => join(sources, 'runtime', file));
-const headers = namesIn(join(sources, 'runtime'), '.h').map((file) => join(sources, 'runtime', file));
+const filesIn = (folder, ...suffixes) => namesIn(folder, ...suffixes).map((file) => join(folder, file));
+
+const runtimeSources = filesIn(join(sources, 'runtime'), '.c', '.S');
+const folders = readdirSync(sources, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+/** Headers are few and small: a change in any of them rebuilds everything. */
+const headers = folders.flatMap((entry) => filesIn(join(sources, entry.name), '.h'));
+/** Guest name -> its source files. */
+const guestSources = new Map([
+  ...filesIn(sources, '.c', '.S').map((file) => [stem(file), [file]]),
+  ...folders
+    .filter((entry) => entry.name !== 'runtime')
+    .map((entry) => [entry.name, filesIn(join(sources, entry.name), '.c', '.S')]),
+]);
 
 /** Runs `build(temporaryPath)` unless `path` was made from the same `inputs` (texts); answers true when it ran. */
 async function ifChanged(path, inputs, force, build) {
@@ -116,8 +126,9 @@ export async function buildGuests(names = [], force = false) {
     : await twoAtATime(runtimeSources, (file) => compile(file, [], context));
   return twoAtATime(wanted, async (name) => {
     const width = standalone.has(name) ? ['-m32'] : ['-m64'];
-    const object = await compile(guestSources.get(name), width, context);
-    return link(name, standalone.has(name) ? [object] : [object, ...runtimeObjects], width, context);
+    const own = [];
+    for (const file of guestSources.get(name)) own.push(await compile(file, width, context));
+    return link(name, standalone.has(name) ? own : [...own, ...runtimeObjects], width, context);
   });
 }
 

@@ -102,8 +102,8 @@ void guest_main(void) {
     check(r->start + r->size <= DEVICE_HOLE_START || r->start >= FOUR_GIB, "RAM region %u reaches into the device hole", i);
     total += r->size;
   }
-  /* Saved pages and page tables come from the heap, which therefore is not probed. */
-  heap_reserve_end = (u64)allocate(0, PAGE_BYTES) + (MAX_PROBES + 64 + total / GIB) * PAGE_BYTES;
+  /* Saved pages come from the heap, and page tables from below it; neither is probed. */
+  heap_reserve_end = (u64)allocate(0, PAGE_BYTES) + (MAX_PROBES + 1) * PAGE_BYTES;
   for (u32 i = 0; i < count; i++) {
     const struct memory_region *r = memory_region(i);
     if (r->type != MEMORY_RAM) continue;

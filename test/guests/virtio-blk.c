@@ -147,7 +147,7 @@ void guest_main(void) {
   if (option_lists("tests", "odd", true)) test_odd();
   if (option_lists("tests", "read-only", disk.read_only)) test_read_only();
 
-  virtio_settle();
+  virtio_settle(&disk.device, disk.queue.interrupts);
   u32 interrupts = *disk.queue.interrupts;
   check(disk.device.mode == BY_POLLING ? interrupts == 0 : interrupts > 0, "%u interrupts", interrupts);
   if (disk.device.mode == BY_INTX) print("blk intx: pin %u, %u spurious\n", disk.device.intx_pin, disk.device.spurious);

@@ -139,7 +139,7 @@ void guest_main(void) {
     if (!quit) sleep_for_input();
   }
   write_format("bye\r\n");
-  virtio_settle();
+  virtio_settle(&device, transmit.interrupts);
   print("console ok: %u bytes in, %u bytes out, %u size changes, interrupts %u config %u receive %u transmit\n", received,
         transmitted, size_changes, device.interrupts[0], *receive.interrupts, *transmit.interrupts);
 }

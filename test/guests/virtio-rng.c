@@ -76,7 +76,7 @@ void guest_main(void) {
   /* With n bits the spread is sqrt(n)/2; a tenth of n is far outside it from 512 bits up. */
   u64 bits = (u64)received * 8;
   check(bits < 512 || (ones > bits * 4 / 10 && ones < bits * 6 / 10), "%u ones in %lu bits", ones, bits);
-  virtio_settle();
+  virtio_settle(&device, queue.interrupts);
   u32 interrupts = *queue.interrupts;
   check(device.mode == BY_POLLING ? interrupts == 0 : interrupts > 0, "%u interrupts", interrupts);
   print("rng ok: %u requests, %u bytes, %u interrupts\n", finished, received, interrupts);

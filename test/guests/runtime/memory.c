@@ -1,6 +1,6 @@
 /*
- * The heap begins where the guest's image ends and runs to the end of the RAM region it lies in. Mapping is in 2 MiB
- * pages under the tables of boot.S (Intel SDM vol. 3 §4.5), one page directory a GiB.
+ * Behind the guest's image lie a pool of page tables and then the heap, up to the end of the RAM region they are in. Mapping
+ * is in 2 MiB pages under the tables of boot.S (Intel SDM vol. 3 §4.5), one page directory a GiB.
  */
 #include "memory.h"
 #include "exit.h"
@@ -10,22 +10,26 @@
 extern u8 guest_end[];
 extern u64 boot_pml4[512];
 
-enum { PAGE_PRESENT_WRITABLE = 3, PAGE_LARGE = 0x80 };
+enum { PAGE_PRESENT_WRITABLE = 3, PAGE_LARGE = 0x80, TABLE_BYTES = 4096, TABLE_POOL_BYTES = 128 * TABLE_BYTES };
 #define LARGE_PAGE 0x200000ul
 #define ADDRESS_MASK 0x000ffffffffff000ul
 /* When the loader gives no memory map: enough for any guest, present in any machine worth testing. */
 #define HEAP_LIMIT_WITHOUT_MAP 0x1000000ul
 
-/* Byte moves by string instructions: one emulated instruction each where ring 0 is emulated. */
+/* String instructions, by words where the size allows: where ring 0 is emulated, each repetition costs. */
 void *memset(void *to, int value, size_t count) {
   void *at = to;
-  __asm__ volatile("rep stosb" : "+D"(at), "+c"(count) : "a"(value) : "memory");
+  size_t words = count / 8, rest = count % 8;
+  __asm__ volatile("rep stosq" : "+D"(at), "+c"(words) : "a"((u8)value * 0x0101010101010101ul) : "memory");
+  __asm__ volatile("rep stosb" : "+D"(at), "+c"(rest) : "a"(value) : "memory");
   return to;
 }
 
 void *memcpy(void *to, const void *from, size_t count) {
   void *at = to;
-  __asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(count)::"memory");
+  size_t words = count / 8, rest = count % 8;
+  __asm__ volatile("rep movsq" : "+D"(at), "+S"(from), "+c"(words)::"memory");
+  __asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(rest)::"memory");
   return to;
 }
 
@@ -54,12 +58,22 @@ size_t text_length(const char *text) {
 static u64 heap_next, heap_limit;
 
 static void find_heap(void) {
-  heap_next = (u64)guest_end;
+  heap_next = (u64)guest_end + TABLE_POOL_BYTES;
   heap_limit = HEAP_LIMIT_WITHOUT_MAP;
   for (u32 i = 0; i < memory_region_count(); i++) {
     const struct memory_region *r = memory_region(i);
     if (r->type == MEMORY_RAM && r->start <= heap_next && heap_next < r->start + r->size) heap_limit = r->start + r->size;
   }
+}
+
+u64 heap_mark(void) {
+  if (heap_next == 0) find_heap();
+  return heap_next;
+}
+
+void heap_release(u64 mark) {
+  check(mark >= (u64)guest_end + TABLE_POOL_BYTES && mark <= heap_next, "no heap mark: 0x%lx", mark);
+  heap_next = mark;
 }
 
 void *allocate(size_t size, size_t alignment) {
@@ -71,7 +85,11 @@ void *allocate(size_t size, size_t alignment) {
 }
 
 static u64 *next_table(u64 *entry) {
-  if ((*entry & 1) == 0) *entry = (u64)allocate(4096, 4096) | PAGE_PRESENT_WRITABLE;
+  static u32 taken;
+  if ((*entry & 1) == 0) {
+    check(taken < TABLE_POOL_BYTES / TABLE_BYTES, "no page tables left");
+    *entry = (u64)memset(guest_end + taken++ * TABLE_BYTES, 0, TABLE_BYTES) | PAGE_PRESENT_WRITABLE;
+  }
   return (u64 *)(*entry & ADDRESS_MASK);
 }
 

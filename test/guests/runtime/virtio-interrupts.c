@@ -9,8 +9,9 @@
 #include "interrupts.h"
 #include "machine.h"
 #include "start-info.h"
+#include "time.h"
 
-enum { FIRST_MSIX_VECTOR = 0x60, VECTORS_PER_DEVICE = 1 + VIRTIO_MAX_QUEUES, FIRST_INTX_VECTOR = 0xe0, SETTLE_TURNS = 100 };
+enum { FIRST_MSIX_VECTOR = 0x60, VECTORS_PER_DEVICE = 1 + VIRTIO_MAX_QUEUES, FIRST_INTX_VECTOR = 0xe0, SHORT_SETTLE_MS = 2, LONG_SETTLE_MS = 2000 };
 
 static struct virtio_device *devices[VIRTIO_MAX_DEVICES];
 static u32 device_count;
@@ -22,9 +23,10 @@ enum interrupt_mode virtio_mode_option(void) {
   usage("by= is msix, intx or poll");
 }
 
-void virtio_settle(void) {
+void virtio_settle(const struct virtio_device *d, const volatile u32 *counter) {
+  u64 deadline = deadline_in(d->mode == BY_POLLING ? SHORT_SETTLE_MS : LONG_SETTLE_MS);
   enable_interrupts();
-  for (int i = 0; i < SETTLE_TURNS; i++) cpu_relax();
+  while (*counter == 0 && !expired(deadline)) cpu_relax();
   disable_interrupts();
 }
 

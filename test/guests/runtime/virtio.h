@@ -70,8 +70,9 @@ void virtio_reset(struct virtio_device *device);
 /* Reset, ACKNOWLEDGE, DRIVER, features (those of `wanted` that are offered, VERSION_1 always), FEATURES_OK, interrupts. */
 void virtio_begin(struct virtio_device *device, u64 wanted, enum interrupt_mode mode);
 void virtio_driver_ok(struct virtio_device *device);
-/* Lets interrupts in for a moment, so that those of work found finished without sleeping are counted too. */
-void virtio_settle(void);
+/* Lets interrupts in until one has been counted, since work may have been found finished without sleeping; gives up after
+   2 s, and after 2 ms where none are expected. */
+void virtio_settle(const struct virtio_device *device, const volatile u32 *counter);
 /* What the command line asks for: by=msix (default) | intx | poll. */
 enum interrupt_mode virtio_mode_option(void);
 
