@@ -4,7 +4,8 @@
  * `tsvmm run` with plain options is parsed here by node:util, so that commander (and pino) cost its start nothing;
  * everything else, mistakes included, goes through commander.
  */
-import { type DoctorReport, doctorExitCode, renderDoctor } from './doctor.js';
+import type { DoctorReport } from '../machine/doctor.js';
+import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
 import type { StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';

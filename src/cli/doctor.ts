@@ -1,19 +1,7 @@
 /** `tsvmm doctor`: shows the report of machine/doctor. Main thread. */
+import type { DoctorReport } from '../machine/doctor.js';
 import { ExitCode } from './exit-codes.js';
 import { type Painter, printable } from './print.js';
-
-export interface DoctorCheck {
-  readonly name: string;
-  readonly status: 'ok' | 'warn' | 'fail';
-  readonly message: string;
-  /** What to do, as a sentence or a command. */
-  readonly fix?: string;
-}
-
-export interface DoctorReport {
-  readonly checks: readonly DoctorCheck[];
-  readonly ok: boolean;
-}
 
 export const doctorExitCode = (report: DoctorReport): number => (report.ok ? ExitCode.ok : ExitCode.noKvm);
 
@@ -26,6 +14,11 @@ export function renderDoctor(report: DoctorReport, paint: Painter): string {
     lines.push(`${paint(styles[status], status.padEnd(4))}  ${name.padEnd(width)}  ${printable(message)}`);
     if (fix !== undefined) lines.push(`${' '.repeat(width + 8)}${paint('bold', 'fix:')} ${printable(fix)}`);
   }
-  lines.push('', report.ok ? 'Virtual machines can run here.' : 'Virtual machines cannot run here.');
+  lines.push('', verdict(report));
   return `${lines.join('\n')}\n`;
+}
+
+function verdict({ ok, stockKernels }: DoctorReport): string {
+  if (!ok) return 'Virtual machines cannot run here.';
+  return stockKernels ? 'Virtual machines can run here.' : 'Virtual machines can run here, but not with stock kernels.';
 }

@@ -111,7 +111,7 @@ describe('reports', () => {
       { name: 'kvm', status: 'ok', message: 'version 12' },
       { name: 'io_uring', status: 'warn', message: 'forbidden', fix: 'sysctl kernel.io_uring_disabled=0' },
     ] as const;
-    expect(renderDoctor({ checks, ok: true }, plain)).toBe(
+    expect(renderDoctor({ checks, ok: true, stockKernels: true }, plain)).toBe(
       [
         'ok    kvm       version 12',
         'warn  io_uring  forbidden',
@@ -121,6 +121,15 @@ describe('reports', () => {
         '',
       ].join('\n'),
     );
+  });
+  it('say in one sentence what can run', () => {
+    const verdict = (ok: boolean, stockKernels: boolean) =>
+      renderDoctor({ checks: [{ name: 'kvm', status: 'ok', message: '' }], ok, stockKernels }, plain)
+        .trim()
+        .split('\n')
+        .at(-1);
+    expect(verdict(false, false)).toBe('Virtual machines cannot run here.');
+    expect(verdict(true, false)).toBe('Virtual machines can run here, but not with stock kernels.');
   });
   it('align columns', () =>
     expect(

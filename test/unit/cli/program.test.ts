@@ -58,7 +58,7 @@ describe('help', () => {
   it('explains exit codes', async () => {
     const { code, out } = await invoke('help', 'exit-codes');
     expect(code).toBe(0);
-    expect(out).toMatch(/^ {2}3 {4}the guest panicked$/m);
+    expect(out).toMatch(/^ {2}3 {4}the guest panicked, .*$/m);
     expect(out).toMatch(/^ {2}124 {2}--timeout expired$/m);
   });
   it('explains a command', async () => {
