@@ -28,7 +28,7 @@ import { checkRange } from '../../../../src/disk/range.js';
 const environment = {
   ...process.env,
   PATH: `${process.env['PATH']}:/usr/sbin:/sbin`,
-  LC_ALL: 'C',
+  LC_ALL: 'C.UTF-8',
   MTOOLS_SKIP_CHECK: '1',
 };
 
@@ -158,4 +158,23 @@ export async function expectSameTree(
   }
   expect(differences).toEqual([]);
   return compared;
+}
+
+/** Whether this user may mount an image of this type with the kernel's own driver. */
+export function mayMount(folder: string, type: string, makeFileSystem: string[]): boolean {
+  if (process.getuid?.() !== 0) {
+    console.warn('skipped: mounting needs root');
+    return false;
+  }
+  const at = join(folder, `may-mount-${type}`);
+  const image = `${at}.img`;
+  mkdirSync(at);
+  run('truncate', ['-s', '2M', image]);
+  run(makeFileSystem[0]!, [...makeFileSystem.slice(1), image]);
+  if (spawnSync('mount', ['-t', type, '-o', 'loop', image, at], { env: environment }).status !== 0) {
+    console.warn(`skipped: ${type} cannot be mounted here`);
+    return false;
+  }
+  run('umount', [at]);
+  return true;
 }

@@ -1,9 +1,8 @@
 /** Dirty journals against debugfs, which writes them, e2fsck, which replays them, and the kernel where it may mount. */
-import { spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from '../images.js';
+import { haveTools, load, MemoryDisk, mayMount, mount, noise, plant, run, scratch } from '../images.js';
 
 const ready = haveTools('mke2fs', 'debugfs', 'e2fsck');
 const folder = scratch();
@@ -335,26 +334,9 @@ describe.runIf(ready)('the log', () => {
   });
 });
 
-/** Whether this user may mount: the only way to a journal written by the kernel itself. */
-function mayMount(): boolean {
-  if (!ready || !haveTools('mount', 'losetup') || process.getuid?.() !== 0) {
-    console.warn('skipped: mounting needs root');
-    return false;
-  }
-  const image = path('.img');
-  const at = path('.mnt');
-  run('mkdir', [at]);
-  run('truncate', ['-s', '2M', image]);
-  run('mke2fs', ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', image]);
-  if (spawnSync('mount', ['-o', 'loop', image, at]).status !== 0) {
-    console.warn('skipped: loop devices cannot be mounted here');
-    return false;
-  }
-  run('umount', [at]);
-  return true;
-}
+const kernelMayMount = ready && mayMount(folder, 'ext4', ['mke2fs', '-q', '-F', '-t', 'ext4', '-O', '^has_journal']);
 
-describe.runIf(mayMount())('replays what the kernel wrote', () => {
+describe.runIf(kernelMayMount)('replays what the kernel wrote', () => {
   /** Mounts a new file system, lets `script` work in it, and returns the image as it was before unmounting. */
   function whileMounted(
     script: string,
