@@ -28,6 +28,7 @@ export class Ending {
   readonly #hooks: EndingHooks;
   readonly #listeners = handled.map((name) => [name, () => this.request(name)] as const);
   #machine: Machine | undefined;
+  #stopTimeoutMs = 0;
   #requests = 0;
   #over = false;
 
@@ -44,8 +45,10 @@ export class Ending {
     for (const [name, listener] of this.#listeners) source.off(name, listener);
   }
 
-  attach(machine: Machine): void {
+  /** From now on requests go to `machine`, which has this long to power off. */
+  attach(machine: Machine, stopTimeoutMs: number): void {
     this.#machine = machine;
+    this.#stopTimeoutMs = stopTimeoutMs;
   }
 
   /** The machine has ended; what remains is to hand over its last output, and a request gives that up. */
@@ -71,7 +74,7 @@ export class Ending {
     this.#hooks.onRequest(cause, false);
     const machine = this.#machine;
     if (!machine) this.#abort.abort(new Error(`ended by ${cause} before the guest started`));
-    else machine.stop().catch(() => this.#force(cause, machine)); // a machine that cannot be asked is forced
+    else machine.stop({ timeout: this.#stopTimeoutMs }).catch(() => this.#force(cause, machine)); // a machine that cannot be asked is forced
   }
 
   #force(cause: EndCause, machine: Machine): void {

@@ -16,8 +16,8 @@ export interface Machine {
   readonly console: Duplex & { resize(columns: number, rows: number): void };
   /** Never rejects. */
   readonly exited: Promise<VmExit>;
-  /** Power button, then force at the API's deadline. */
-  stop(): Promise<VmExit>;
+  /** Power button, then force after `timeout` milliseconds. */
+  stop(options: { timeout: number }): Promise<VmExit>;
   kill(): Promise<VmExit>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;

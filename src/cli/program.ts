@@ -109,17 +109,17 @@ function commandNamed(program: Command, words: readonly string[]): Command {
   return command;
 }
 
-/** commander keeps `--no-reboot` as `reboot: false`; here it goes by its own name, as in the table. */
-function byFlagName(
-  parsed: Readonly<Record<string, unknown>>,
-): Record<string, string | boolean | string[] | undefined> {
-  const named: Record<string, string | boolean | string[] | undefined> = {};
-  for (const { name } of runFlags) {
-    named[name] = name.startsWith('no-')
-      ? parsed[name.slice(3)] === false
-      : (parsed[name] as string | boolean | string[] | undefined);
-  }
-  return named;
+/** commander keeps `--stop-timeout` as `stopTimeout` and `--no-reboot` as `reboot: false`; here all go by their own names. */
+function byFlagName(parsed: Readonly<Record<string, unknown>>): Parameters<typeof runArguments>[1] {
+  const value = (name: string): unknown => parsed[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
+  return Object.fromEntries(
+    runFlags.map(({ name }) => [
+      name,
+      name.startsWith('no-')
+        ? value(name.slice(3)) === false
+        : (value(name) as string | boolean | string[] | undefined),
+    ]),
+  );
 }
 
 /** commander's "error: ...\n(Did you mean X?)" in the shape of all other errors. */

@@ -17,6 +17,8 @@ export interface Flag {
 
 export const defaultMemory = '512M';
 export const defaultCpus = '1';
+/** Shorter than the 90 s after which service managers stop being patient. */
+export const defaultStopTimeout = '60s';
 
 export const runFlags: readonly Flag[] = [
   {
@@ -68,6 +70,13 @@ export const runFlags: readonly Flag[] = [
     value: 'DURATION',
     group: 'Ending',
     text: 'power the guest off after this long, such as 90s or 5m',
+  },
+  {
+    name: 'stop-timeout',
+    value: 'DURATION',
+    group: 'Ending',
+    text: 'force a guest off that has not powered off this long after it was asked',
+    default: defaultStopTimeout,
   },
 ];
 

@@ -1,13 +1,14 @@
 /** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
 import { TsvmmError } from '../errors.js';
 import type { BootOptions, VmOptions } from '../machine/options.js';
-import { defaultCpus, defaultMemory, type RunArguments } from './run-flags.js';
+import { defaultCpus, defaultMemory, defaultStopTimeout, type RunArguments } from './run-flags.js';
 import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
 
 export interface RunOptions {
   readonly machine: VmOptions;
   readonly until?: string;
   readonly timeoutMs?: number;
+  readonly stopTimeoutMs: number;
 }
 
 const usage = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
@@ -31,6 +32,7 @@ export function runOptions(given: RunArguments): RunOptions {
       console: { whenUnread: 'block' },
       onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
     },
+    stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
     ...(values['until'] !== undefined && { until: untilText(values['until']) }),
     ...(values['timeout'] !== undefined && { timeoutMs: parseDuration(values['timeout'], '--timeout') }),
   };

@@ -92,7 +92,7 @@ async function runMachine(session: Session): Promise<number> {
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
     const machine = await host.start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
-    ending.attach(machine);
+    ending.attach(machine, options.stopTimeoutMs);
     if (events) events.started(machine);
     else if (!logger)
       machine.on('warning', ({ source, device, message }) => notice(`warning: ${device ?? source}: ${message}`));

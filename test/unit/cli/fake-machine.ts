@@ -38,6 +38,7 @@ export class FakeMachine extends EventEmitter implements Machine {
   readonly console = new FakeConsole();
   readonly exited: Promise<VmExit>;
   readonly calls: string[] = [];
+  stopTimeout = 0;
   /** What stop() does; by default the guest powers off. */
   onStop: () => void = () => this.end({ reason: 'power-off' });
   #resolve!: (exit: VmExit) => void;
@@ -55,8 +56,9 @@ export class FakeMachine extends EventEmitter implements Machine {
     this.console.push(null);
     this.#resolve({ consoleTail: 'tail', uptimeMs: 12, ...exit } as VmExit);
   }
-  stop(): Promise<VmExit> {
+  stop({ timeout }: { timeout: number }): Promise<VmExit> {
     this.calls.push('stop');
+    this.stopTimeout = timeout;
     this.onStop();
     return this.exited;
   }

@@ -20,6 +20,7 @@ describe('tsvmm run, from words to start options', () => {
         console: { whenUnread: 'block' },
         onReboot: 'reboot',
       },
+      stopTimeoutMs: 60_000,
     });
   });
 
@@ -34,6 +35,8 @@ describe('tsvmm run, from words to start options', () => {
       'login:',
       '--timeout',
       '2m',
+      '--stop-timeout',
+      '5s',
       '--cpu',
       'host,-avx',
     ];
@@ -54,6 +57,7 @@ describe('tsvmm run, from words to start options', () => {
       },
       until: 'login:',
       timeoutMs: 120_000,
+      stopTimeoutMs: 5000,
     });
   });
 

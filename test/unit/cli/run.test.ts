@@ -128,6 +128,7 @@ describe('signals', () => {
   it('SIGTERM asks the guest to power off; that is a good end', async () => {
     const { code, machine, stderr } = await play(['d.img'], (_vm, { signal }) => signal('SIGTERM'));
     expect(machine?.calls).toEqual(['stop']);
+    expect(machine?.stopTimeout).toBe(60_000);
     expect(code).toBe(0);
     expect(stderr).toContain('asking the guest to power off: SIGTERM');
   });
