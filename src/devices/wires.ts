@@ -34,6 +34,9 @@ export interface Wires {
   warn(device: string, message: string): void;
 }
 
+/** Of `Wires`, for those who need no more of it. */
+export type SetLine = Wires['setLine'];
+
 /** Made once at construction, never per access. */
 export interface TopologyTask {
   /** For messages. */

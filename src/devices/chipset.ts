@@ -1,0 +1,81 @@
+/**
+ * The ISA devices of the machine and its power management: layout in machine state, construction, reset. The layout is
+ * pure; construction is per vCPU worker.
+ */
+import type { Bus } from '../bus/bus.js';
+import { AcpiPmMap, Pm1ControlBlock, Pm1EventBlock, PmTimer, resetAcpiPm } from './acpi-pm.js';
+import type { Clocks } from './clocks.js';
+import { DebugExit } from './debug-exit.js';
+import { I8042Map, makeI8042, resetI8042 } from './i8042.js';
+import { type MemoryRegion, type PortRange, ports } from './memory-map.js';
+import { PvPanic } from './pvpanic.js';
+import { Rtc } from './rtc.js';
+import { resetRtc } from './rtc-host.js';
+import { RtcMap } from './rtc-registers.js';
+import { Serial } from './serial.js';
+import { resetSerial } from './serial-host.js';
+import { bindSerial, layoutSerial, type SerialLayout, type SerialOptions } from './serial-registers.js';
+import type { Wires } from './wires.js';
+
+export interface ChipsetOptions {
+  readonly serial?: SerialOptions | undefined;
+  /** The debug exit port exists; for tests. */
+  readonly debugExit?: boolean | undefined;
+}
+
+/** Plain data: posted to workers. */
+export interface ChipsetLayout {
+  readonly serial: SerialLayout;
+  readonly rtc: number;
+  readonly i8042: number;
+  readonly acpiPm: number;
+  readonly debugExit: boolean;
+  readonly end: number;
+}
+
+export function layoutChipset(options: ChipsetOptions, base: number): ChipsetLayout {
+  const rtc = base;
+  const i8042 = rtc + RtcMap.size;
+  const acpiPm = i8042 + I8042Map.size;
+  const serial = layoutSerial(acpiPm + AcpiPmMap.size, options.serial);
+  return { serial, rtc, i8042, acpiPm, debugExit: options.debugExit ?? false, end: serial.end };
+}
+
+/** Puts the devices on `bus`. */
+export function buildChipset(
+  buffer: ArrayBufferLike,
+  layout: ChipsetLayout,
+  bus: Bus,
+  wires: Wires,
+  wakeMain: () => void,
+  clocks: Clocks,
+): void {
+  const insert = (range: PortRange, device: Parameters<Bus['insert']>[2]): void =>
+    bus.insert(range.base, range.size, device);
+  const setLine: Wires['setLine'] = (gsi, level) => wires.setLine(gsi, level);
+
+  insert(ports.serial, new Serial(bindSerial(buffer, layout.serial), { setLine, wakeMain }));
+  insert(ports.rtc, new Rtc(RtcMap.over(buffer, layout.rtc), { setLine, wakeMain, now: clocks.now }));
+  const keyboard = makeI8042(I8042Map.over(buffer, layout.i8042), wires);
+  insert(ports.i8042Data, keyboard.data);
+  insert(ports.i8042Command, keyboard.command);
+  const pm = AcpiPmMap.over(buffer, layout.acpiPm);
+  insert(ports.pm1Event, new Pm1EventBlock(pm, setLine));
+  insert(ports.pm1Control, new Pm1ControlBlock(pm, wires));
+  insert(ports.pmTimer, new PmTimer(clocks.monotonicNs));
+  insert(ports.pvpanic, new PvPanic(wires));
+  if (layout.debugExit) insert(ports.debugExit, new DebugExit(wires));
+}
+
+/** Power-on values. `cpus` and `ram` are what CMOS says of the machine. */
+export function resetChipset(
+  buffer: ArrayBufferLike,
+  layout: ChipsetLayout,
+  cpus: number,
+  ram: readonly MemoryRegion[],
+): void {
+  resetSerial(buffer, layout.serial);
+  resetRtc(buffer, layout.rtc, { cpus, ram });
+  resetI8042(buffer, layout.i8042);
+  resetAcpiPm(buffer, layout.acpiPm);
+}
