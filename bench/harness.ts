@@ -1,0 +1,84 @@
+/**
+ * What a benchmark is, and how ours and a peer's figure are taken: in turn, in the same run, medians compared.
+ *
+ * A file of bench/ exports `bench`, a `Bench`. `scripts/bench.js` bundles it, runs its cases and prints a line for each.
+ * The environment is clean on both sides: NODE_EXTRA_CA_CERTS alone costs every start of Node 20 some 70 ms.
+ */
+
+/** One figure, in the unit of its case. */
+export type Measure = () => Promise<number> | number;
+
+export interface Case {
+  /** Plain: `start`, `start-warm-pool`, `command`. */
+  readonly name: string;
+  /** Of both figures: `ms`, `iops`, `MiB`. A ratio of times is better when small, one of rates when large. */
+  readonly unit: string;
+  readonly ours: Measure;
+  /** What ours is compared with; without it the figure stands alone. */
+  readonly peer?: { readonly name: string; readonly measure: Measure };
+  /** Measured pairs; default 15. */
+  readonly runs?: number;
+  /** Pairs measured first and thrown away; default 2. */
+  readonly warmUp?: number;
+}
+
+export interface Bench {
+  readonly name: string;
+  /** One line for people. */
+  readonly summary: string;
+  /** Why it cannot run here, if so: an absent peer, no KVM. */
+  unavailable?(): Promise<string | undefined>;
+  cases(): Promise<readonly Case[]> | readonly Case[];
+  /** Runs after the last case, whether the cases succeeded or not. */
+  close?(): Promise<void>;
+}
+
+/** One line of `--json`; the last three are there only with a peer. `ratio` is ours divided by theirs. */
+export interface Result {
+  readonly bench: string;
+  readonly case: string;
+  readonly unit: string;
+  readonly ours: number;
+  readonly peer?: string;
+  readonly theirs?: number;
+  readonly ratio?: number;
+}
+
+/** Variables that change how long Node takes to start, or what it runs. */
+const distorting = ['NODE_EXTRA_CA_CERTS', 'NODE_OPTIONS', 'NODE_COMPILE_CACHE', 'NODE_V8_COVERAGE'];
+
+/** The environment for both sides' processes. */
+export function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !distorting.includes(name)));
+}
+
+export function median(figures: readonly number[]): number {
+  if (figures.length === 0) throw new RangeError('the median of nothing');
+  const sorted = [...figures].sort((a, b) => a - b);
+  const middle = sorted.length >>> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+async function take(measure: Measure, what: string): Promise<number> {
+  const figure = await measure();
+  if (!Number.isFinite(figure) || figure <= 0) throw new RangeError(`${what}: ${figure} is not a figure`);
+  return figure;
+}
+
+/** Takes a case's figures: ours and theirs in turn, and the first of each pair changes, so that neither always has a warm host. */
+export async function measureCase(bench: string, subject: Case): Promise<Result> {
+  const { name, unit, ours, peer, runs = 15, warmUp = 2 } = subject;
+  const taken: { ours: number[]; theirs: number[] } = { ours: [], theirs: [] };
+  for (let i = -warmUp; i < runs; i++) {
+    const sides = [['ours', ours] as const, ...(peer ? [['theirs', peer.measure] as const] : [])];
+    if (i % 2 !== 0) sides.reverse();
+    for (const [side, measure] of sides) {
+      const figure = await take(measure, `${bench} ${name}, ${side}`);
+      if (i >= 0) taken[side].push(figure);
+    }
+  }
+  const figure = { bench, case: name, unit, ours: median(taken.ours) };
+  if (!peer) return figure;
+  const theirs = median(taken.theirs);
+  return { ...figure, peer: peer.name, theirs, ratio: figure.ours / theirs };
+}

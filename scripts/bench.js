@@ -1,0 +1,87 @@
+/**
+ * `npm run bench -- [NAME...] [--json]`: runs the benchmarks of bench/, all or those named.
+ *
+ * With --json a line for each case on stdout, and nothing else there; else a table. What a benchmark is: bench/harness.ts.
+ */
+import { mkdirSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { BootstrapError, bootstrap, runScript } from './bootstrap.js';
+import { projectRoot } from './inputs.js';
+
+const folder = join(projectRoot, 'bench');
+const bundles = join(projectRoot, '.cache/bench');
+
+/** Files of bench/ that are benchmarks: NAME.ts, helpers being in folders or named in `notBenches`. */
+const notBenches = new Set(['harness']);
+const names = readdirSync(folder)
+  .filter((file) => file.endsWith('.ts') && !notBenches.has(basename(file, '.ts')))
+  .map((file) => basename(file, '.ts'))
+  .sort();
+
+/** Bundles TypeScript of bench/ and imports it; what it needs of the product it imports as `tsvmm`, from dist. @param {string} name */
+async function load(name) {
+  const { build } = await import('esbuild');
+  mkdirSync(bundles, { recursive: true });
+  const outfile = join(bundles, `${name}.mjs`);
+  await build({
+    entryPoints: [join(folder, `${name}.ts`)],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    packages: 'external',
+    sourcemap: 'inline',
+    logLevel: 'warning',
+  });
+  return import(pathToFileURL(outfile).href);
+}
+
+const figure = (/** @type {number} */ value) =>
+  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3);
+
+/** @param {import('../bench/harness.js').Result} result */
+function row({ bench, case: name, unit, ours, peer, theirs, ratio }) {
+  const label = `${bench} ${name}`.padEnd(32);
+  const compared =
+    peer === undefined || theirs === undefined || ratio === undefined
+      ? ''
+      : `  ${peer} ${figure(theirs)} ${unit}  ratio ${ratio.toFixed(3)}`;
+  return `${label} ${figure(ours).padStart(10)} ${unit}${compared}`;
+}
+
+await runScript(async () => {
+  const args = process.argv.slice(2);
+  const json = args.includes('--json');
+  const wanted = args.filter((arg) => arg !== '--json');
+  const unknown = wanted.filter((name) => !names.includes(name));
+  if (unknown.length > 0)
+    throw new BootstrapError(`there is no benchmark ${unknown.join(', ')}; there are: ${names.join(', ') || 'none'}`);
+  await bootstrap({ packages: ['guests', 'demo'], why: 'run the benchmarks' });
+  const { buildGuests } = await import('./build-guests.js');
+  await buildGuests();
+  const { cleanEnvironment, measureCase } = await load('harness');
+  process.env = cleanEnvironment(); // for every process that a benchmark starts
+  let failed = false;
+  for (const name of wanted.length > 0 ? wanted : names) {
+    /** @type {import('../bench/harness.js').Bench} */
+    const bench = (await load(name)).bench;
+    const obstacle = await bench.unavailable?.();
+    if (obstacle !== undefined) {
+      console.error(`bench: ${bench.name} cannot run here: ${obstacle}`);
+      failed ||= wanted.includes(name);
+      continue;
+    }
+    console.error(`bench: ${bench.name}: ${bench.summary}`);
+    try {
+      for (const subject of await bench.cases()) {
+        const result = await measureCase(bench.name, subject);
+        console.log(json ? JSON.stringify(result) : row(result));
+      }
+    } finally {
+      await bench.close?.();
+    }
+  }
+  return failed ? 1 : 0;
+});
