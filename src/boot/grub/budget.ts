@@ -11,9 +11,9 @@ import { TsvmmError } from '../../errors.js';
 
 export const grubLimits = {
   /** Commands run, plus one for each `bytesPerWork` of text they expand to. */
-  work: 400_000,
+  work: 200_000,
   /** The same for the body of one menu entry. */
-  entryWork: 40_000,
+  entryWork: 20_000,
   bytesPerWork: 256,
   /** Nested blocks, loops, calls and sourced files, in the text and while running. */
   depth: 100,

@@ -52,9 +52,9 @@ const test: Command = async (shell, args) => {
 
 /** Kept so that tests can compare a script's output with GRUB's; nobody else reads it. */
 const echo: Command = (shell, args) => {
-  const start = args.findIndex((word) => word !== '-n' && word !== '-e');
+  const start = args.findIndex((word) => !/^-[ne]+$/.test(word));
   const options = start < 0 ? args : args.slice(0, start);
-  const text = args.slice(options.length).join(' ') + (options.includes('-n') ? '' : '\n');
+  const text = args.slice(options.length).join(' ') + (options.some((word) => word.includes('n')) ? '' : '\n');
   shell.output = (shell.output + text).slice(0, grubLimits.echoLength);
   return status.ok;
 };

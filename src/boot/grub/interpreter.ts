@@ -16,7 +16,7 @@ import type { Loader } from './kernel-line.js';
 import { escapeStep, type Menu, type MenuItem, splitDefault } from './menu.js';
 import { Parser } from './parser.js';
 import type { CommandNode, ForNode, Node, Statement, WhileNode, Word } from './syntax.js';
-import { matchFiles } from './wildcard.js';
+import { FileMatcher } from './wildcard.js';
 
 export interface Surroundings {
   readonly disk: GrubDisk;
@@ -262,11 +262,12 @@ export class Interpreter implements Variables {
   async #expand(words: readonly Word[]): Promise<string[]> {
     const { budget, disk } = this.surroundings;
     const patterns = expandWords(words, this, budget);
+    const matcher = new FileMatcher(disk, budget, this.env.get('root'));
     const args: string[] = [];
     let length = 0;
     for (const pattern of patterns) {
       length += pattern.length;
-      const files = hasWildcard(pattern) ? await matchFiles(disk, this.env.get('root'), pattern) : [];
+      const files = hasWildcard(pattern) ? await matcher.match(pattern) : [];
       if (files.length > 0) args.push(...files);
       else args.push(unescapePattern(pattern));
     }

@@ -73,9 +73,6 @@ export class Lexer {
       const char = this.#text[this.#at];
       if (char === ' ' || char === '\t') {
         this.#at++;
-      } else if (char === '\\' && this.#text[this.#at + 1] === '\n') {
-        this.#at += 2;
-        this.#line++;
       } else if (char === '#') {
         const end = this.#text.indexOf('\n', this.#at);
         this.#at = end < 0 ? this.#text.length : end;

@@ -5,55 +5,65 @@
  * not followed.
  */
 import { maxPath } from '../fs/file-system.js';
+import type { Budget } from './budget.js';
 import type { GrubDisk } from './disk.js';
 import { hasWildcard, unescapePattern } from './expand.js';
 
 /** Names taken from all directories of one word together. */
 const maxMatches = 256;
 
-/** The paths that `pattern` matches, sorted; empty if none. */
-export async function matchFiles(disk: GrubDisk, root: string | undefined, pattern: string): Promise<string[]> {
-  if (!pattern.startsWith('/') && !pattern.startsWith('(')) return [];
-  if (pattern.length > maxPath) return [];
-  const [first = '', ...steps] = pattern.split('/');
-  if (hasWildcard(first)) return [];
-  let found = [unescapePattern(first)];
-  for (const [index, step] of steps.entries()) {
-    const last = index === steps.length - 1;
-    const next: string[] = [];
-    for (const directory of found) {
-      const names = hasWildcard(step) ? await matchNames(disk, root, directory, step) : [unescapePattern(step)];
-      for (const name of names) {
-        const path = `${directory}/${name}`;
-        if (next.length < maxMatches && (last || (await isDirectory(disk, root, path)))) next.push(path);
+/** How many steps of matching cost as much as handling one character of text. */
+const stepsPerCharacter = 4;
+
+export class FileMatcher {
+  readonly #disk: GrubDisk;
+  readonly #budget: Budget;
+  readonly #root: string | undefined;
+
+  /** `root` is the device of a path without one. */
+  constructor(disk: GrubDisk, budget: Budget, root: string | undefined) {
+    this.#disk = disk;
+    this.#budget = budget;
+    this.#root = root;
+  }
+
+  /** The paths that `pattern` matches, sorted; empty if none. */
+  async match(pattern: string): Promise<string[]> {
+    if (!/^[/(]/.test(pattern) || pattern.length > maxPath) return [];
+    const [first = '', ...steps] = pattern.split('/');
+    if (hasWildcard(first)) return [];
+    let found = [unescapePattern(first)];
+    for (const step of steps) {
+      const next: string[] = [];
+      for (const directory of found) {
+        const names = hasWildcard(step) ? await this.#names(directory, step) : [unescapePattern(step)];
+        for (const name of names.slice(0, maxMatches - next.length)) {
+          if (await this.#exists(`${directory}/${name}`)) next.push(`${directory}/${name}`);
+        }
       }
+      found = next;
     }
-    found = next;
+    return found;
   }
-  const existing: string[] = [];
-  for (const path of found) {
-    const at = disk.locate(path, root);
-    if (typeof at !== 'string' && (await disk.stat(at)) !== undefined) existing.push(path);
+
+  async #exists(path: string): Promise<boolean> {
+    const at = this.#disk.locate(path, this.#root);
+    return typeof at !== 'string' && (await this.#disk.stat(at)) !== undefined;
   }
-  return existing;
-}
 
-async function isDirectory(disk: GrubDisk, root: string | undefined, path: string): Promise<boolean> {
-  const at = disk.locate(path, root);
-  return typeof at !== 'string' && (await disk.stat(at))?.kind === 'directory';
-}
-
-async function matchNames(
-  disk: GrubDisk,
-  root: string | undefined,
-  directory: string,
-  step: string,
-): Promise<string[]> {
-  const at = disk.locate(directory === '' || directory.endsWith(')') ? `${directory}/` : directory, root);
-  const entries = typeof at === 'string' ? undefined : await disk.list(at);
-  const symbols = compilePattern(step);
-  const names = (entries ?? []).map((entry) => entry.name).filter((name) => matchesPattern(name, symbols));
-  return names.sort().slice(0, maxMatches);
+  async #names(directory: string, step: string): Promise<string[]> {
+    const at = this.#disk.locate(directory === '' || directory.endsWith(')') ? `${directory}/` : directory, this.#root);
+    const entries = typeof at === 'string' ? undefined : await this.#disk.list(at);
+    const symbols = compilePattern(step);
+    const names = (entries ?? [])
+      .map((entry) => entry.name)
+      .filter((name) => {
+        this.#budget.charge((name.length * symbols.length) / stepsPerCharacter);
+        return matchesPattern(name, symbols);
+      });
+    await this.#budget.turn();
+    return names.sort();
+  }
 }
 
 interface PatternSymbol {
