@@ -45,8 +45,8 @@ export class SplitQueue {
   readonly size: number;
   /** The buffers of the chain that `pop` took. */
   readonly chain: Chain;
-  /** Why the queue stands still; nothing is popped any more. */
-  violation: Violation | undefined;
+  /** Why the queue stands still: nothing is popped any more. */
+  violation: string | undefined;
   /** Chains popped and not given back. */
   inFlight = 0;
 
@@ -127,18 +127,25 @@ export class SplitQueue {
     if (next === this.#seenAvail) {
       const published = Atomics.load(this.#avail, INDEX); // acquire: the entries before it are visible after this
       if (published === next) return Pop.empty;
-      if (((published - next) & 0xffff) > this.size) return this.#violate(Violation.availableJump);
+      if (((published - next) & 0xffff) > this.size) return this.violate(Violation.availableJump);
       this.#seenAvail = published;
     }
     const head = this.#avail[AVAIL_RING + (next & this.#mask)]!;
-    if (head >= this.size) return this.#violate(Violation.headIndex);
-    if (this.#busyHeads[head] === 1) return this.#violate(Violation.duplicateHead);
+    if (head >= this.size) return this.violate(Violation.headIndex);
+    if (this.#busyHeads[head] === 1) return this.violate(Violation.duplicateHead);
     const wrong = this.#descriptors.read(head, this.chain);
-    if (wrong !== undefined) return this.#violate(wrong);
+    if (wrong !== undefined) return this.violate(wrong);
     this.#busyHeads[head] = 1;
     this.inFlight++;
     this.#nextAvail = (next + 1) & 0xffff;
     return Pop.chain;
+  }
+
+  /** Puts the chain that `pop` has just taken back: the next `pop` takes it again. */
+  unpop(): void {
+    this.#busyHeads[this.chain.head] = 0;
+    this.inFlight--;
+    this.#nextAvail = (this.#nextAvail - 1) & 0xffff;
   }
 
   /** Gives the chain `head` back with `written` bytes in its writable buffers. The driver sees it after `publish`. */
@@ -200,7 +207,8 @@ export class SplitQueue {
     this.#registers.signalledUsedValid = this.#signalledValid ? 1 : 0;
   }
 
-  #violate(violation: Violation): Pop {
+  /** The driver broke the protocol of the rings or of the device: the queue stands still until the reset. */
+  violate(violation: string): Pop {
     this.violation = violation;
     return Pop.violation;
   }

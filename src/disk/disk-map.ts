@@ -1,0 +1,60 @@
+/**
+ * Where the bytes of an open disk lie. The I/O worker.
+ *
+ * A device asks for a range and is told a descriptor and how much of the range one operation on it may cover; it goes on
+ * with the rest afterwards. Offsets in every file are those of the disk.
+ */
+import { OverlayMap } from './overlay-map.js';
+
+/** A disk as main opened it; plain data, posted to the I/O worker. Main closes the descriptors. */
+export type OpenDisk =
+  | { readonly kind: 'file'; readonly fd: number; readonly size: number; readonly readOnly: boolean }
+  | {
+      readonly kind: 'overlay';
+      /** Never written. */
+      readonly base: number;
+      /** Private to this disk, sparse, gone when it is closed. */
+      readonly overlay: number;
+      readonly size: number;
+      readonly readOnly: false;
+      /** Most bytes that it may hold; undefined leaves it to the file system. */
+      readonly limit?: number | undefined;
+    };
+
+export interface DiskMap {
+  /** The file chosen by the last `locate...`. */
+  readonly fd: number;
+  /** How many of the `length` bytes at `offset` are in `fd` in a row; at least one sector. */
+  locateRead(offset: number, length: number): number;
+  /** The same for writing; 0 when there is no room. */
+  locateWrite(offset: number, length: number): number;
+  /** That many bytes were written at `offset`. */
+  wrote(offset: number, length: number): void;
+  /** What a flush has to sync, or -1 when nothing outlives the machine. */
+  readonly syncFd: number;
+}
+
+export const openDiskMap = (disk: OpenDisk): DiskMap =>
+  disk.kind === 'file' ? new FileMap(disk.fd) : new OverlayMap(disk.base, disk.overlay, disk.size, disk.limit);
+
+class FileMap implements DiskMap {
+  readonly fd: number;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  get syncFd(): number {
+    return this.fd;
+  }
+
+  locateRead(_offset: number, length: number): number {
+    return length;
+  }
+
+  locateWrite(_offset: number, length: number): number {
+    return length;
+  }
+
+  wrote(): void {}
+}

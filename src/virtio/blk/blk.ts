@@ -1,0 +1,300 @@
+/**
+ * The block device: virtio 1.2 §5.2. The I/O worker.
+ *
+ * Data moves between the disk and guest pages by the kernel, without a copy here. A request is checked whole, gets one of
+ * a fixed number of places, and is performed in one operation after another until all its bytes are done: a short
+ * transfer goes on where it stopped, and a disk made of two files changes between them. When all places are taken, chains
+ * stay in the queue.
+ */
+import { type DiskMap, type OpenDisk, openDiskMap } from '../../disk/disk-map.js';
+import { Errno, errnoName } from '../../host/errno.js';
+import type { DataPath, DataPathHost } from '../device.js';
+import { type FeatureWords, hasFeature } from '../features.js';
+import type { Chain } from '../queue/chain.js';
+import type { SplitQueue } from '../queue/split-queue.js';
+import { copyFromChain, copyToChain } from '../queue/transfer.js';
+import {
+  BlkFeature,
+  BlkRequest,
+  BlkStatus,
+  headerSize,
+  idSize,
+  maxChain,
+  sectorSize,
+  writebackOffset,
+} from './blk-format.js';
+import { IoVectors } from './io-vectors.js';
+
+/** Requests that the kernel may have of one disk. */
+const maxInFlight = 128;
+/** No driver asks for as much at once; a request beyond it would hold a kernel thread for seconds. */
+const maxRequestBytes = 256 * 2 ** 20;
+/** Sector numbers from 2^53 up are not exact; no disk has them. */
+const highSectorLimit = 0x20_0000;
+const TWO_32 = 0x1_0000_0000;
+const RWF_DSYNC = 2;
+
+/** Indices of its counters. */
+export const BlkCounter = { reads: 0, writes: 1, flushes: 2, bytesRead: 3, bytesWritten: 4, errors: 5 } as const;
+
+export class BlkDevice implements DataPath {
+  readonly slotCount = maxInFlight;
+  readonly #disk: DiskMap;
+  readonly #sectors: number;
+  readonly #readOnly: boolean;
+  readonly #id: Uint8Array;
+  readonly #vectors = new IoVectors(maxInFlight, maxChain);
+  readonly #header = new Uint8Array(headerSize);
+  readonly #headerView = new DataView(this.#header.buffer);
+  #host!: DataPathHost;
+  /** Empty while no driver is there. */
+  #queues: readonly (SplitQueue | undefined)[] = [];
+  #flushes = false;
+  #choosesCache = false;
+  #stalled = false;
+
+  // One request each.
+  readonly #free = new Uint8Array(maxInFlight);
+  #freeCount = 0;
+  readonly #type = new Uint8Array(maxInFlight);
+  readonly #queue = new Uint16Array(maxInFlight);
+  readonly #head = new Uint16Array(maxInFlight);
+  readonly #statusAt = new Float64Array(maxInFlight);
+  readonly #total = new Float64Array(maxInFlight);
+  /** Where on the disk the next operation goes, and how many bytes are left. */
+  readonly #offset = new Float64Array(maxInFlight);
+  readonly #left = new Float64Array(maxInFlight);
+
+  // The request being parsed.
+  #requestType = 0;
+  #sector = 0;
+
+  constructor(disk: OpenDisk, id: string) {
+    this.#disk = openDiskMap(disk);
+    this.#sectors = Math.floor(disk.size / sectorSize);
+    this.#readOnly = disk.readOnly;
+    this.#id = Buffer.alloc(idSize, id.slice(0, idSize), 'latin1').fill(0, id.length);
+    for (let slot = 0; slot < maxInFlight; slot++) this.#free[this.#freeCount++] = slot;
+  }
+
+  attach(host: DataPathHost): void {
+    this.#host = host;
+  }
+
+  activate(queues: readonly (SplitQueue | undefined)[], features: FeatureWords): void {
+    this.#queues = queues;
+    this.#flushes = hasFeature(features, BlkFeature.flush);
+    this.#choosesCache = hasFeature(features, BlkFeature.configWce);
+    // §5.2.6.2: with CONFIG_WCE and without FLUSH the cache starts as writethrough.
+    if (this.#choosesCache && !this.#flushes) this.#host.config[writebackOffset] = 0;
+  }
+
+  onChain(queue: SplitQueue, index: number): boolean {
+    const { chain } = queue;
+    if (chain.readableBytes < headerSize || chain.writableBytes === 0) {
+      queue.violate('a block request has no header or no status byte (virtio 1.2 §5.2.6)');
+      return true;
+    }
+    if (this.#freeCount === 0) {
+      this.#stalled = true;
+      return false;
+    }
+    this.#readHeader(chain);
+    switch (this.#requestType) {
+      case BlkRequest.in:
+      case BlkRequest.out:
+        this.#transfer(queue, index);
+        break;
+      case BlkRequest.flush:
+        this.#flush(queue, index);
+        break;
+      case BlkRequest.getId:
+        this.#getId(queue);
+        break;
+      default:
+        this.#answer(queue, BlkStatus.unsupported, 0);
+    }
+    return true;
+  }
+
+  onCompletion(slot: number, result: number): void {
+    if (this.#queues.length === 0) {
+      this.#release(slot); // reset meanwhile: there is nobody to tell
+      return;
+    }
+    const type = this.#type[slot]!;
+    if (result < 0) this.#fail(slot, result);
+    else if (type === BlkRequest.flush) this.#finish(slot, BlkStatus.ok);
+    else if (result === 0) this.#fail(slot, -Errno.EIO);
+    else {
+      if (type === BlkRequest.out) this.#disk.wrote(this.#offset[slot]!, result);
+      this.#vectors.advance(slot, result);
+      this.#offset[slot]! += result;
+      this.#left[slot]! -= result;
+      if (this.#left[slot]! > 0) this.#operate(slot);
+      else this.#finish(slot, BlkStatus.ok);
+    }
+  }
+
+  stop(): void {
+    this.#queues = [];
+    this.#stalled = false;
+    // For the next driver: the cache is on until it says otherwise.
+    this.#host.config[writebackOffset] = 1;
+  }
+
+  close(): void {
+    this.#vectors.close();
+  }
+
+  /** Each field is fetched once (trap T9); a header cut into pieces is put together first. */
+  #readHeader(chain: Chain): void {
+    const { memory } = this.#host;
+    let high: number;
+    let low: number;
+    if (chain.length[0]! >= headerSize) {
+      const at = chain.guest[0]!;
+      this.#requestType = memory.u32(at);
+      low = memory.u32(at + 8);
+      high = memory.u32(at + 12);
+    } else {
+      copyFromChain(memory, chain, 0, this.#header);
+      this.#requestType = this.#headerView.getUint32(0, true);
+      low = this.#headerView.getUint32(8, true);
+      high = this.#headerView.getUint32(12, true);
+    }
+    this.#sector = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
+  }
+
+  #transfer(queue: SplitQueue, index: number): void {
+    const { chain } = queue;
+    const writes = this.#requestType === BlkRequest.out;
+    const bytes = writes ? chain.readableBytes - headerSize : chain.writableBytes - 1;
+    if ((writes && this.#readOnly) || !this.#inRange(bytes)) {
+      this.#answer(queue, BlkStatus.ioError, 0);
+      return;
+    }
+    if (bytes === 0) {
+      this.#answer(queue, BlkStatus.ok, 0);
+      return;
+    }
+    const slot = this.#occupy(queue, index, bytes);
+    if (writes) this.#vectors.fill(slot, chain, 0, chain.readableCount, headerSize, bytes);
+    else this.#vectors.fill(slot, chain, chain.readableCount, chain.count, 0, bytes);
+    this.#operate(slot);
+  }
+
+  /** Whole sectors, all of them on the disk (trap T11); sums stay exact below 2^53. */
+  #inRange(bytes: number): boolean {
+    if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
+    return this.#sector <= this.#sectors - bytes / sectorSize;
+  }
+
+  #flush(queue: SplitQueue, index: number): void {
+    if (this.#disk.syncFd < 0) {
+      this.#host.counters[BlkCounter.flushes]! += 1;
+      this.#answer(queue, BlkStatus.ok, 0);
+      return;
+    }
+    const slot = this.#occupy(queue, index, 0);
+    this.#host.slots.dataSync(slot, this.#disk.syncFd);
+  }
+
+  #getId(queue: SplitQueue): void {
+    const { chain } = queue;
+    const count = Math.min(idSize, chain.writableBytes - 1);
+    copyToChain(this.#host.memory, chain, 0, this.#id.subarray(0, count));
+    this.#answer(queue, BlkStatus.ok, count);
+  }
+
+  /** A place for the request in `queue.chain`; there is one. */
+  #occupy(queue: SplitQueue, index: number, bytes: number): number {
+    const slot = this.#free[--this.#freeCount]!;
+    this.#type[slot] = this.#requestType;
+    this.#queue[slot] = index;
+    this.#head[slot] = queue.chain.head;
+    this.#statusAt[slot] = statusAddress(queue.chain);
+    this.#total[slot] = bytes;
+    this.#left[slot] = bytes;
+    this.#offset[slot] = this.#sector * sectorSize;
+    return slot;
+  }
+
+  #release(slot: number): void {
+    this.#free[this.#freeCount++] = slot;
+  }
+
+  /** The next operation of a request: as much of the rest as lies in one file. */
+  #operate(slot: number): void {
+    const { slots } = this.#host;
+    const writes = this.#type[slot] === BlkRequest.out;
+    const offset = this.#offset[slot]!;
+    const left = this.#left[slot]!;
+    const bytes = writes ? this.#disk.locateWrite(offset, left) : this.#disk.locateRead(offset, left);
+    if (bytes === 0) {
+      this.#fail(slot, -Errno.ENOSPC);
+      return;
+    }
+    const count = this.#vectors.take(slot, bytes);
+    const { fd } = this.#disk;
+    const flags = writes && this.#disk.syncFd >= 0 && !this.#cached ? RWF_DSYNC : 0;
+    if (count > 1) {
+      const vectors = this.#vectors.address(slot);
+      if (writes) slots.writev(slot, fd, vectors, count, offset, flags);
+      else slots.readv(slot, fd, vectors, count, offset);
+    } else {
+      const buffer = this.#vectors.firstBuffer(slot);
+      if (writes) slots.write(slot, fd, buffer, bytes, offset, flags);
+      else slots.read(slot, fd, buffer, bytes, offset);
+    }
+  }
+
+  /** Writes may complete before they are durable: the driver flushes, and has not turned the cache off (contract §5.3). */
+  get #cached(): boolean {
+    return this.#flushes && (!this.#choosesCache || this.#host.config[writebackOffset] !== 0);
+  }
+
+  #fail(slot: number, result: number): void {
+    const what =
+      this.#type[slot] === BlkRequest.flush ? 'flush' : this.#type[slot] === BlkRequest.out ? 'write' : 'read';
+    this.#host.warn('host', `disk ${what} at byte ${this.#offset[slot]} failed: ${errnoName(result)}`);
+    this.#finish(slot, BlkStatus.ioError);
+  }
+
+  #finish(slot: number, status: number): void {
+    const { memory, counters } = this.#host;
+    const queue = this.#queues[this.#queue[slot]!]!;
+    const type = this.#type[slot]!;
+    const total = this.#total[slot]!;
+    memory.setU8(this.#statusAt[slot]!, status);
+    queue.push(this.#head[slot]!, status === BlkStatus.ok && type === BlkRequest.in ? total + 1 : 1);
+    this.#release(slot);
+    if (status !== BlkStatus.ok) {
+      counters[BlkCounter.errors]! += 1;
+    } else if (type === BlkRequest.flush) {
+      counters[BlkCounter.flushes]! += 1;
+    } else if (type === BlkRequest.out) {
+      counters[BlkCounter.writes]! += 1;
+      counters[BlkCounter.bytesWritten]! += total;
+    } else {
+      counters[BlkCounter.reads]! += 1;
+      counters[BlkCounter.bytesRead]! += total;
+    }
+    if (this.#stalled) this.#serveAll();
+  }
+
+  #serveAll(): void {
+    this.#stalled = false;
+    for (let index = 0; index < this.#queues.length; index++) this.#host.serve(index);
+  }
+
+  /** Gives the chain in `queue.chain` back at once. */
+  #answer(queue: SplitQueue, status: number, written: number): void {
+    this.#host.memory.setU8(statusAddress(queue.chain), status);
+    queue.push(queue.chain.head, written + 1);
+    if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
+  }
+}
+
+/** The status is the last byte that the device may write. */
+const statusAddress = (chain: Chain): number => chain.guest[chain.count - 1]! + chain.length[chain.count - 1]! - 1;

@@ -1,0 +1,125 @@
+/**
+ * The iovec arrays of requests in flight: guest buffers as readv and writev take them, one fixed place per request in one
+ * block of memory that the kernel reads. The I/O worker.
+ *
+ * Part of an array may be used at a time: `take` cuts the last iovec where the operation shall end, `advance` mends it
+ * and goes on behind what was transferred.
+ */
+import { HostBlock } from '../../host/host-block.js';
+import type { Chain } from '../queue/chain.js';
+
+const iovecSize = 16;
+const words = iovecSize / 4;
+const TWO_32 = 0x1_0000_0000;
+
+export class IoVectors {
+  readonly #block: HostBlock;
+  readonly #words: Uint32Array;
+  readonly #stride: number;
+  /** Of each request: its first iovec not yet done, and the one after its last. */
+  readonly #first: Uint16Array;
+  readonly #end: Uint16Array;
+  /** Which iovec `take` has cut (0 when none: the word is then not used), and its whole length. */
+  readonly #cut: Uint16Array;
+  readonly #cutLength: Uint32Array;
+
+  constructor(requests: number, vectorsEach: number) {
+    this.#stride = vectorsEach;
+    this.#block = new HostBlock(requests * vectorsEach * iovecSize);
+    this.#words = new Uint32Array(this.#block.buffer);
+    this.#first = new Uint16Array(requests);
+    this.#end = new Uint16Array(requests);
+    this.#cut = new Uint16Array(requests);
+    this.#cutLength = new Uint32Array(requests);
+  }
+
+  /** Fills the request's array with `bytes` of the chain's buffers from `from` to `to`, after `skip` bytes of them. */
+  fill(request: number, chain: Chain, from: number, to: number, skip: number, bytes: number): void {
+    let end = 0;
+    let left = bytes;
+    for (let i = from; i < to && left > 0; i++) {
+      const length = chain.length[i]!;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const count = Math.min(length - skip, left);
+      this.#put(request, end++, chain.host[i]! + skip, count);
+      left -= count;
+      skip = 0;
+    }
+    this.#first[request] = 0;
+    this.#end[request] = end;
+    this.#cutLength[request] = 0;
+  }
+
+  /** Makes the next operation cover `bytes`, or what is left: how many iovecs that takes. */
+  take(request: number, bytes: number): number {
+    const first = this.#first[request]!;
+    const end = this.#end[request]!;
+    let left = bytes;
+    for (let i = first; i < end; i++) {
+      const at = this.#at(request, i) + 2;
+      const length = this.#words[at]!;
+      if (length >= left) {
+        if (length > left) {
+          this.#cut[request] = i;
+          this.#cutLength[request] = length;
+          this.#words[at] = left;
+        }
+        return i - first + 1;
+      }
+      left -= length;
+    }
+    return end - first;
+  }
+
+  /** `bytes` of what was taken are done. */
+  advance(request: number, bytes: number): void {
+    if (this.#cutLength[request] !== 0) {
+      this.#words[this.#at(request, this.#cut[request]!) + 2] = this.#cutLength[request]!;
+      this.#cutLength[request] = 0;
+    }
+    let first = this.#first[request]!;
+    const end = this.#end[request]!;
+    for (let left = bytes; left > 0 && first < end; ) {
+      const at = this.#at(request, first);
+      const length = this.#words[at + 2]!;
+      if (length > left) {
+        const address = this.#words[at]! + this.#words[at + 1]! * TWO_32;
+        this.#put(request, first, address + left, length - left);
+        break;
+      }
+      left -= length;
+      first++;
+    }
+    this.#first[request] = first;
+  }
+
+  /** Where the iovecs of the next operation are. */
+  address(request: number): number {
+    return this.#block.address + (request * this.#stride + this.#first[request]!) * iovecSize;
+  }
+
+  /** The buffer of the next operation, if it is one iovec. */
+  firstBuffer(request: number): number {
+    const at = this.#at(request, this.#first[request]!);
+    return this.#words[at]! + this.#words[at + 1]! * TWO_32;
+  }
+
+  close(): void {
+    this.#block.close();
+  }
+
+  #at(request: number, index: number): number {
+    return (request * this.#stride + index) * words;
+  }
+
+  #put(request: number, index: number, address: number, length: number): void {
+    const at = this.#at(request, index);
+    this.#words[at] = address;
+    this.#words[at + 1] = address / TWO_32;
+    this.#words[at + 2] = length;
+    this.#words[at + 3] = 0;
+  }
+}
