@@ -17,6 +17,7 @@ export const guestNames = [
   'memory',
   'msix',
   'panic',
+  'power-button',
   'poweroff',
   'reset',
   'smp',

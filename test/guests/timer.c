@@ -1,9 +1,10 @@
 /*
  * timer: counts interrupts of the PIT (through the IOAPIC), of the LAPIC timer (periodic, then by TSC deadline where the
- * CPU has it), and reads the kvmclock page twice.
+ * CPU has it), and reads the ACPI PM timer and the kvmclock page twice.
  *
  * Options: ticks=N interrupts of each kind (default 10), at 100 Hz.
  */
+#include "runtime/acpi.h"
 #include "runtime/apic.h"
 #include "runtime/cpu.h"
 #include "runtime/exit.h"
@@ -16,6 +17,7 @@
 #include "runtime/time.h"
 
 enum { PIT_VECTOR = 0x30, LAPIC_VECTOR = 0x31, HERTZ = 100, MILLISECONDS_PER_TICK = 1000 / HERTZ, PATIENCE = 100 };
+enum { PM_TIMER_HERTZ = 3579545, MAX_ATTEMPTS = 20 };
 enum { MSR_TSC_DEADLINE = 0x6e0, CPUID_1_ECX_TSC_DEADLINE = 1 << 24 };
 
 static volatile u32 pit_ticks, lapic_ticks;
@@ -96,6 +98,28 @@ static void try_tsc_deadline(u32 ticks) {
   print("tsc-deadline: %u interrupts in %lu ms\n", lapic_ticks, (last_tick - start) / tsc_per_millisecond());
 }
 
+/* ACPI §4.8.3.3: 3.579545 MHz, 24 bits or 32. */
+static void try_pm_timer(void) {
+  const struct acpi *tables = acpi();
+  if (tables->pm_timer == 0) {
+    print("pm-timer: absent\n");
+    return;
+  }
+  u32 mask = tables->pm_timer_is_32_bits ? ~0u : 0xffffff;
+  for (int attempt = 1;; attempt++) { /* being descheduled between two reads spoils one, so several are tried */
+    u64 start = rdtsc();
+    u32 first = in32((u16)tables->pm_timer);
+    delay_microseconds(MILLISECONDS_PER_TICK * 1000);
+    u32 passed = (in32((u16)tables->pm_timer) - first) & mask;
+    u64 microseconds = (rdtsc() - start) * 1000 / tsc_per_millisecond(), expected = microseconds * PM_TIMER_HERTZ / 1000000;
+    bool plausible = passed > expected * 8 / 10 && passed < expected * 12 / 10;
+    check(plausible || attempt < MAX_ATTEMPTS, "the PM timer counts %u in %lu us instead of %lu", passed, microseconds, expected);
+    if (!plausible) continue;
+    print("pm-timer: %u ticks in %lu us\n", passed, microseconds);
+    return;
+  }
+}
+
 /* Linux Documentation/virt/kvm/x86/cpuid.rst and msr.rst. */
 enum { CPUID_KVM_SIGNATURE = 0x40000000, CPUID_KVM_FEATURES = 0x40000001, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3 };
 enum { MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00, MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01, KVM_CLOCK_ENABLE = 1, MAX_RETRIES = 1000 };
@@ -147,6 +171,7 @@ void guest_main(void) {
   try_pit(ticks);
   try_lapic_periodic(ticks);
   try_tsc_deadline(ticks);
+  try_pm_timer();
   try_kvmclock();
   print("timer ok: %u unexpected interrupts\n", unexpected_interrupts());
 }

@@ -2,7 +2,7 @@
  * Runs a test guest under QEMU, which is the oracle that the guests themselves are right.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { type GuestName, guestPath } from './guests.js';
 
 export const qemu = 'qemu-system-x86_64';
@@ -34,7 +34,9 @@ export interface QemuRun {
   readonly args?: readonly string[];
   /** Where the serial port goes, "stdio" by default. */
   readonly serial?: string;
-  /** Serial input, each sent once the text before it has been printed. */
+  /** A file whose text counts as output too, looked at now and then: where the serial port goes when not to stdio. */
+  readonly watch?: string;
+  /** Input, each sent once the text before it has been printed. */
   readonly dialogue?: readonly { readonly after: string; readonly send: string }[];
   /** QEMU is killed once this appears on its output or its standard error. */
   readonly until?: string;
@@ -76,11 +78,13 @@ export function runUnderQemu(run: QemuRun): Promise<QemuResult> {
       child.kill('SIGKILL');
     }, run.timeoutMs ?? 50_000);
     const look = () => {
-      while (dialogue.length > 0 && output.includes(dialogue[0]!.after)) child.stdin.write(dialogue.shift()!.send);
+      const text = output + (run.watch !== undefined && existsSync(run.watch) ? readFileSync(run.watch, 'latin1') : '');
+      while (dialogue.length > 0 && text.includes(dialogue[0]!.after)) child.stdin.write(dialogue.shift()!.send);
       if (run.until === undefined || ending || !(output + errors).includes(run.until)) return;
       ending = true;
       setTimeout(() => child.kill('SIGKILL'), run.lingerMs ?? 0);
     };
+    const watcher = run.watch === undefined ? undefined : setInterval(look, 20);
     child.stdin.on('error', () => {}); // it may exit before it has read everything: its exit code tells
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
       output += text;
@@ -93,6 +97,7 @@ export function runUnderQemu(run: QemuRun): Promise<QemuResult> {
     child.on('error', fail);
     child.on('close', (code) => {
       clearTimeout(timer);
+      clearInterval(watcher);
       done({ output: output.replaceAll('\r\n', '\n'), errors, code, timedOut });
     });
   });

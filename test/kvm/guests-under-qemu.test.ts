@@ -138,6 +138,7 @@ function suite(machine: Machine, accelerator: Accelerator) {
       { ...on, guest: 'timer', append: 'ticks=5' },
       /^pit: 5 interrupts in \d+ ms$/m,
       /^lapic: 5 interrupts in \d+ ms/m,
+      machine === 'q35' ? /^pm-timer: \d+ ticks in \d+ us$/m : /^pm-timer: absent$/m,
       accelerator === 'kvm' ? /^kvmclock: \d+ us passed/m : /^kvmclock: absent$/m,
       /^timer ok: 0 unexpected interrupts$/m,
     );
@@ -205,6 +206,27 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
   test('poweroff by S5', async () => {
     const result = await runUnderQemu({ ...on, guest: 'poweroff' });
     expect(result.output).toBe('poweroff: PM1a control at 0x604, S5 is type 0 (from the ACPI tables)\n');
+    expect(result.code).toBe(0);
+  });
+
+  test('power-button', async () => {
+    const report = join(folder, 'power-button-report');
+    const monitor = ['-qmp', 'stdio'];
+    const result = await runUnderQemu({
+      ...on,
+      guest: 'power-button',
+      append: 'ignore=1',
+      serial: `file:${report}`,
+      args: monitor,
+      watch: report,
+      dialogue: [
+        { after: 'waiting\n', send: '{"execute":"qmp_capabilities"}{"execute":"system_powerdown"}' },
+        { after: 'press 1\n', send: '{"execute":"system_powerdown"}' },
+      ],
+    });
+    expect(readFileSync(report, 'utf8')).toBe(
+      'power-button: waiting\npower-button: press 1\npower-button: press 2\npower-button: powering off\n',
+    );
     expect(result.code).toBe(0);
   });
 

@@ -58,7 +58,7 @@ static void choose_avoided(void) {
   avoid(PORT_APM_COMMAND, PORT_APM_COMMAND + 1);
   avoid(PORT_PCI_ADDRESS, RESET_CONTROL_LAST);
   avoid(PORT_SERIAL, PORT_SERIAL);
-  if (tables->reset_supported && tables->reset_space == 1) avoid((u32)tables->reset_address, (u32)tables->reset_address);
+  if (tables->reset_supported && tables->reset_space == 1 && tables->reset_address != PORT_I8042_COMMAND) avoid((u32)tables->reset_address, (u32)tables->reset_address);
   if (tables->pm1a_control != 0) avoid(tables->pm1a_control + 1, tables->pm1a_control + 1); /* the byte with the sleep bit */
   if (tables->pm1b_control != 0) avoid(tables->pm1b_control + 1, tables->pm1b_control + 1);
   avoid_option();

@@ -18,8 +18,9 @@ struct __attribute__((packed)) header {
 
 /* Byte offsets into the tables. */
 enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_V1_BYTES = 20, RSDP_V2_BYTES = 36 };
-enum { FADT_DSDT = 40, FADT_SCI = 46, FADT_PM1A_CONTROL = 64, FADT_PM1B_CONTROL = 68, FADT_FLAGS = 112, FADT_RESET = 116, FADT_RESET_VALUE = 128, FADT_X_DSDT = 140 };
-enum { FADT_FLAG_RESET = 1 << 10 };
+enum { FADT_DSDT = 40, FADT_SCI = 46, FADT_SMI_COMMAND = 48, FADT_ACPI_ENABLE = 52 };
+enum { FADT_PM1A_EVENT = 56, FADT_PM1A_CONTROL = 64, FADT_PM1B_CONTROL = 68, FADT_PM_TIMER = 76, FADT_PM1_EVENT_BYTES = 88, FADT_FLAGS = 112, FADT_RESET = 116, FADT_RESET_VALUE = 128, FADT_X_DSDT = 140 };
+enum { FADT_FLAG_TIMER_32_BITS = 1 << 8, FADT_FLAG_RESET = 1 << 10 };
 enum { MADT_ENTRIES = 44, MADT_LOCAL_APIC = 0, MADT_ENABLED = 1 };
 enum { MCFG_ENTRIES = 44, MCFG_ENTRY_BYTES = 16 };
 enum { AML_PACKAGE = 0x12, AML_BYTE = 0x0a, AML_ONE = 0x01 };
@@ -77,6 +78,12 @@ static void read_fadt(const struct header *table) {
   found.sci = fadt[FADT_SCI] | (u32)fadt[FADT_SCI + 1] << 8;
   found.pm1a_control = read32(fadt + FADT_PM1A_CONTROL);
   found.pm1b_control = read32(fadt + FADT_PM1B_CONTROL);
+  found.pm1a_event = read32(fadt + FADT_PM1A_EVENT);
+  found.pm1_event_bytes = fadt[FADT_PM1_EVENT_BYTES];
+  found.pm_timer = read32(fadt + FADT_PM_TIMER);
+  found.pm_timer_is_32_bits = read32(fadt + FADT_FLAGS) & FADT_FLAG_TIMER_32_BITS;
+  found.smi_command = read32(fadt + FADT_SMI_COMMAND);
+  found.acpi_enable = fadt[FADT_ACPI_ENABLE];
   if (table->length > FADT_RESET_VALUE && (read32(fadt + FADT_FLAGS) & FADT_FLAG_RESET) != 0) {
     found.reset_supported = true;
     found.reset_space = fadt[FADT_RESET];
@@ -122,7 +129,16 @@ const struct acpi *acpi(void) {
   static bool searched;
   if (searched) return &found;
   searched = true;
-  found = (struct acpi){.pm1a_control = PORT_PM1A_CONTROL, .sleep_type_a = SLEEP_TYPE_S5, .sci = 9, .ecam_base = ECAM_BASE, .ecam_last_bus = 255};
+  found = (struct acpi){
+      .pm1a_control = PORT_PM1A_CONTROL,
+      .pm1a_event = PORT_PM1A_EVENT,
+      .pm1_event_bytes = 4,
+      .pm_timer = PORT_PM_TIMER,
+      .sleep_type_a = SLEEP_TYPE_S5,
+      .sci = SCI_GSI,
+      .ecam_base = ECAM_BASE,
+      .ecam_last_bus = 255,
+  };
   const u8 *rsdp = find_rsdp();
   if (rsdp != NULL) read_tables(rsdp);
   return &found;

@@ -22,7 +22,9 @@ enum {
   PORT_SERIAL = 0x3f8,
   PORT_PVPANIC = 0x505,
   PORT_FW_CFG = 0x510,
+  PORT_PM1A_EVENT = 0x600,
   PORT_PM1A_CONTROL = 0x604,
+  PORT_PM_TIMER = 0x608,
   PORT_PCI_ADDRESS = 0xcf8,
   PORT_RESET_CONTROL = 0xcf9,
   PORT_PCI_DATA = 0xcfc,
@@ -30,6 +32,7 @@ enum {
 
 enum {
   SERIAL_IRQ = 4,
+  SCI_GSI = 9,
   PIT_GSI = 2, /* ISA IRQ 0 arrives at IOAPIC pin 2 on every PC */
   PCI_INTX_FIRST_GSI = 16,
   PCI_INTX_LAST_GSI = 23,
