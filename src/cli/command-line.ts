@@ -9,7 +9,7 @@ import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
 import type { StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';
-import { type RunHost, run } from './run.js';
+import { type RunIo, run } from './run.js';
 import { parseRun } from './run-flags.js';
 
 /** What the commands call. */
@@ -20,36 +20,30 @@ export interface Library {
   inspect(file: string): Promise<{ readonly text: string; readonly data: object }>;
 }
 
-export async function commandLine(
-  argv: readonly string[],
-  library: Library,
-  io: Omit<RunHost, 'start'>,
-): Promise<number> {
-  const { stdout, stderr } = io;
-  const host: RunHost = { ...io, start: library.start };
+export async function commandLine(argv: readonly string[], library: Library, io: RunIo): Promise<number> {
+  const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
+  if (plain) return run(plain, library.start, io);
   try {
-    const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
-    if (plain) return await run(plain, host);
     const { runProgram } = await import('./program.js');
     return await runProgram(
       argv,
       {
-        run: (given) => run(given, host),
+        run: (given) => run(given, library.start, io),
         async doctor({ json }) {
           const report = await library.doctor();
-          stdout.write(json ? `${JSON.stringify(report)}\n` : renderDoctor(report, painter(stdout)));
+          io.stdout.write(json ? `${JSON.stringify(report)}\n` : renderDoctor(report, painter(io.stdout)));
           return doctorExitCode(report);
         },
         async inspect(file, { json }) {
           const { text, data } = await library.inspect(file);
-          stdout.write(json ? `${JSON.stringify(data)}\n` : text);
+          io.stdout.write(json ? `${JSON.stringify(data)}\n` : text);
           return 0;
         },
       },
-      { out: (text) => stdout.write(text), err: (text) => stderr.write(text) },
+      { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },
     );
   } catch (error) {
-    stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(stderr)));
+    io.stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(io.stderr)));
     return codeForThrown(error);
   }
 }

@@ -5,15 +5,32 @@ import { VirtualMachine } from '../machine/virtual-machine.js';
 import { commandLine } from './command-line.js';
 import { inspectImage } from './inspect.js';
 
-const { stdin, stdout, stderr } = process;
-// A reader that goes away is not an error of ours; what it means for a machine is for `run` to say.
-for (const stream of [stdout, stderr]) stream.on('error', () => {});
+/** Node makes its streams at first use, which takes some milliseconds each: the machine starts meanwhile. */
+const io = {
+  get stdin() {
+    return process.stdin;
+  },
+  get stdout() {
+    return forgiving(process.stdout);
+  },
+  get stderr() {
+    return forgiving(process.stderr);
+  },
+  signals: process,
+  exitNow: (code: number): void => process.exit(code),
+};
+const used = new Set<Writable>();
+
+/** A reader that goes away is not an error of ours; what it means for a machine is for `run` to say. */
+function forgiving<S extends Writable>(stream: S): S {
+  if (!used.has(stream)) used.add(stream.on('error', () => {}));
+  return stream;
+}
 
 const code = await commandLine(
   process.argv.slice(2),
   { start: (options) => VirtualMachine.start(options), doctor, inspect: inspectImage },
-  { stdin, stdout, stderr, signals: process, exitNow: (now) => process.exit(now) },
+  io,
 );
-const written = (stream: Writable): Promise<void> => new Promise((resolve) => void stream.write('', () => resolve()));
-await Promise.all([written(stdout), written(stderr)]);
+await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));
 process.exit(code);

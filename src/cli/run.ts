@@ -19,9 +19,8 @@ interface TerminalOutput {
   readonly rows?: number;
 }
 
-/** What the program lives in; the tests make their own. */
-export interface RunHost {
-  readonly start: StartMachine;
+/** What the program is connected with; the tests make their own. Streams are looked at when they are needed. */
+export interface RunIo {
   readonly stdin: Readable & TerminalInput;
   readonly stdout: Writable & TerminalOutput;
   readonly stderr: Writable & TerminalOutput;
@@ -31,7 +30,8 @@ export interface RunHost {
 }
 
 interface Session {
-  readonly host: RunHost;
+  readonly start: StartMachine;
+  readonly io: RunIo;
   readonly options: RunOptions;
   readonly ending: Ending;
   readonly events: JsonEvents | undefined;
@@ -51,11 +51,11 @@ const askedBy: Readonly<Record<EndCause, string>> = {
 };
 
 /** Runs one machine to its end and answers the exit code. Never rejects: what fails is shown. */
-export async function run(given: RunArguments, host: RunHost): Promise<number> {
+export async function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
   const verbose = given.switches.has('verbose');
-  const events = given.switches.has('json') ? new JsonEvents(host.stdout) : undefined;
+  const events = given.switches.has('json') ? new JsonEvents(io.stdout) : undefined;
   const notice = (text: string): void => {
-    if (host.stderr.writable) host.stderr.write(`tsvmm: ${printable(text)}\n`);
+    if (io.stderr.writable) io.stderr.write(`tsvmm: ${printable(text)}\n`);
   };
   const ending = new Ending({
     onRequest(cause, forced) {
@@ -64,34 +64,33 @@ export async function run(given: RunArguments, host: RunHost): Promise<number> {
         forced ? 'forcing the guest off' : `asking the guest to power off: ${askedBy[cause]} (once more forces it off)`,
       );
     },
-    exitNow: (code) => host.exitNow(code),
+    exitNow: (code) => io.exitNow(code),
   });
-  ending.listen(host.signals);
+  ending.listen(io.signals);
   try {
     const options = runOptions(given);
-    const logger = verbose ? await loadLogger(events ? host.stdout : host.stderr) : undefined;
-    return await runMachine({ host, options, ending, events, logger, notice });
+    const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
+    return await runMachine({ start, io, options, ending, events, logger, notice });
   } catch (error) {
     const interrupted =
       ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
     const code = interrupted ?? codeForThrown(error);
-    if (interrupted === undefined) host.stderr.write(renderError(error, verbose, painter(host.stderr)));
+    if (interrupted === undefined) io.stderr.write(renderError(error, verbose, painter(io.stderr)));
     events?.failed(error, code);
     return code;
   } finally {
-    ending.unlisten(host.signals);
+    ending.unlisten(io.signals);
   }
 }
 
-const loadLogger = async (output: RunHost['stderr']): Promise<Logger> =>
-  (await import('./log.js')).createLogger(output);
+const loadLogger = async (output: RunIo['stderr']): Promise<Logger> => (await import('./log.js')).createLogger(output);
 
 async function runMachine(session: Session): Promise<number> {
-  const { host, options, ending, events, logger, notice } = session;
+  const { start, options, ending, events, logger, notice } = session;
   const { timeoutMs } = options;
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
-    const machine = await host.start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
+    const machine = await start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
     ending.attach(machine, options.stopTimeoutMs);
     if (events) events.started(machine);
     else if (!logger)
@@ -116,9 +115,9 @@ interface Link {
   disconnect(): void;
 }
 
-function connect(machine: Machine, { host, options, ending, events, notice }: Session): Link {
-  const { stdin } = host;
-  const output = events ? host.stderr : host.stdout;
+function connect(machine: Machine, { io, options, ending, events, notice }: Session): Link {
+  const { stdin } = io;
+  const output = events ? io.stderr : io.stdout;
   const terminal =
     stdin.isTTY && isForeground() ? new RawTerminal(stdin, output.isTTY ? output : undefined) : undefined;
   let unseen = options.until !== undefined;
@@ -166,12 +165,12 @@ function connect(machine: Machine, { host, options, ending, events, notice }: Se
 }
 
 /** Says how the machine ended and answers the exit code. */
-function report(exit: VmExit, unseen: boolean, { host, options, ending, events, logger, notice }: Session): number {
+function report(exit: VmExit, unseen: boolean, { io, options, ending, events, logger, notice }: Session): number {
   const code = codeForExit(exit, ending.cause, unseen);
-  if (exit.reason === 'error') host.stderr.write(renderError(exit.error, logger !== undefined, painter(host.stderr)));
+  if (exit.reason === 'error') io.stderr.write(renderError(exit.error, logger !== undefined, painter(io.stderr)));
   else if (exit.reason === 'panic') {
     const error = new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`);
-    host.stderr.write(renderError(error, logger !== undefined, painter(host.stderr)));
+    io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr)));
   } else if (unseen && ending.cause === undefined) {
     notice(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
   }

@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import { PassThrough, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { type RunHost, run } from '../../../src/cli/run.js';
+import type { StartMachine } from '../../../src/cli/machine.js';
+import { type RunIo, run } from '../../../src/cli/run.js';
 import { parseRun } from '../../../src/cli/run-flags.js';
 import { TsvmmError } from '../../../src/errors.js';
 import { type FakeMachine, fakeStart } from './fake-machine.js';
@@ -28,7 +29,7 @@ interface Outcome {
 async function play(
   argv: string[],
   act: (machine: FakeMachine, world: { signal(name: string): void; stdin: PassThrough; stdout: Sink }) => unknown,
-  replace: Partial<RunHost> = {},
+  replace: Partial<RunIo> & { start?: StartMachine } = {},
 ): Promise<Outcome> {
   const signals = new EventEmitter();
   const stdin = new PassThrough();
@@ -46,8 +47,7 @@ async function play(
   });
   const given = parseRun(argv);
   if (!given) throw new Error('not plain');
-  const code = await run(given, {
-    start,
+  const code = await run(given, replace.start ?? start, {
     stdin,
     stdout,
     stderr,
@@ -158,7 +158,7 @@ describe('signals', () => {
   });
   it('one before the start is over aborts the start', async () => {
     const signals = new EventEmitter();
-    const start: RunHost['start'] = ({ signal }) =>
+    const start: StartMachine = ({ signal }) =>
       new Promise((_resolve, reject) => {
         signal?.addEventListener('abort', () => reject(signal.reason));
         setImmediate(() => signals.emit('SIGTERM'));
@@ -166,7 +166,7 @@ describe('signals', () => {
     const stdout = new Sink();
     const stderr = new Sink();
     const given = parseRun(['d.img', '--json'])!;
-    const code = await run(given, { start, stdin: new PassThrough(), stdout, stderr, signals, exitNow() {} });
+    const code = await run(given, start, { stdin: new PassThrough(), stdout, stderr, signals, exitNow() {} });
     expect(code).toBe(143);
     expect(stderr.text).not.toContain('internal error');
     expect(JSON.parse(stdout.text.trim().split('\n').at(-1)!)).toMatchObject({ event: 'exit', exitCode: 143 });
