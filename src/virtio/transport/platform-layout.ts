@@ -90,7 +90,8 @@ export function interruptTargets(
   states.forEach((_, device) => {
     const gsi = gsiOf(device);
     if (lines.has(gsi)) return;
-    lines.set(gsi, new IntxLine(gsi, states.filter((_, other) => gsiOf(other) === gsi), setLine)); // biome-ignore format: one line
+    const members = states.filter((_, other) => gsiOf(other) === gsi);
+    lines.set(gsi, new IntxLine(gsi, members, setLine));
   });
   return states.map((state, device) => ({
     state,

@@ -29,7 +29,13 @@ import {
 } from './platform-layout.js';
 import { msiRoutes } from './routes.js';
 
-export { layoutPlatform, type PlatformDescriptors, type PlatformLayout, type PlatformShape, resetPlatform } from './platform-layout.js'; // biome-ignore format: one line
+export {
+  layoutPlatform,
+  type PlatformDescriptors,
+  type PlatformLayout,
+  type PlatformShape,
+  resetPlatform,
+} from './platform-layout.js';
 
 /** What register code needs of the KVM machine; `KvmVm` has it. */
 export interface PlatformVm {
