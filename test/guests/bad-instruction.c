@@ -1,6 +1,6 @@
 /*
- * bad-instruction: makes KVM give up with KVM_EXIT_INTERNAL_ERROR, by an access to device memory with an instruction that
- * its emulator does not know: an x87 load of 80 bits. A VMM without such limits (QEMU's TCG) just executes it.
+ * bad-instruction: makes KVM give up with KVM_EXIT_INTERNAL_ERROR, by an access to device memory with an instruction
+ * that its emulator does not know: an x87 load of 80 bits. A VMM without such limits (QEMU's TCG) just executes it.
  */
 #include "runtime/cpu.h"
 #include "runtime/exit.h"

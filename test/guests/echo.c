@@ -1,7 +1,7 @@
 /*
- * echo: reads lines from the serial port and writes each back as "echo: LINE". Both directions run on interrupt 4 and use
- * the FIFOs: the receiver asks for an interrupt at 14 bytes or on the character timeout, the transmitter is refilled with
- * up to 16 bytes whenever it reports itself empty (16550D datasheet §8.5-8.7).
+ * echo: reads lines from the serial port and writes each back as "echo: LINE". Both directions run on interrupt 4 and
+ * use the FIFOs: the receiver asks for an interrupt at 14 bytes or on the character timeout, the transmitter is
+ * refilled with up to 16 bytes whenever it reports itself empty (16550D datasheet §8.5-8.7).
  *
  * The line "quit" ends the guest; "count" prints the numbers so far.
  * Options: by=ioapic (default) | pic | poll.
@@ -17,12 +17,17 @@
 
 enum { VECTOR = 0x40, RING_BYTES = 8192, LINE_BYTES = 1024, MAX_CAUSES = 64 };
 
-struct ring { u8 bytes[RING_BYTES]; u32 head, tail; }; /* free-running; head is where the producer writes */
+struct ring {
+  u8 bytes[RING_BYTES];
+  u32 head, tail;
+}; /* free-running; head is where the producer writes */
 
 static struct ring input, output;
 static bool by_pic, by_poll;
 static u8 enabled_interrupts;
-static struct { u32 lines, bytes, interrupts, received, timeouts, transmitter, overruns, lost, longest_burst; } counts;
+static struct {
+  u32 lines, bytes, interrupts, received, timeouts, transmitter, overruns, lost, longest_burst;
+} counts;
 
 static u32 used(const struct ring *ring) { return ring->head - ring->tail; }
 
@@ -49,7 +54,8 @@ static void receive(void) {
 
 /* Call only when the transmitter has said that it is empty. */
 static void refill_transmitter(void) {
-  for (int i = 0; i < UART_FIFO_BYTES && used(&output) > 0; i++) uart_write(UART_DATA, output.bytes[output.tail++ % RING_BYTES]);
+  for (int i = 0; i < UART_FIFO_BYTES && used(&output) > 0; i++)
+    uart_write(UART_DATA, output.bytes[output.tail++ % RING_BYTES]);
   if (used(&output) == 0) enable_uart_interrupts(IER_RECEIVED | IER_LINE_STATUS);
 }
 
@@ -80,8 +86,7 @@ static void on_uart(struct trap_frame *frame) {
       case IIR_LINE_STATUS:
         if (uart_read(UART_LINE_STATUS) & LSR_OVERRUN) counts.overruns++;
         break;
-      default:
-        break;
+      default: break;
     }
   }
   if (by_pic) pic_eoi(SERIAL_IRQ);
@@ -104,7 +109,8 @@ static void queue_text(const u8 *text, u32 length) {
     while (used(&output) == RING_BYTES) wait();
     output.bytes[output.head++ % RING_BYTES] = text[i];
   }
-  /* Enabling the interrupt while the transmitter is empty raises it at once (datasheet §8.6.2), which starts the flow. */
+  /* Enabling the interrupt while the transmitter is empty raises it at once (datasheet §8.6.2), which starts the
+     flow. */
   enable_uart_interrupts(IER_RECEIVED | IER_LINE_STATUS | IER_TRANSMITTER_EMPTY);
 }
 
@@ -117,7 +123,8 @@ static void queue_format(const char *format, ...) {
 }
 
 static void queue_counts(void) {
-  queue_format("echo counts: lines %u bytes %u interrupts %u received %u timeouts %u transmitter %u overruns %u lost %u burst %u\n",
+  queue_format("echo counts: lines %u bytes %u interrupts %u received %u timeouts %u transmitter %u overruns %u lost "
+               "%u burst %u\n",
                counts.lines, counts.bytes, counts.interrupts, counts.received, counts.timeouts, counts.transmitter,
                counts.overruns, counts.lost, counts.longest_burst);
 }

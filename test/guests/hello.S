@@ -1,9 +1,10 @@
 /*
  * hello: the smallest guest, for launch benches. Prints one line on the serial port and ends the machine through the
- * debug exit port. It stays in the 32-bit protected mode without paging that PVH starts it in (Xen docs/misc/pvh.pandoc).
+ * debug exit port. It stays in the 32-bit protected mode without paging that PVH starts it in (Xen
+ * docs/misc/pvh.pandoc).
  *
- * A command line that begins with "reset" ends it by an i8042 reset instead. Without a debug exit port (whose write does
- * nothing then) the i8042 reset follows anyway, and a machine with neither is halted.
+ * A command line that begins with "reset" ends it by an i8042 reset instead. Without a debug exit port (whose write
+ * does nothing then) the i8042 reset follows anyway, and a machine with neither is halted.
  *
  * This file is built as ELF32 with a 4-byte note value; the other guests are ELF64 with an 8-byte one, as Linux is.
  */

@@ -1,7 +1,8 @@
 /*
- * memory: prints the memory map that the loader gives and checks the RAM in it. At the edges of every RAM region, of every
- * GiB, and at pages strewn over it, each page's words are overwritten with a pattern made of their own addresses; only when
- * all are written are they verified, so that RAM which appears at two addresses is found. Contents are put back.
+ * memory: prints the memory map that the loader gives and checks the RAM in it. At the edges of every RAM region, of
+ * every GiB, and at pages strewn over it, each page's words are overwritten with a pattern made of their own
+ * addresses; only when all are written are they verified, so that RAM which appears at two addresses is found.
+ * Contents are put back.
  *
  * Options: pages=N pages a region (default 16), besides its edges.
  */
@@ -16,7 +17,9 @@ enum { PAGE_BYTES = 4096, WORDS = PAGE_BYTES / sizeof(u64), MAX_PROBES = 1024 };
 #define GIB 0x40000000ul
 #define LOW_MEMORY_END 0x100000ul
 
-struct probe { u64 *page, *saved; };
+struct probe {
+  u64 *page, *saved;
+};
 
 extern u8 guest_end[];
 static struct probe probes[MAX_PROBES];
@@ -75,7 +78,8 @@ static void check_odd_accesses(u64 start, u64 end) {
   volatile u64 *across = (volatile u64 *)(end - PAGE_BYTES - 3);
   u64 kept = *across;
   *across = 0x0123456789abcdef;
-  check(*across == 0x0123456789abcdef && *(volatile u8 *)(end - PAGE_BYTES) == 0x89, "a word across 0x%lx reads 0x%lx", end - PAGE_BYTES, *across);
+  check(*across == 0x0123456789abcdef && *(volatile u8 *)(end - PAGE_BYTES) == 0x89, "a word across 0x%lx reads 0x%lx",
+        end - PAGE_BYTES, *across);
   *across = kept;
   volatile u8 *last = (volatile u8 *)(end - 1);
   u8 byte = *last;
@@ -99,7 +103,8 @@ void guest_main(void) {
       check(r->start >= o->start + o->size || o->start >= r->start + r->size, "regions %u and %u overlap", j, i);
     }
     if (r->type != MEMORY_RAM) continue;
-    check(r->start + r->size <= DEVICE_HOLE_START || r->start >= FOUR_GIB, "RAM region %u reaches into the device hole", i);
+    check(r->start + r->size <= DEVICE_HOLE_START || r->start >= FOUR_GIB, "RAM region %u reaches into the device hole",
+          i);
     total += r->size;
   }
   /* Saved pages come from the heap, and page tables from below it; neither is probed. */
@@ -115,5 +120,6 @@ void guest_main(void) {
   check((u64)allocate(0, 1) <= heap_reserve_end, "the guest used more heap than it set aside");
   overwrite();
   verify();
-  print("memory ok: %lu MiB, %u pages checked, highest 0x%lx\n", total >> 20, probe_count, (u64)probes[probe_count - 1].page);
+  print("memory ok: %lu MiB, %u pages checked, highest 0x%lx\n", total >> 20, probe_count,
+        (u64)probes[probe_count - 1].page);
 }

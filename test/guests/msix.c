@@ -1,7 +1,7 @@
 /*
- * msix: masking, pending bits and re-targeting of MSI-X vectors (PCI Local Bus 3.0 §6.8.2), with a virtio-rng device as the
- * source. A message that comes due while its vector or the whole function is masked must wait in the pending bit array and
- * be sent once when unmasked, to where the table points then.
+ * msix: masking, pending bits and re-targeting of MSI-X vectors (PCI Local Bus 3.0 §6.8.2), with a virtio-rng device
+ * as the source. A message that comes due while its vector or the whole function is masked must wait in the pending
+ * bit array and be sent once when unmasked, to where the table points then.
  *
  * Options: device=N.
  */
@@ -51,7 +51,8 @@ static void await_interrupts(const char *when, volatile u32 *counter, u32 wanted
 
 static void await_pending(const char *when, bool wanted) {
   u64 deadline = deadline_in(ARRIVAL_MS);
-  while (msix_is_pending(&device.msix, QUEUE_ENTRY) != wanted) check(!expired(deadline), "%s: the pending bit stays %u", when, !wanted);
+  while (msix_is_pending(&device.msix, QUEUE_ENTRY) != wanted)
+    check(!expired(deadline), "%s: the pending bit stays %u", when, !wanted);
 }
 
 void guest_main(void) {

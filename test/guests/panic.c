@@ -1,6 +1,6 @@
 /*
- * panic: tells the pvpanic device (QEMU docs/specs/pvpanic.rst) that the guest's system has crashed, after some last words
- * on the console, then stays halted: what happens next is the VMM's decision.
+ * panic: tells the pvpanic device (QEMU docs/specs/pvpanic.rst) that the guest's system has crashed, after some last
+ * words on the console, then stays halted: what happens next is the VMM's decision.
  *
  * Options: event=N writes another value than 1 (2 = crashed and kdump takes over).
  */

@@ -1,6 +1,6 @@
 /*
- * power-button: does what an operating system does when its ACPI power button is pressed: takes the SCI, clears the event
- * and powers off (ACPI §4.8.2.2.1.1, §4.8.3.1).
+ * power-button: does what an operating system does when its ACPI power button is pressed: takes the SCI, clears the
+ * event and powers off (ACPI §4.8.2.2.1.1, §4.8.3.1).
  *
  * Options: ignore=N presses are only reported before one powers off.
  */
@@ -36,7 +36,8 @@ static void enter_acpi_mode(const struct acpi *tables) {
   if (tables->smi_command == 0) fail("SCI_EN is clear and there is no SMI command port");
   out8((u16)tables->smi_command, tables->acpi_enable);
   u64 deadline = deadline_in(ENABLE_MS);
-  while ((in16((u16)tables->pm1a_control) & PM1_SCI_ENABLE) == 0) check(!expired(deadline), "the machine does not enter ACPI mode");
+  while ((in16((u16)tables->pm1a_control) & PM1_SCI_ENABLE) == 0)
+    check(!expired(deadline), "the machine does not enter ACPI mode");
 }
 
 void guest_main(void) {

@@ -1,10 +1,11 @@
 /*
- * smp: starts every other CPU by INIT and startup IPIs. Each CPU prints its APIC id by LAPIC and by CPUID and its topology
- * (CPUID leaf 0xB), adds to one counter with locked instructions against all the others, and answers an interrupt that the
- * first CPU sends to it; the totals must be exact and no APIC id may appear twice.
+ * smp: starts every other CPU by INIT and startup IPIs. Each CPU prints its APIC id by LAPIC and by CPUID and its
+ * topology (CPUID leaf 0xB), adds to one counter with locked instructions against all the others, and answers an
+ * interrupt that the first CPU sends to it; the totals must be exact and no APIC id may appear twice.
  *
  * The CPUs are those of the MADT; without ACPI tables, ids 0 to N-1 where N is CPUID's count of logical processors.
- * Options: cpus=N expects exactly N; all starts them with one broadcast; rounds=N additions by each CPU (default 1000).
+ * Options: cpus=N expects exactly N; all starts them with one broadcast; rounds=N additions by each CPU (default
+ * 1000).
  */
 #include "runtime/acpi.h"
 #include "runtime/apic.h"
@@ -23,7 +24,9 @@ static volatile u32 counter, finished, ipi_count[MAX_CPUS];
 static bool seen[MAX_CPUS];
 static u32 rounds;
 
-struct topology { u32 x2apic_id, logical_processors, thread_shift, package_shift; };
+struct topology {
+  u32 x2apic_id, logical_processors, thread_shift, package_shift;
+};
 
 static struct topology topology(void) {
   struct topology t = {cpuid(1, 0).ebx >> 24, cpuid(1, 0).ebx >> 16 & 0xff, 0, 0};

@@ -1,6 +1,6 @@
 /*
- * timer: counts interrupts of the PIT (through the IOAPIC), of the LAPIC timer (periodic, then by TSC deadline where the
- * CPU has it), and reads the ACPI PM timer and the kvmclock page twice.
+ * timer: counts interrupts of the PIT (through the IOAPIC), of the LAPIC timer (periodic, then by TSC deadline where
+ * the CPU has it), and reads the ACPI PM timer and the kvmclock page twice.
  *
  * Options: ticks=N interrupts of each kind (default 10), at 100 Hz.
  */
@@ -111,9 +111,11 @@ static void try_pm_timer(void) {
     u32 first = in32((u16)tables->pm_timer);
     delay_microseconds(MILLISECONDS_PER_TICK * 1000);
     u32 passed = (in32((u16)tables->pm_timer) - first) & mask;
-    u64 microseconds = (rdtsc() - start) * 1000 / tsc_per_millisecond(), expected = microseconds * PM_TIMER_HERTZ / 1000000;
+    u64 microseconds = (rdtsc() - start) * 1000 / tsc_per_millisecond(),
+        expected = microseconds * PM_TIMER_HERTZ / 1000000;
     bool plausible = passed > expected * 8 / 10 && passed < expected * 12 / 10;
-    check(plausible || attempt < MAX_ATTEMPTS, "the PM timer counts %u in %lu us instead of %lu", passed, microseconds, expected);
+    check(plausible || attempt < MAX_ATTEMPTS, "the PM timer counts %u in %lu us instead of %lu", passed, microseconds,
+          expected);
     if (!plausible) continue;
     print("pm-timer: %u ticks in %lu us\n", passed, microseconds);
     return;
@@ -122,7 +124,12 @@ static void try_pm_timer(void) {
 
 /* Linux Documentation/virt/kvm/x86/cpuid.rst and msr.rst. */
 enum { CPUID_KVM_SIGNATURE = 0x40000000, CPUID_KVM_FEATURES = 0x40000001, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3 };
-enum { MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00, MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01, KVM_CLOCK_ENABLE = 1, MAX_RETRIES = 1000 };
+enum {
+  MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00,
+  MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01,
+  KVM_CLOCK_ENABLE = 1,
+  MAX_RETRIES = 1000
+};
 
 struct clock_page {
   volatile u32 version, padding;
@@ -160,7 +167,8 @@ static void try_kvmclock(void) {
   delay_microseconds(MILLISECONDS_PER_TICK * 1000);
   u64 second = clock_nanoseconds(page);
   check(second > first, "kvmclock goes from %lu to %lu", first, second);
-  print("kvmclock: %lu us passed, version %u, flags 0x%x, boot at %u s\n", (second - first) / 1000, page->version, page->flags, wall[1]);
+  print("kvmclock: %lu us passed, version %u, flags 0x%x, boot at %u s\n", (second - first) / 1000, page->version,
+        page->flags, wall[1]);
   wrmsr(MSR_KVM_SYSTEM_TIME_NEW, 0);
 }
 

@@ -38,6 +38,8 @@ export interface QemuRun {
   readonly watch?: string;
   /** Input, each sent once the text before it has been printed. */
   readonly dialogue?: readonly { readonly after: string; readonly send: string }[];
+  /** A reset starts the guest again; otherwise it is QEMU's end. */
+  readonly reboot?: boolean;
   /** QEMU is killed once this appears on its output or its standard error. */
   readonly until?: string;
   /** How long to leave it running after that, to see that nothing more happens. */
@@ -59,9 +61,10 @@ const machines: Record<Machine, string> = {
 };
 
 export function runUnderQemu(run: QemuRun): Promise<QemuResult> {
-  const fixed = ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', run.serial ?? 'stdio', '-no-reboot'];
+  const fixed = ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', run.serial ?? 'stdio'];
   const args = [
     ...['-M', machines[run.machine], '-accel', run.accelerator, ...fixed],
+    ...(run.reboot === true ? [] : ['-no-reboot']),
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', guestPath(run.guest)],
     ...(run.append === undefined ? [] : ['-append', run.append]),
     ...(run.args ?? []),

@@ -1,8 +1,8 @@
 /*
  * virtio-blk: reads, writes and abuses a virtio disk within the rules, and verifies every byte.
  *
- * The pattern: the i-th 32-bit word of sector s is (s * 128 + i + seed) mod 2^32, little-endian, so that no two words of a
- * disk are alike and a host program can make or verify the same content.
+ * The pattern: the i-th 32-bit word of sector s is (s * 128 + i + seed) mod 2^32, little-endian, so that no two words
+ * of a disk are alike and a host program can make or verify the same content.
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; queue-size=N; depth=N; segments=N; start=SECTOR;
  * sectors=N; chunk=SECTORS a request; seed=N; tests=LIST of write, verify, checksum, flush, id, range, odd, read-only
@@ -30,7 +30,8 @@ static void verify_pattern(const u8 *data, u64 sector, u32 count) {
   u32 value = (u32)(sector * WORDS_PER_SECTOR) + seed;
   const u32 *word = (const u32 *)data;
   for (u32 i = 0; i < count * WORDS_PER_SECTOR; i++, value++)
-    check(word[i] == value, "sector %lu word %u is 0x%x instead of 0x%x", sector + i / WORDS_PER_SECTOR, i % WORDS_PER_SECTOR, word[i], value);
+    check(word[i] == value, "sector %lu word %u is 0x%x instead of 0x%x", sector + i / WORDS_PER_SECTOR,
+          i % WORDS_PER_SECTOR, word[i], value);
 }
 
 static u32 sum_words(const u8 *data, u32 count) {
@@ -58,7 +59,8 @@ static u32 run_range(u32 type, bool verify) {
     check(in_flight > 0, "the queue of %u entries is too small for %u segments", disk.queue.size, disk.segments);
     struct blk_request *done = blk_complete(&disk);
     in_flight--;
-    check(done->status == BLK_OK, "request of type %u at sector %lu: status %u", type, done->header.sector, done->status);
+    check(done->status == BLK_OK, "request of type %u at sector %lu: status %u", type, done->header.sector,
+          done->status);
     if (type == BLK_IN && verify) verify_pattern(done->data, done->header.sector, done->data_bytes / SECTOR_BYTES);
     if (type == BLK_IN && !verify) sum += sum_words(done->data, done->data_bytes / SECTOR_BYTES);
   }
@@ -126,14 +128,16 @@ static void test_read_only(void) {
 void guest_main(void) {
   chunk = (u32)option_number("chunk", 8);
   seed = (u32)option_number("seed", 1);
-  u64 wanted = (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
+  u64 wanted =
+      (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
   blk_open(&disk, (u32)option_number("device", 0), wanted, virtio_mode_option(), (u16)option_number("queue-size", 128),
            (u32)option_number("depth", 4), (u32)option_number("segments", 1), chunk * SECTOR_BYTES + 2 * SECTOR_BYTES);
   start = option_number("start", 0);
   sectors = option_number("sectors", 64);
-  print("blk: %lu sectors, offered 0x%lx, negotiated 0x%lx, queue %u, read-only %u\n", disk.sectors, disk.device.offered,
-        disk.device.features, disk.queue.size, disk.read_only);
-  if (chunk == 0 || start >= disk.sectors || sectors > disk.sectors - start) usage("sectors %lu+%lu are not on the disk", start, sectors);
+  print("blk: %lu sectors, offered 0x%lx, negotiated 0x%lx, queue %u, read-only %u\n", disk.sectors,
+        disk.device.offered, disk.device.features, disk.queue.size, disk.read_only);
+  if (chunk == 0 || start >= disk.sectors || sectors > disk.sectors - start)
+    usage("sectors %lu+%lu are not on the disk", start, sectors);
 
   if (option_lists("tests", "verify", false)) {
     run_range(BLK_IN, true);

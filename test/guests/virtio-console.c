@@ -1,7 +1,8 @@
 /*
- * virtio-console: writes to port 0 of a virtio console and echoes the lines that arrive there (virtio 1.2 §5.3). Lines and
- * what they do: "quit" ends the guest; "burst N" makes it write N numbered lines; anything else comes back as "echo: LINE".
- * Size changes arrive as configuration interrupts and are reported on the console and on the serial port.
+ * virtio-console: writes to port 0 of a virtio console and echoes the lines that arrive there (virtio 1.2 §5.3).
+ * Lines and what they do: "quit" ends the guest; "burst N" makes it write N numbered lines; anything else comes back
+ * as "echo: LINE". Size changes arrive as configuration interrupts and are reported on the console and on the serial
+ * port.
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; buffers=N receive buffers (default 8).
  */
@@ -73,7 +74,8 @@ static bool handle_line(const char *line, u32 length) {
   if (length == 4 && memcmp(line, "quit", 4) == 0) return true;
   if (length > 6 && memcmp(line, "burst ", 6) == 0) {
     u32 count = 0;
-    for (u32 i = 6; i < length && line[i] >= '0' && line[i] <= '9' && count < 100000; i++) count = count * 10 + (u32)(line[i] - '0');
+    for (u32 i = 6; i < length && line[i] >= '0' && line[i] <= '9' && count < 100000; i++)
+      count = count * 10 + (u32)(line[i] - '0');
     for (u32 i = 0; i < count; i++) write_format("burst line %u\r\n", i);
     return false;
   }
@@ -114,7 +116,8 @@ void guest_main(void) {
   u32 buffers = (u32)option_number("buffers", 8);
   if (buffers < 1 || buffers > MAX_RECEIVE_BUFFERS) usage("buffers is 1 to %u", MAX_RECEIVE_BUFFERS);
   if (!virtio_find(&device, VIRTIO_CONSOLE, (u32)option_number("device", 0))) usage("no virtio-console device");
-  u64 wanted = (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
+  u64 wanted =
+      (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
   virtio_begin(&device, wanted | FEATURE_SIZE, virtio_mode_option());
   virtqueue_open(&receive, &device, QUEUE_RECEIVE, QUEUE_SIZE);
   virtqueue_open(&transmit, &device, QUEUE_TRANSMIT, QUEUE_SIZE);
@@ -140,6 +143,6 @@ void guest_main(void) {
   }
   write_format("bye\r\n");
   virtio_settle(&device, transmit.interrupts);
-  print("console ok: %u bytes in, %u bytes out, %u size changes, interrupts %u config %u receive %u transmit\n", received,
-        transmitted, size_changes, device.interrupts[0], *receive.interrupts, *transmit.interrupts);
+  print("console ok: %u bytes in, %u bytes out, %u size changes, interrupts %u config %u receive %u transmit\n",
+        received, transmitted, size_changes, device.interrupts[0], *receive.interrupts, *transmit.interrupts);
 }

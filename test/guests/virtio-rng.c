@@ -1,9 +1,9 @@
 /*
- * virtio-rng: fills buffers with entropy (virtio 1.2 §5.4) and checks that they look random: no buffer is all one byte, no
- * two are alike, and over all of them ones and zeros are near balance.
+ * virtio-rng: fills buffers with entropy (virtio 1.2 §5.4) and checks that they look random: no buffer is all one
+ * byte, no two are alike, and over all of them ones and zeros are near balance.
  *
- * Options: by=msix | intx | poll; indirect; event-index; device=N; requests=N (default 16); bytes=N a request (default 64);
- * depth=N in flight (default 4).
+ * Options: by=msix | intx | poll; indirect; event-index; device=N; requests=N (default 16); bytes=N a request
+ * (default 64); depth=N in flight (default 4).
  */
 #include "runtime/exit.h"
 #include "runtime/memory.h"
@@ -38,11 +38,13 @@ static void examine(const u8 *data, u32 length) {
 }
 
 void guest_main(void) {
-  u32 requests = (u32)option_number("requests", 16), bytes = (u32)option_number("bytes", 64), depth = (u32)option_number("depth", 4);
+  u32 requests = (u32)option_number("requests", 16), bytes = (u32)option_number("bytes", 64),
+      depth = (u32)option_number("depth", 4);
   if (requests < 1 || requests > MAX_REQUESTS || depth < 1 || depth > MAX_DEPTH || bytes < 1 || bytes > MAX_BYTES)
     usage("requests is 1 to %u, depth 1 to %u, bytes 1 to %u", MAX_REQUESTS, MAX_DEPTH, MAX_BYTES);
   if (!virtio_find(&device, VIRTIO_RNG, (u32)option_number("device", 0))) usage("no virtio-rng device");
-  u64 wanted = (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
+  u64 wanted =
+      (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
   virtio_begin(&device, wanted, virtio_mode_option());
   virtqueue_open(&queue, &device, 0, 64);
   virtio_driver_ok(&device);

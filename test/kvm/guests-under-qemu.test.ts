@@ -203,6 +203,13 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
     expect(result.code).toBe(0);
   });
 
+  test.each(['cmos', 'disk'])('reset counts its starts in %s', async (store) => {
+    const args = blk(patternDisk('starts.img', 64, 0));
+    const result = await runUnderQemu({ ...on, guest: 'reset', append: `count=3 store=${store}`, args, reboot: true });
+    expect(result.output).toBe('reset: start 1 of 3\nreset: start 2 of 3\nreset: start 3 of 3\n');
+    expect(result.code).toBe(success);
+  });
+
   test('poweroff by S5', async () => {
     const result = await runUnderQemu({ ...on, guest: 'poweroff' });
     expect(result.output).toBe('poweroff: PM1a control at 0x604, S5 is type 0 (from the ACPI tables)\n');

@@ -1,7 +1,7 @@
 /*
- * devices: prints what the machine is made of and checks the parts that guests take for granted: the PCI functions by both
- * configuration mechanisms, their capabilities and BARs, that a BAR can be moved, the serial port's self-tests that drivers
- * use to recognise a 16550, the clock, the i8042, ACPI tables and CPUID's hypervisor leaves.
+ * devices: prints what the machine is made of and checks the parts that guests take for granted: the PCI functions by
+ * both configuration mechanisms, their capabilities and BARs, that a BAR can be moved, the serial port's self-tests
+ * that drivers use to recognise a 16550, the clock, the i8042, ACPI tables and CPUID's hypervisor leaves.
  *
  * Options: skip=LIST of pci, move, serial, rtc, i8042, acpi, cpuid.
  */
@@ -27,7 +27,8 @@ static void report_cpuid(void) {
   memcpy(hypervisor, &leaf_hypervisor.ebx, 12);
   bool present = leaf1.ecx >> 31;
   print("cpuid: vendor %s, max leaf 0x%x, signature 0x%x, hypervisor bit %u", vendor, leaf0.eax, leaf1.eax, present);
-  if (present) print(", hypervisor %s, max 0x%x, features 0x%x", hypervisor, leaf_hypervisor.eax, cpuid(0x40000001, 0).eax);
+  if (present)
+    print(", hypervisor %s, max 0x%x, features 0x%x", hypervisor, leaf_hypervisor.eax, cpuid(0x40000001, 0).eax);
   print("\n");
   struct cpuid extended = cpuid(0x80000000, 0);
   if (extended.eax >= 0x80000008) print("cpuid: %u physical address bits\n", cpuid(0x80000008, 0).eax & 0xff);
@@ -40,10 +41,12 @@ static void report_acpi(void) {
     return;
   }
   print("acpi:");
-  for (u32 i = 0; i < tables->table_count; i++) print(" %c%c%c%c", tables->tables[i][0], tables->tables[i][1], tables->tables[i][2], tables->tables[i][3]);
-  print("; sci %u, pm1a 0x%x, s5 %u, ecam 0x%lx buses %u-%u, cpus %u", tables->sci, tables->pm1a_control, tables->sleep_type_a,
-        tables->ecam_base, tables->ecam_first_bus, tables->ecam_last_bus, tables->cpu_count);
-  if (tables->reset_supported) print(", reset space %u 0x%lx value 0x%x", tables->reset_space, tables->reset_address, tables->reset_value);
+  for (u32 i = 0; i < tables->table_count; i++)
+    print(" %c%c%c%c", tables->tables[i][0], tables->tables[i][1], tables->tables[i][2], tables->tables[i][3]);
+  print("; sci %u, pm1a 0x%x, s5 %u, ecam 0x%lx buses %u-%u, cpus %u", tables->sci, tables->pm1a_control,
+        tables->sleep_type_a, tables->ecam_base, tables->ecam_first_bus, tables->ecam_last_bus, tables->cpu_count);
+  if (tables->reset_supported)
+    print(", reset space %u 0x%lx value 0x%x", tables->reset_space, tables->reset_address, tables->reset_value);
   print("\n");
 }
 
@@ -55,7 +58,18 @@ static u8 rtc_field(u8 index, bool binary) {
 }
 
 static void report_rtc(void) {
-  enum { SECONDS = 0, MINUTES = 2, HOURS = 4, DAY = 7, MONTH = 8, YEAR = 9, STATUS_A = 10, STATUS_B = 11, STATUS_D = 13, CENTURY = 0x32 };
+  enum {
+    SECONDS = 0,
+    MINUTES = 2,
+    HOURS = 4,
+    DAY = 7,
+    MONTH = 8,
+    YEAR = 9,
+    STATUS_A = 10,
+    STATUS_B = 11,
+    STATUS_D = 13,
+    CENTURY = 0x32
+  };
   enum { UPDATING = 0x80, IS_24_HOURS = 2, IS_BINARY = 4, VALID = 0x80, MAX_TRIES = 100000 };
   bool binary = rtc_field(STATUS_B, true) & IS_BINARY;
   check(rtc_field(STATUS_B, true) & IS_24_HOURS, "the clock counts 12 hours");
@@ -65,13 +79,15 @@ static void report_rtc(void) {
   year += century >= 19 && century <= 21 ? century * 100 : 2000;
   u8 month = rtc_field(MONTH, binary), day = rtc_field(DAY, binary), hour = rtc_field(HOURS, binary);
   u8 minute = rtc_field(MINUTES, binary), second = rtc_field(SECONDS, binary);
-  check(month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour < 24 && minute < 60 && second < 61, "the clock's fields are out of range");
+  check(month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour < 24 && minute < 60 && second < 61,
+        "the clock's fields are out of range");
   print("rtc: %04u-%02u-%02uT%02u:%02u:%02uZ\n", year, month, day, hour, minute, second);
   u64 deadline = deadline_in(3000);
   while (rtc_field(SECONDS, binary) == second) check(!expired(deadline), "the clock stands still");
 }
 
-/* What the Linux 8250 driver's autoconfig does: scratch register, loopback of the modem lines, loopback of data, FIFOs. */
+/* What the Linux 8250 driver's autoconfig does: scratch register, loopback of the modem lines, loopback of data,
+   FIFOs. */
 static void check_serial(void) {
   uart_write(UART_SCRATCH, 0x5a);
   check(uart_read(UART_SCRATCH) == 0x5a, "no scratch register");
@@ -96,7 +112,8 @@ static void check_serial(void) {
   serial_init();
   check(fifos, "the FIFOs do not enable");
   check(lines == 0x90, "looped modem lines read 0x%02x instead of 0x90", lines);
-  check(received == UART_FIFO_BYTES && wrong == 0, "of %u looped bytes %u came back, %u wrong", UART_FIFO_BYTES, received, wrong);
+  check(received == UART_FIFO_BYTES && wrong == 0, "of %u looped bytes %u came back, %u wrong", UART_FIFO_BYTES,
+        received, wrong);
   check((status & (LSR_DATA_READY | LSR_OVERRUN)) == 0, "line status 0x%02x after loopback", status);
   check(divisor_low == 0x0c && divisor_high == 0, "the divisor reads %u", divisor_low | divisor_high << 8);
   print("serial: 16550A, scratch, loopback of lines and of %u bytes, divisor\n", received);
@@ -104,7 +121,14 @@ static void check_serial(void) {
 
 /* A guest's driver probes the controller and must get a quick answer: self test and the configuration byte. */
 static void check_i8042(void) {
-  enum { OUTPUT_FULL = 1, INPUT_FULL = 2, SELF_TEST = 0xaa, SELF_TEST_PASSED = 0x55, READ_CONFIG = 0x20, PATIENCE_MS = 500 };
+  enum {
+    OUTPUT_FULL = 1,
+    INPUT_FULL = 2,
+    SELF_TEST = 0xaa,
+    SELF_TEST_PASSED = 0x55,
+    READ_CONFIG = 0x20,
+    PATIENCE_MS = 500
+  };
   if (in8(PORT_I8042_COMMAND) == 0xff) {
     print("i8042: absent\n");
     return;
@@ -115,7 +139,8 @@ static void check_i8042(void) {
   for (u32 i = 0; i < 2; i++) {
     u64 deadline = deadline_in(PATIENCE_MS);
     out8(PORT_I8042_COMMAND, commands[i]);
-    while ((in8(PORT_I8042_COMMAND) & OUTPUT_FULL) == 0) check(!expired(deadline), "no answer to i8042 command 0x%x", commands[i]);
+    while ((in8(PORT_I8042_COMMAND) & OUTPUT_FULL) == 0)
+      check(!expired(deadline), "no answer to i8042 command 0x%x", commands[i]);
     answers[i] = in8(PORT_I8042_DATA);
   }
   check(answers[0] == SELF_TEST_PASSED, "i8042 self test answers 0x%x", answers[0]);

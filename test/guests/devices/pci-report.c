@@ -1,6 +1,6 @@
 /*
- * PCI functions as a human reads them, and two checks that no single device can make: that mechanism 1 and ECAM show the
- * same registers (PCI Express 5.0 §7.2), and that a BAR moves as a whole (PCI Local Bus 3.0 §6.2.5).
+ * PCI functions as a human reads them, and two checks that no single device can make: that mechanism 1 and ECAM show
+ * the same registers (PCI Express 5.0 §7.2), and that a BAR moves as a whole (PCI Local Bus 3.0 §6.2.5).
  */
 #include "pci-report.h"
 #include "runtime/cpu.h"
@@ -21,7 +21,8 @@ static void report_bars(pci_function f) {
     if (!pci_read_bar(f, i, &bar)) continue;
     check((bar.size & (bar.size - 1)) == 0, "BAR %u has the size 0x%lx", i, bar.size);
     check((bar.address & (bar.size - 1)) == 0, "BAR %u at 0x%lx is not aligned to 0x%lx", i, bar.address, bar.size);
-    print("  bar %u: %s%s%s 0x%lx size 0x%lx\n", i, bar.io ? "io" : "memory", bar.wide ? " 64" : "", bar.prefetchable ? " prefetchable" : "", bar.address, bar.size);
+    print("  bar %u: %s%s%s 0x%lx size 0x%lx\n", i, bar.io ? "io" : "memory", bar.wide ? " 64" : "",
+          bar.prefetchable ? " prefetchable" : "", bar.address, bar.size);
   }
 }
 
@@ -31,9 +32,12 @@ static void report_capabilities(pci_function f) {
     check(i < MAX_CAPABILITIES, "the capability list loops");
     u8 id = pci_read8(f, at);
     print("  capability 0x%02x at 0x%02x", id, at);
-    if (id == CAPABILITY_MSIX) print(" msix %u vectors, table 0x%x, pending 0x%x", (pci_read16(f, at + 2u) & 0x7ff) + 1, pci_read32(f, at + 4u), pci_read32(f, at + 8u));
+    if (id == CAPABILITY_MSIX)
+      print(" msix %u vectors, table 0x%x, pending 0x%x", (pci_read16(f, at + 2u) & 0x7ff) + 1, pci_read32(f, at + 4u),
+            pci_read32(f, at + 8u));
     if (id == CAPABILITY_VENDOR && pci_read16(f, PCI_VENDOR) == VIRTIO_VENDOR)
-      print(" virtio structure %u bar %u offset 0x%x length 0x%x", pci_read8(f, at + 3u), pci_read8(f, at + 4u), pci_read32(f, at + 8u), pci_read32(f, at + 12u));
+      print(" virtio structure %u bar %u offset 0x%x length 0x%x", pci_read8(f, at + 3u), pci_read8(f, at + 4u),
+            pci_read32(f, at + 8u), pci_read32(f, at + 12u));
     print("\n");
   }
 }
@@ -43,11 +47,13 @@ static void compare_mechanisms(pci_function f) {
   for (u32 reg = 0; reg < HEADER_BYTES; reg += 4) {
     u32 mask = reg == PCI_COMMAND ? ~((u32)STATUS_INTERRUPT << 16) : ~0u;
     u32 ports = pci_read32(f, reg) & mask, memory = ecam_read(f, reg, 4) & mask;
-    check(ports == memory, "register 0x%x of %02x:%02x.%u: 0x%x by ports, 0x%x by ECAM", reg, f >> 8, f >> 3 & 31, f & 7, ports, memory);
+    check(ports == memory, "register 0x%x of %02x:%02x.%u: 0x%x by ports, 0x%x by ECAM", reg, f >> 8, f >> 3 & 31,
+          f & 7, ports, memory);
   }
   for (u32 reg = 0; reg < 16; reg++) {
     check(pci_read8(f, reg) == ecam_read(f, reg, 1) || reg == PCI_STATUS, "byte register 0x%x differs", reg);
-    if (reg % 2 == 0 && reg != PCI_STATUS) check(pci_read16(f, reg) == ecam_read(f, reg, 2), "word register 0x%x differs", reg);
+    if (reg % 2 == 0 && reg != PCI_STATUS)
+      check(pci_read16(f, reg) == ecam_read(f, reg, 2), "word register 0x%x differs", reg);
   }
   /* Writing by one mechanism shows in the other: the interrupt line register holds any value. */
   u8 line = pci_read8(f, PCI_INTERRUPT_LINE);
@@ -83,14 +89,16 @@ u32 pci_report(void) {
 static bool find_common(pci_function f, u32 bar, u32 *offset) {
   u8 at = pci_next_capability(f, 0);
   for (int i = 0; at != 0 && i < MAX_CAPABILITIES; i++, at = pci_next_capability(f, at)) {
-    if (pci_read8(f, at) != CAPABILITY_VENDOR || pci_read8(f, at + 3u) != VIRTIO_COMMON || pci_read8(f, at + 4u) != bar) continue;
+    if (pci_read8(f, at) != CAPABILITY_VENDOR || pci_read8(f, at + 3u) != VIRTIO_COMMON || pci_read8(f, at + 4u) != bar)
+      continue;
     *offset = pci_read32(f, at + 8u);
     return true;
   }
   return false;
 }
 
-/* A free place: above 4 GiB for a 64-bit BAR (behind all RAM and other BARs), else just below the lowest BAR in the hole. */
+/* A free place: above 4 GiB for a 64-bit BAR (behind all RAM and other BARs), else just below the lowest BAR in the
+   hole. */
 static u64 find_place(const pci_function *functions, u32 count, const struct pci_bar *moving, bool high) {
   u64 lowest = FOUR_GIB, highest = FOUR_GIB;
   for (u32 i = 0; i < memory_region_count(); i++) {
@@ -112,7 +120,8 @@ static u64 find_place(const pci_function *functions, u32 count, const struct pci
   for (u32 i = 0; i < count; i++) {
     for (u32 b = 0; b < PCI_BARS; b++) {
       struct pci_bar bar;
-      if (pci_read_bar(functions[i], b, &bar) && !bar.io && bar.address < FOUR_GIB && bar.address + bar.size > top) top = bar.address + bar.size;
+      if (pci_read_bar(functions[i], b, &bar) && !bar.io && bar.address < FOUR_GIB && bar.address + bar.size > top)
+        top = bar.address + bar.size;
     }
   }
   return (top + moving->size - 1) & ~(moving->size - 1);
@@ -131,7 +140,8 @@ static void move(pci_function f, u32 index, const struct pci_bar *bar, u64 targe
   check(before != 0 && before != 0xffff, "BAR %u shows a queue size of %u", index, before);
   pci_write_bar(f, index, bar, target);
   struct pci_bar now;
-  check(pci_read_bar(f, index, &now) && now.address == target, "BAR %u reads 0x%lx after moving to 0x%lx", index, now.address, target);
+  check(pci_read_bar(f, index, &now) && now.address == target, "BAR %u reads 0x%lx after moving to 0x%lx", index,
+        now.address, target);
   check(witness(target, offset) == before, "BAR %u does not answer at 0x%lx", index, target);
   u32 left = witness(bar->address, offset);
   check(left != before, "BAR %u still answers at 0x%lx", index, bar->address);
@@ -144,7 +154,8 @@ static void move(pci_function f, u32 index, const struct pci_bar *bar, u64 targe
   check(witness(target, offset) == before, "BAR %u does not come back with memory decoding", index);
   pci_write_bar(f, index, bar, bar->address);
   check(witness(bar->address, offset) == before, "BAR %u does not answer back at 0x%lx", index, bar->address);
-  print("  moved bar %u of %02x:%02x.%u from 0x%lx to 0x%lx and back, old place reads 0x%x\n", index, f >> 8, f >> 3 & 31, f & 7, bar->address, target, left);
+  print("  moved bar %u of %02x:%02x.%u from 0x%lx to 0x%lx and back, old place reads 0x%x\n", index, f >> 8,
+        f >> 3 & 31, f & 7, bar->address, target, left);
 }
 
 void pci_move_bars(void) {

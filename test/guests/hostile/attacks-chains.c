@@ -1,6 +1,6 @@
 /*
- * Attacks on descriptor chains of a queue that was set up by the rules: addresses and lengths outside RAM, loops, heads and
- * indices out of range, one head twice, indirect tables of every wrong shape (virtio 1.2 §2.7.5).
+ * Attacks on descriptor chains of a queue that was set up by the rules: addresses and lengths outside RAM, loops,
+ * heads and indices out of range, one head twice, indirect tables of every wrong shape (virtio 1.2 §2.7.5).
  */
 #include "attacks.h"
 #include "runtime/machine.h"
@@ -41,7 +41,9 @@ static void data_wraps(struct victim *v) { with_data(v, 0xfffffffffffffff0ul, 51
 static void data_at_2_53(struct victim *v) { with_data(v, 0x001ffffffffffffful, 512); }
 static void data_in_the_hole(struct victim *v) { with_data(v, DEVICE_HOLE_START + 0x8000000, 512); }
 static void data_in_the_lapic(struct victim *v) { with_data(v, LAPIC_BASE, 512); }
-static void data_is_own_doorbell(struct victim *v) { with_data(v, v->queue.notify_address != 0 ? v->queue.notify_address : v->device.notify, 512); }
+static void data_is_own_doorbell(struct victim *v) {
+  with_data(v, v->queue.notify_address != 0 ? v->queue.notify_address : v->device.notify, 512);
+}
 static void data_is_own_registers(struct victim *v) { with_data(v, v->device.common, 512); }
 static void data_across_the_end(struct victim *v) { with_data(v, ram_end_below_4g() - 256, 512); }
 static void data_huge(struct victim *v) { with_data(v, (u64)v->data, 0xffffffff); }
@@ -51,7 +53,8 @@ static void data_at_zero_empty(struct victim *v) { with_data(v, 0, 0); }
 
 static void all_empty(struct victim *v) {
   victim_ready(v);
-  for (u16 i = 0; i < v->queue.size; i++) put_descriptor(v, i, (u64)v->data, 0, i + 1 < v->queue.size ? W | N : W, i + 1);
+  for (u16 i = 0; i < v->queue.size; i++)
+    put_descriptor(v, i, (u64)v->data, 0, i + 1 < v->queue.size ? W | N : W, i + 1);
   submit(v, 0);
 }
 static void loop_of_one(struct victim *v) {
@@ -163,7 +166,8 @@ static void reserved_flags(struct victim *v) {
 /* Indirect tables. `entries` of them hold one-byte buffers, linked in order. */
 static struct descriptor *make_table(struct victim *v, u16 entries) {
   struct descriptor *table = allocate(TABLE_ENTRIES * sizeof *table, 16);
-  for (u16 i = 0; i < entries; i++) table[i] = (struct descriptor){(u64)v->data + i, 1, i + 1 < entries ? W | N : W, i + 1};
+  for (u16 i = 0; i < entries; i++)
+    table[i] = (struct descriptor){(u64)v->data + i, 1, i + 1 < entries ? W | N : W, i + 1};
   return table;
 }
 static void indirect(struct victim *v, u64 address, u32 length, u16 flags) {
@@ -174,12 +178,16 @@ static void indirect(struct victim *v, u64 address, u32 length, u16 flags) {
 static void indirect_not_negotiated(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 32, I); }
 static void indirect_beyond_ram(struct victim *v) { victim_ready(v), indirect(v, BEYOND_RAM, 32, I); }
 static void indirect_wraps(struct victim *v) { victim_ready(v), indirect(v, 0xfffffffffffffff0ul, 32, I); }
-static void indirect_in_the_hole(struct victim *v) { victim_ready(v), indirect(v, DEVICE_HOLE_START + 0x8000000, 32, I); }
+static void indirect_in_the_hole(struct victim *v) {
+  victim_ready(v), indirect(v, DEVICE_HOLE_START + 0x8000000, 32, I);
+}
 static void indirect_empty(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 0, I); }
 static void indirect_uneven(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 33, I); }
 static void indirect_half_entry(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 8, I); }
 static void indirect_huge(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 0xfffffff0, I); }
-static void indirect_longer_than_queue(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, TABLE_ENTRIES), TABLE_ENTRIES * 16, I); }
+static void indirect_longer_than_queue(struct victim *v) {
+  victim_ready(v), indirect(v, (u64)make_table(v, TABLE_ENTRIES), TABLE_ENTRIES * 16, I);
+}
 static void indirect_with_next(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 32, I | N); }
 static void indirect_across_the_end(struct victim *v) { victim_ready(v), indirect(v, ram_end_below_4g() - 16, 64, I); }
 static void indirect_nested(struct victim *v) {
@@ -207,19 +215,56 @@ static void indirect_next_out_of_table(struct victim *v) {
   indirect(v, (u64)table, 64, I);
 }
 
+/* clang-format off */
 #define ATTACK(function) {#function, 0, function}
 #define INDIRECT(function) {#function, FEATURE_INDIRECT, function}
+/* clang-format on */
 const struct attack chain_attacks[] = {
-    ATTACK(data_beyond_ram), ATTACK(data_wraps), ATTACK(data_at_2_53), ATTACK(data_in_the_hole), ATTACK(data_in_the_lapic),
-    ATTACK(data_is_own_doorbell), ATTACK(data_is_own_registers), ATTACK(data_across_the_end), ATTACK(data_huge), ATTACK(data_2_gib),
-    ATTACK(data_empty), ATTACK(data_at_zero_empty), ATTACK(all_empty), ATTACK(loop_of_one), ATTACK(loop_of_two),
-    ATTACK(loop_behind_honest_start), ATTACK(empty_loop), ATTACK(next_out_of_range), ATTACK(next_all_ones), ATTACK(head_out_of_range),
-    ATTACK(head_all_ones), ATTACK(index_jumps), ATTACK(index_jumps_far), ATTACK(index_goes_back), ATTACK(same_head_twice),
-    ATTACK(same_head_in_every_entry), ATTACK(wrong_direction), ATTACK(writable_before_readable), ATTACK(only_one_byte),
-    ATTACK(only_one_writable_byte), ATTACK(reserved_flags), ATTACK(indirect_not_negotiated), INDIRECT(indirect_beyond_ram),
-    INDIRECT(indirect_wraps), INDIRECT(indirect_in_the_hole), INDIRECT(indirect_empty), INDIRECT(indirect_uneven),
-    INDIRECT(indirect_half_entry), INDIRECT(indirect_huge), INDIRECT(indirect_longer_than_queue), INDIRECT(indirect_with_next),
-    INDIRECT(indirect_across_the_end), INDIRECT(indirect_nested), INDIRECT(indirect_to_itself), INDIRECT(indirect_loop),
+    ATTACK(data_beyond_ram),
+    ATTACK(data_wraps),
+    ATTACK(data_at_2_53),
+    ATTACK(data_in_the_hole),
+    ATTACK(data_in_the_lapic),
+    ATTACK(data_is_own_doorbell),
+    ATTACK(data_is_own_registers),
+    ATTACK(data_across_the_end),
+    ATTACK(data_huge),
+    ATTACK(data_2_gib),
+    ATTACK(data_empty),
+    ATTACK(data_at_zero_empty),
+    ATTACK(all_empty),
+    ATTACK(loop_of_one),
+    ATTACK(loop_of_two),
+    ATTACK(loop_behind_honest_start),
+    ATTACK(empty_loop),
+    ATTACK(next_out_of_range),
+    ATTACK(next_all_ones),
+    ATTACK(head_out_of_range),
+    ATTACK(head_all_ones),
+    ATTACK(index_jumps),
+    ATTACK(index_jumps_far),
+    ATTACK(index_goes_back),
+    ATTACK(same_head_twice),
+    ATTACK(same_head_in_every_entry),
+    ATTACK(wrong_direction),
+    ATTACK(writable_before_readable),
+    ATTACK(only_one_byte),
+    ATTACK(only_one_writable_byte),
+    ATTACK(reserved_flags),
+    ATTACK(indirect_not_negotiated),
+    INDIRECT(indirect_beyond_ram),
+    INDIRECT(indirect_wraps),
+    INDIRECT(indirect_in_the_hole),
+    INDIRECT(indirect_empty),
+    INDIRECT(indirect_uneven),
+    INDIRECT(indirect_half_entry),
+    INDIRECT(indirect_huge),
+    INDIRECT(indirect_longer_than_queue),
+    INDIRECT(indirect_with_next),
+    INDIRECT(indirect_across_the_end),
+    INDIRECT(indirect_nested),
+    INDIRECT(indirect_to_itself),
+    INDIRECT(indirect_loop),
     INDIRECT(indirect_next_out_of_table),
 };
 const u32 chain_attack_count = ARRAY_LENGTH(chain_attacks);

@@ -1,6 +1,7 @@
 /*
- * Attacks on how a queue is set up: ring addresses outside RAM, in device memory, across the end of RAM, misaligned; sizes
- * that are no size; and everything changed again after DRIVER_OK, when a device must hold on to what it was given.
+ * Attacks on how a queue is set up: ring addresses outside RAM, in device memory, across the end of RAM, misaligned;
+ * sizes that are no size; and everything changed again after DRIVER_OK, when a device must hold on to what it was
+ * given.
  */
 #include "attacks.h"
 #include "runtime/cpu.h"
@@ -22,7 +23,8 @@ static void raw_queue(struct victim *v, u16 size, u64 descriptors, u64 available
   virtio_write64(v->device.common + COMMON_QUEUE_DESCRIPTORS, descriptors);
   virtio_write64(v->device.common + COMMON_QUEUE_DRIVER, available);
   virtio_write64(v->device.common + COMMON_QUEUE_DEVICE, used);
-  v->queue.notify_address = virtio_notify_address(&v->device, mmio_read16(v->device.common + COMMON_QUEUE_NOTIFY_OFFSET));
+  v->queue.notify_address =
+      virtio_notify_address(&v->device, mmio_read16(v->device.common + COMMON_QUEUE_NOTIFY_OFFSET));
   write16(v, COMMON_QUEUE_ENABLE, 1);
   virtio_driver_ok(&v->device);
   ring_doorbell(v);
@@ -45,15 +47,29 @@ static void at_the_top(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, LAST_
 static void at_2_53(struct victim *v) { rings_at(v, LAST_SAFE_INTEGER_PAGE); }
 static void in_the_hole(struct victim *v) { rings_at(v, DEVICE_HOLE_START + 0x8000000); }
 static void in_the_lapic(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, LAPIC_BASE, LAPIC_BASE, LAPIC_BASE); }
-static void in_own_registers(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, v->device.common, v->device.common, v->device.notify); }
+static void in_own_registers(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, v->device.common, v->device.common, v->device.notify);
+}
 static void at_zero(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, 0, 0, some_ring()); }
-static void descriptors_across_the_end(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, end_of_ram() - 16, some_ring(), some_ring()); }
-static void available_across_the_end(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), end_of_ram() - 4, some_ring()); }
-static void used_across_the_end(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring(), end_of_ram() - 4); }
+static void descriptors_across_the_end(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, end_of_ram() - 16, some_ring(), some_ring());
+}
+static void available_across_the_end(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), end_of_ram() - 4, some_ring());
+}
+static void used_across_the_end(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring(), end_of_ram() - 4);
+}
 static void used_beyond_ram(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring(), BEYOND_RAM); }
-static void misaligned_descriptors(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring() + 1, some_ring(), some_ring()); }
-static void misaligned_available(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring() + 1, some_ring()); }
-static void misaligned_used(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring(), some_ring() + 2); }
+static void misaligned_descriptors(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, some_ring() + 1, some_ring(), some_ring());
+}
+static void misaligned_available(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring() + 1, some_ring());
+}
+static void misaligned_used(struct victim *v) {
+  raw_queue(v, VICTIM_QUEUE_SIZE, some_ring(), some_ring(), some_ring() + 2);
+}
 static void size_zero(struct victim *v) { raw_queue(v, 0, some_ring(), some_ring(), some_ring()); }
 static void size_no_power_of_2(struct victim *v) { raw_queue(v, 7, some_ring(), some_ring(), some_ring()); }
 static void size_too_large(struct victim *v) { raw_queue(v, 0x8000, some_ring(), some_ring(), some_ring()); }
@@ -83,7 +99,8 @@ static void enable_absent_queue(struct victim *v) {
 
 static void ring_absent_queues(struct victim *v) {
   victim_ready(v);
-  for (u32 at = 0; at + 2 <= v->device.notify_bytes && at < 0x1000; at += 64) mmio_write16(v->device.notify + at, 0xffff);
+  for (u32 at = 0; at + 2 <= v->device.notify_bytes && at < 0x1000; at += 64)
+    mmio_write16(v->device.notify + at, 0xffff);
   mmio_write32(v->device.notify, 0xffffffff);
   mmio_write8(v->device.notify, 0xff);
   mmio_write16(v->device.notify + v->device.notify_bytes - 2, 0x1234);
@@ -156,14 +173,39 @@ static void doorbell_flood(struct victim *v) {
   work_after(v);
 }
 
+/* clang-format off */
 #define ATTACK(function) {#function, 0, function}
+/* clang-format on */
 const struct attack setup_attacks[] = {
-    ATTACK(beyond_ram), ATTACK(at_the_top), ATTACK(at_2_53), ATTACK(in_the_hole), ATTACK(in_the_lapic), ATTACK(in_own_registers),
-    ATTACK(at_zero), ATTACK(descriptors_across_the_end), ATTACK(available_across_the_end), ATTACK(used_across_the_end),
-    ATTACK(used_beyond_ram), ATTACK(misaligned_descriptors), ATTACK(misaligned_available), ATTACK(misaligned_used),
-    ATTACK(size_zero), ATTACK(size_no_power_of_2), ATTACK(size_too_large), ATTACK(size_all_ones), ATTACK(all_rings_the_same),
-    ATTACK(driver_ok_without_queues), ATTACK(enable_absent_queue), ATTACK(ring_absent_queues), ATTACK(size_after_driver_ok),
-    ATTACK(size_raised_then_work), ATTACK(addresses_after_driver_ok), ATTACK(enabled_again), ATTACK(features_after_driver_ok),
-    ATTACK(without_bus_master), ATTACK(reset_with_work_in_flight), ATTACK(doorbell_flood),
+    ATTACK(beyond_ram),
+    ATTACK(at_the_top),
+    ATTACK(at_2_53),
+    ATTACK(in_the_hole),
+    ATTACK(in_the_lapic),
+    ATTACK(in_own_registers),
+    ATTACK(at_zero),
+    ATTACK(descriptors_across_the_end),
+    ATTACK(available_across_the_end),
+    ATTACK(used_across_the_end),
+    ATTACK(used_beyond_ram),
+    ATTACK(misaligned_descriptors),
+    ATTACK(misaligned_available),
+    ATTACK(misaligned_used),
+    ATTACK(size_zero),
+    ATTACK(size_no_power_of_2),
+    ATTACK(size_too_large),
+    ATTACK(size_all_ones),
+    ATTACK(all_rings_the_same),
+    ATTACK(driver_ok_without_queues),
+    ATTACK(enable_absent_queue),
+    ATTACK(ring_absent_queues),
+    ATTACK(size_after_driver_ok),
+    ATTACK(size_raised_then_work),
+    ATTACK(addresses_after_driver_ok),
+    ATTACK(enabled_again),
+    ATTACK(features_after_driver_ok),
+    ATTACK(without_bus_master),
+    ATTACK(reset_with_work_in_flight),
+    ATTACK(doorbell_flood),
 };
 const u32 setup_attack_count = ARRAY_LENGTH(setup_attacks);

@@ -1,10 +1,11 @@
 /*
- * hostile: a guest that breaks every rule it knows and must break nothing but itself. Each part ends with the devices reset
- * and used again by the rules; the last line is "hostile survived: ...".
+ * hostile: a guest that breaks every rule it knows and must break nothing but itself. Each part ends with the devices
+ * reset and used again by the rules; the last line is "hostile survived: ...".
  *
- * Options: seed=N; iterations=N of each random part (default 2000); parts=LIST of rings, status, ports, configuration, bars,
- * holes, races (default all); patience=MS to watch for an answer to each attack (default 20); skip=NAME,... leaves out attacks
- * of the part rings; avoid=LOW-HIGH,... leaves out ports and skip-bridges PCI bridges, see ports.c and pci-fuzz.c.
+ * Options: seed=N; iterations=N of each random part (default 2000); parts=LIST of rings, status, ports,
+ * configuration, bars, holes, races (default all); patience=MS to watch for an answer to each attack (default 20);
+ * skip=NAME,... leaves out attacks of the part rings; avoid=LOW-HIGH,... leaves out ports and skip-bridges PCI
+ * bridges, see ports.c and pci-fuzz.c.
  */
 #include "hostile.h"
 #include "attacks.h"

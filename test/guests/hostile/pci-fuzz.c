@@ -1,9 +1,10 @@
 /*
- * Random accesses to PCI configuration space, to the registers in the BARs of virtio functions, and to the
- * hole below 4 GiB, where most addresses are nobody's. Configuration is put back afterwards; that the devices work again is for the caller to prove.
+ * Random accesses to PCI configuration space, to the registers in the BARs of virtio functions, and to the hole below
+ * 4 GiB, where most addresses are nobody's. Configuration is put back afterwards; that the devices work again is for
+ * the caller to prove.
  *
- * Functions that are bridges (class 06) are fuzzed too, unless `skip-bridges` is given: on a PC chipset their registers can
- * unmap RAM or hide it behind SMRAM, which kills the guest on real hardware as well.
+ * Functions that are bridges (class 06) are fuzzed too, unless `skip-bridges` is given: on a PC chipset their
+ * registers can unmap RAM or hide it behind SMRAM, which kills the guest on real hardware as well.
  */
 #include "hostile.h"
 #include "runtime/acpi.h"
@@ -23,13 +24,15 @@ static u32 choose_functions(pci_function functions[PCI_MAX_FUNCTIONS]) {
   pci_function all[PCI_MAX_FUNCTIONS];
   u32 found = pci_scan(all), count = 0;
   for (u32 i = 0; i < found; i++)
-    if (pci_read16(all[i], PCI_CLASS) >> 8 != CLASS_BRIDGE || !option_given("skip-bridges")) functions[count++] = all[i];
+    if (pci_read16(all[i], PCI_CLASS) >> 8 != CLASS_BRIDGE || !option_given("skip-bridges"))
+      functions[count++] = all[i];
   check(count > 0, "no PCI functions");
   return count;
 }
 
 static void quiet_all(const pci_function *functions, u32 count) {
-  for (u32 i = 0; i < count; i++) pci_write(functions[i], PCI_COMMAND, 2, pci_read16(functions[i], PCI_COMMAND) & (u16)~COMMAND_MASTER);
+  for (u32 i = 0; i < count; i++)
+    pci_write(functions[i], PCI_COMMAND, 2, pci_read16(functions[i], PCI_COMMAND) & (u16)~COMMAND_MASTER);
 }
 
 static void write_random(pci_function f) {
@@ -47,7 +50,9 @@ static void abuse_address_port(pci_function f) {
     case 1: out16(PORT_PCI_ADDRESS + 2, (u16)random64()); break;
     case 2: out32(PORT_PCI_ADDRESS, (u32)random64() & ~ENABLE), out32(PORT_PCI_DATA, (u32)random64()); break;
     case 3: out32(PORT_PCI_ADDRESS, ENABLE | (u32)f << 8 | 0xfc), in16(PORT_PCI_DATA + 3); break;
-    default: out32(PORT_PCI_ADDRESS, 0x7f000000u | ENABLE | (u32)(31 << 11 | 7 << 8)), out32(PORT_PCI_DATA, (u32)random64()); break;
+    default:
+      out32(PORT_PCI_ADDRESS, 0x7f000000u | ENABLE | (u32)(31 << 11 | 7 << 8)), out32(PORT_PCI_DATA, (u32)random64());
+      break;
   }
 }
 
@@ -55,7 +60,8 @@ static void read_random(pci_function f) {
   u32 size = random_size();
   if (random_below(2)) pci_read(f, random_below(PCI_CONFIG_BYTES) & ~(size - 1), size);
   else ecam_read(f, random_below(ECAM_CONFIG_BYTES) & ~(size - 1), size);
-  ecam_read((pci_function)random_below((u32)(acpi()->ecam_last_bus + 1) << 8), random_below(ECAM_CONFIG_BYTES) & ~3u, 4);
+  ecam_read((pci_function)random_below((u32)(acpi()->ecam_last_bus + 1) << 8), random_below(ECAM_CONFIG_BYTES) & ~3u,
+            4);
 }
 
 void attack_configuration(u32 iterations) {
@@ -76,10 +82,12 @@ void attack_configuration(u32 iterations) {
     for (u32 reg = SAVED_BYTES - 4; reg > PCI_COMMAND; reg -= 4) pci_write(functions[i], reg, 4, saved[i][reg / 4]);
     pci_write(functions[i], PCI_COMMAND, 2, (u16)saved[i][PCI_COMMAND / 4]);
     u32 vendor = pci_read32(functions[i], PCI_VENDOR);
-    check(vendor == saved[i][0], "function 0x%x changed its vendor and device from 0x%x to 0x%x", functions[i], saved[i][0], vendor);
+    check(vendor == saved[i][0], "function 0x%x changed its vendor and device from 0x%x to 0x%x", functions[i],
+          saved[i][0], vendor);
     for (u32 bar = 0; bar < PCI_BARS; bar++) {
       u32 reg = PCI_BAR0 + 4 * bar;
-      check(pci_read32(functions[i], reg) == saved[i][reg / 4], "BAR %u of function 0x%x does not take its value back", bar, functions[i]);
+      check(pci_read32(functions[i], reg) == saved[i][reg / 4], "BAR %u of function 0x%x does not take its value back",
+            bar, functions[i]);
     }
   }
   print("configuration: %u accesses to %u functions\n", iterations, count);
@@ -96,11 +104,15 @@ static void access_memory(u64 at, u32 size, u64 value) {
 
 void attack_bars(u32 iterations) {
   pci_function functions[PCI_MAX_FUNCTIONS];
-  struct { pci_function f; struct pci_bar bar; } targets[PCI_MAX_FUNCTIONS];
+  struct {
+    pci_function f;
+    struct pci_bar bar;
+  } targets[PCI_MAX_FUNCTIONS];
   u32 found = pci_scan(functions), count = 0;
   for (u32 i = 0; i < found; i++) {
     if (pci_read16(functions[i], PCI_VENDOR) != VIRTIO_VENDOR) continue;
-    pci_write(functions[i], PCI_COMMAND, 2, (pci_read16(functions[i], PCI_COMMAND) | COMMAND_MEMORY) & (u16)~COMMAND_MASTER);
+    pci_write(functions[i], PCI_COMMAND, 2,
+              (pci_read16(functions[i], PCI_COMMAND) | COMMAND_MEMORY) & (u16)~COMMAND_MASTER);
     for (u32 b = 0; b < PCI_BARS && count < PCI_MAX_FUNCTIONS; b++) {
       struct pci_bar bar;
       if (!pci_read_bar(functions[i], b, &bar) || bar.io) continue;
@@ -112,13 +124,15 @@ void attack_bars(u32 iterations) {
   for (u32 n = 0; n < iterations && count > 0; n++) {
     const struct pci_bar *bar = &targets[random_below(count)].bar;
     u32 size = random_size();
-    /* Half of the accesses go to the first 256 bytes, where the registers are; some straddle a page or are not aligned. */
+    /* Half of the accesses go to the first 256 bytes, where the registers are; some straddle a page or are not
+       aligned. */
     u64 offset = random_below(2) ? random_below(256) : random64() % bar->size;
     if (random_below(8) != 0) offset &= ~(u64)(size - 1);
     if (offset + size > bar->size) continue;
     access_memory(bar->address + offset, size, random_nasty());
   }
-  for (u32 i = 0; i < count; i++) pci_write(targets[i].f, PCI_COMMAND, 2, pci_read16(targets[i].f, PCI_COMMAND) | COMMAND_MASTER);
+  for (u32 i = 0; i < count; i++)
+    pci_write(targets[i].f, PCI_COMMAND, 2, pci_read16(targets[i].f, PCI_COMMAND) | COMMAND_MASTER);
   print("bars: %u accesses to %u bars\n", iterations, count);
 }
 

@@ -1,8 +1,8 @@
 /*
- * Random reads and writes of all 65536 ports at every width. Left out is what ends or stops the machine by design: the debug
- * exit, pvpanic, the resets (i8042 pulse, 0x92, 0xCF9, the ACPI reset register), the sleep bit of PM1 control, SMI commands;
- * PCI configuration, which is a part of its own; the serial data register (junk in the output would hide the report); and
- * what `avoid=LOW-HIGH,...` (hexadecimal) names for machines with more such ports.
+ * Random reads and writes of all 65536 ports at every width. Left out is what ends or stops the machine by design:
+ * the debug exit, pvpanic, the resets (i8042 pulse, 0x92, 0xCF9, the ACPI reset register), the sleep bit of PM1
+ * control, SMI commands; PCI configuration, which is a part of its own; the serial data register (junk in the output
+ * would hide the report); and what `avoid=LOW-HIGH,...` (hexadecimal) names for machines with more such ports.
  */
 #include "hostile.h"
 #include "runtime/acpi.h"
@@ -13,14 +13,22 @@
 #include "runtime/start-info.h"
 #include "runtime/uart.h"
 
-struct range { u32 first, last; };
-enum { MAX_AVOIDED = 32, I8042_WRITE_OUTPUT_PORT = 0xd1, I8042_FIRST_PULSE = 0xf0, RESET_CONTROL_LAST = PORT_PCI_DATA + 3 };
+struct range {
+  u32 first, last;
+};
+enum {
+  MAX_AVOIDED = 32,
+  I8042_WRITE_OUTPUT_PORT = 0xd1,
+  I8042_FIRST_PULSE = 0xf0,
+  RESET_CONTROL_LAST = PORT_PCI_DATA + 3
+};
 
 static struct range avoided[MAX_AVOIDED];
 static u32 avoided_count;
 
 /* Where devices are dense, so that most tries meet something. */
-static const struct range busy[] = {{0x00, 0xff}, {0x170, 0x177}, {0x1f0, 0x1f7}, {0x2e8, 0x2ff}, {0x3b0, 0x3ff}, {0x4d0, 0x4d1}, {0x500, 0x6ff}, {0xc00, 0xd00}};
+static const struct range busy[] = {{0x00, 0xff},   {0x170, 0x177}, {0x1f0, 0x1f7}, {0x2e8, 0x2ff},
+                                    {0x3b0, 0x3ff}, {0x4d0, 0x4d1}, {0x500, 0x6ff}, {0xc00, 0xd00}};
 
 static void avoid(u32 first, u32 last) {
   check(avoided_count < MAX_AVOIDED, "too many port ranges to avoid");
@@ -58,8 +66,10 @@ static void choose_avoided(void) {
   avoid(PORT_APM_COMMAND, PORT_APM_COMMAND + 1);
   avoid(PORT_PCI_ADDRESS, RESET_CONTROL_LAST);
   avoid(PORT_SERIAL, PORT_SERIAL);
-  if (tables->reset_supported && tables->reset_space == 1 && tables->reset_address != PORT_I8042_COMMAND) avoid((u32)tables->reset_address, (u32)tables->reset_address);
-  if (tables->pm1a_control != 0) avoid(tables->pm1a_control + 1, tables->pm1a_control + 1); /* the byte with the sleep bit */
+  if (tables->reset_supported && tables->reset_space == 1 && tables->reset_address != PORT_I8042_COMMAND)
+    avoid((u32)tables->reset_address, (u32)tables->reset_address);
+  if (tables->pm1a_control != 0)
+    avoid(tables->pm1a_control + 1, tables->pm1a_control + 1); /* the byte with the sleep bit */
   if (tables->pm1b_control != 0) avoid(tables->pm1b_control + 1, tables->pm1b_control + 1);
   avoid_option();
 }
@@ -86,7 +96,8 @@ void attack_ports(u32 iterations) {
   u32 writes = 0, reads = 0;
   for (u32 n = 0; n < iterations; n++) {
     const struct range *r = &busy[random_below(ARRAY_LENGTH(busy))];
-    u32 port = random_below(2) ? random_below(0x10000) : r->first + random_below(r->last - r->first + 1), size = random_size();
+    u32 port = random_below(2) ? random_below(0x10000) : r->first + random_below(r->last - r->first + 1),
+        size = random_size();
     if (port + size > 0x10000 || is_avoided(port, size)) continue;
     if (random_below(4) == 0) {
       reads++;

@@ -31,7 +31,8 @@ void attack_rings(struct victim *victims, u32 count, u64 patience) {
     u32 tally[OUTCOMES] = {0};
     run_all(&victims[i], setup_attacks, setup_attack_count, patience, tally);
     run_all(&victims[i], chain_attacks, chain_attack_count, patience, tally);
-    print("rings %s done: %u ignored, %u used, %u needs-reset\n", victims[i].name, tally[IGNORED], tally[USED], tally[NEEDS_RESET]);
+    print("rings %s done: %u ignored, %u used, %u needs-reset\n", victims[i].name, tally[IGNORED], tally[USED],
+          tally[NEEDS_RESET]);
   }
 }
 
@@ -54,8 +55,10 @@ static void check_vectors(struct victim *v) {
   for (u32 i = 0; i < ARRAY_LENGTH(wrong); i++) {
     mmio_write16(v->device.common + COMMON_CONFIG_VECTOR, wrong[i]);
     mmio_write16(v->device.common + COMMON_QUEUE_VECTOR, wrong[i]);
-    u16 config = mmio_read16(v->device.common + COMMON_CONFIG_VECTOR), queue = mmio_read16(v->device.common + COMMON_QUEUE_VECTOR);
-    check(config == NO_VECTOR && queue == NO_VECTOR, "%s: vector %u reads back as %u and %u", v->name, wrong[i], config, queue);
+    u16 config = mmio_read16(v->device.common + COMMON_CONFIG_VECTOR),
+        queue = mmio_read16(v->device.common + COMMON_QUEUE_VECTOR);
+    check(config == NO_VECTOR && queue == NO_VECTOR, "%s: vector %u reads back as %u and %u", v->name, wrong[i], config,
+          queue);
   }
 }
 
@@ -76,7 +79,8 @@ void attack_status(struct victim *victims, u32 count, u32 iterations) {
       mmio_write16(v->device.notify, (u16)random_below(4));
     }
     victim_recover(v);
-    print("status %s: %u writes, features nobody offered %s, recovered\n", v->name, iterations, accepted ? "accepted" : "refused");
+    print("status %s: %u writes, features nobody offered %s, recovered\n", v->name, iterations,
+          accepted ? "accepted" : "refused");
   }
 }
 
@@ -120,13 +124,15 @@ static void race_victim(struct victim *v, u32 iterations) {
     victim_check_canaries(v);
   }
   victim_recover(v);
-  print("races %s: %u ignored, %u used, %u needs-reset, recovered\n", v->name, tally[IGNORED], tally[USED], tally[NEEDS_RESET]);
+  print("races %s: %u ignored, %u used, %u needs-reset, recovered\n", v->name, tally[IGNORED], tally[USED],
+        tally[NEEDS_RESET]);
 }
 
 void attack_races(struct victim *victims, u32 count, u32 iterations) {
   const struct acpi *tables = acpi();
   lapic_enable();
-  u32 self = lapic_id(), other = tables->cpu_count > 1 ? tables->cpu_apic_ids[tables->cpu_apic_ids[0] == self ? 1 : 0] : self;
+  u32 self = lapic_id(),
+      other = tables->cpu_count > 1 ? tables->cpu_apic_ids[tables->cpu_apic_ids[0] == self ? 1 : 0] : self;
   if (other == self) {
     print("races: only one cpu\n");
     return;

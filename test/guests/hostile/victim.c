@@ -11,8 +11,11 @@ enum { PAGE_BYTES = 4096, CANARY = 0x5c, STATUS_AT = sizeof(struct blk_header) }
 const char *const outcome_names[OUTCOMES] = {"ignored", "used", "needs-reset"};
 
 u32 victims_find(struct victim victims[MAX_VICTIMS]) {
-  static const struct { u32 type; u16 queue; const char *name; } kinds[] = {
-      {VIRTIO_RNG, 0, "rng"}, {VIRTIO_BLK, 0, "blk"}, {VIRTIO_CONSOLE, 1, "console"}};
+  static const struct {
+    u32 type;
+    u16 queue;
+    const char *name;
+  } kinds[] = {{VIRTIO_RNG, 0, "rng"}, {VIRTIO_BLK, 0, "blk"}, {VIRTIO_CONSOLE, 1, "console"}};
   u32 count = 0;
   for (u32 k = 0; k < ARRAY_LENGTH(kinds); k++) {
     for (u32 i = 0; count < MAX_VICTIMS && virtio_find(&victims[count].device, kinds[k].type, i); i++) {
@@ -55,9 +58,7 @@ u16 put_valid_chain(struct victim *v) {
       v->data[0] = '.';
       put_descriptor(v, 0, (u64)v->data, 1, 0, 0);
       return 0;
-    default:
-      put_descriptor(v, 0, (u64)v->data, 32, DESCRIPTOR_WRITE, 0);
-      return 0;
+    default: put_descriptor(v, 0, (u64)v->data, 32, DESCRIPTOR_WRITE, 0); return 0;
   }
 }
 
@@ -88,7 +89,8 @@ static bool page_is_canary(const u8 *page) {
 }
 
 void victim_check_canaries(const struct victim *v) {
-  check(page_is_canary(v->data - PAGE_BYTES) && page_is_canary(v->data + DATA_BYTES), "%s: the device wrote outside its buffers", v->name);
+  check(page_is_canary(v->data - PAGE_BYTES) && page_is_canary(v->data + DATA_BYTES),
+        "%s: the device wrote outside its buffers", v->name);
 }
 
 void victim_recover(struct victim *v) {
@@ -101,14 +103,16 @@ void victim_recover(struct victim *v) {
     const struct descriptor *d = &v->queue.descriptors[i];
     chain[count++] = (struct buffer){(void *)d->address, d->length, d->flags & DESCRIPTOR_WRITE};
   }
-  for (u16 i = 0; i < v->queue.size; i++) v->queue.descriptors[i].next = i + 1; /* the free list that the chain overwrote */
+  for (u16 i = 0; i < v->queue.size; i++)
+    v->queue.descriptors[i].next = i + 1; /* the free list that the chain overwrote */
   v->header[STATUS_AT] = BLK_PENDING;
   virtqueue_add(&v->queue, chain, count);
   virtqueue_kick(&v->queue);
   u16 head;
   u32 length;
   virtqueue_await(&v->queue, &head, &length);
-  if (v->device.type == VIRTIO_BLK) check(v->header[STATUS_AT] == BLK_OK, "blk: a read after the attack has status %u", v->header[STATUS_AT]);
+  if (v->device.type == VIRTIO_BLK)
+    check(v->header[STATUS_AT] == BLK_OK, "blk: a read after the attack has status %u", v->header[STATUS_AT]);
   if (v->device.type == VIRTIO_RNG) check(length > 0, "rng: nothing read after the attack");
   victim_check_canaries(v);
   virtio_reset(&v->device);

@@ -1,7 +1,7 @@
 /*
  * Just enough of ACPI 6.4: RSDP (§5.2.5), RSDT and XSDT (§5.2.7-8), FADT (§5.2.9), MADT (§5.2.12), MCFG (PCI firmware
- * specification §4.1.2). _S5 is found in the DSDT by its name and the encoding of a package of small integers (§20.2.5),
- * since a guest this small has no AML interpreter. Every table's checksum must be right.
+ * specification §4.1.2). _S5 is found in the DSDT by its name and the encoding of a package of small integers
+ * (§20.2.5), since a guest this small has no AML interpreter. Every table's checksum must be right.
  */
 #include "acpi.h"
 #include "exit.h"
@@ -19,7 +19,17 @@ struct __attribute__((packed)) header {
 /* Byte offsets into the tables. */
 enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_LENGTH = 20, RSDP_XSDT = 24, RSDP_V1_BYTES = 20, RSDP_V2_BYTES = 36 };
 enum { FADT_DSDT = 40, FADT_SCI = 46, FADT_SMI_COMMAND = 48, FADT_ACPI_ENABLE = 52 };
-enum { FADT_PM1A_EVENT = 56, FADT_PM1A_CONTROL = 64, FADT_PM1B_CONTROL = 68, FADT_PM_TIMER = 76, FADT_PM1_EVENT_BYTES = 88, FADT_FLAGS = 112, FADT_RESET = 116, FADT_RESET_VALUE = 128, FADT_X_DSDT = 140 };
+enum {
+  FADT_PM1A_EVENT = 56,
+  FADT_PM1A_CONTROL = 64,
+  FADT_PM1B_CONTROL = 68,
+  FADT_PM_TIMER = 76,
+  FADT_PM1_EVENT_BYTES = 88,
+  FADT_FLAGS = 112,
+  FADT_RESET = 116,
+  FADT_RESET_VALUE = 128,
+  FADT_X_DSDT = 140
+};
 enum { FADT_FLAG_TIMER_32_BITS = 1 << 8, FADT_FLAG_RESET = 1 << 10 };
 enum { MADT_ENTRIES = 44, MADT_LOCAL_APIC = 0, MADT_ENABLED = 1 };
 enum { MCFG_ENTRIES = 44, MCFG_ENTRY_BYTES = 16 };
@@ -42,14 +52,16 @@ static bool sums_to_zero(const u8 *bytes, u32 length) {
 static const u8 *find_rsdp(void) {
   if (start_info->rsdp != 0) return (const u8 *)start_info->rsdp;
   for (u64 at = BIOS_START; at < BIOS_END; at += 16)
-    if (memcmp((const void *)at, "RSD PTR ", 8) == 0 && sums_to_zero((const u8 *)at, RSDP_V1_BYTES)) return (const u8 *)at;
+    if (memcmp((const void *)at, "RSD PTR ", 8) == 0 && sums_to_zero((const u8 *)at, RSDP_V1_BYTES))
+      return (const u8 *)at;
   return NULL;
 }
 
 static const struct header *table_at(u64 address) {
   const struct header *table = (const struct header *)address;
   map_physical(address, sizeof *table);
-  check(table->length >= sizeof *table && table->length <= MAX_TABLE_BYTES, "ACPI table at 0x%lx has length %u", address, table->length);
+  check(table->length >= sizeof *table && table->length <= MAX_TABLE_BYTES, "ACPI table at 0x%lx has length %u",
+        address, table->length);
   map_physical(address, table->length);
   check(sums_to_zero((const u8 *)table, table->length), "ACPI table at 0x%lx has a wrong checksum", address);
   return table;
@@ -117,7 +129,8 @@ static void read_table(const struct header *table) {
 static void read_tables(const u8 *rsdp) {
   check(memcmp(rsdp, "RSD PTR ", 8) == 0 && sums_to_zero(rsdp, RSDP_V1_BYTES), "no RSDP at 0x%lx", (u64)rsdp);
   bool wide = rsdp[RSDP_REVISION] >= 2 && read64(rsdp + RSDP_XSDT) != 0;
-  check(!wide || (read32(rsdp + RSDP_LENGTH) >= RSDP_V2_BYTES && sums_to_zero(rsdp, RSDP_V2_BYTES)), "RSDP has a wrong extended checksum");
+  check(!wide || (read32(rsdp + RSDP_LENGTH) >= RSDP_V2_BYTES && sums_to_zero(rsdp, RSDP_V2_BYTES)),
+        "RSDP has a wrong extended checksum");
   const struct header *list = table_at(wide ? read64(rsdp + RSDP_XSDT) : read32(rsdp + RSDP_RSDT));
   const u8 *at = (const u8 *)(list + 1), *end = (const u8 *)list + list->length;
   found.ecam_base = 0;

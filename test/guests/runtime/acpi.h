@@ -5,13 +5,13 @@
 #include "types.h"
 
 struct acpi {
-  bool found; /* an RSDP was there and its table list checked out */
-  u32 pm1a_control, pm1b_control; /* ports; 0 = none */
+  bool found;                      /* an RSDP was there and its table list checked out */
+  u32 pm1a_control, pm1b_control;  /* ports; 0 = none */
   u32 pm1a_event, pm1_event_bytes; /* status, then enable register */
   u32 pm_timer;
   bool pm_timer_is_32_bits;
-  u32 smi_command; /* port; 0 = the machine is always in ACPI mode */
-  u8 acpi_enable;  /* what to write there */
+  u32 smi_command;               /* port; 0 = the machine is always in ACPI mode */
+  u8 acpi_enable;                /* what to write there */
   u8 sleep_type_a, sleep_type_b; /* S5 */
   u32 sci;
   bool reset_supported;

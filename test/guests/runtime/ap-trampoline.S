@@ -1,7 +1,7 @@
 /*
- * Where an application processor starts: real mode at the page that the startup IPI names (Intel SDM vol. 3 §8.4.4). It is
- * copied to AP_TRAMPOLINE and takes the CPU to long mode on the tables and descriptors of boot.S, then to smp_entry(slot)
- * on a stack of its own. Slots are handed out by an atomic increment, so CPUs may start all at once.
+ * Where an application processor starts: real mode at the page that the startup IPI names (Intel SDM vol. 3 §8.4.4).
+ * It is copied to AP_TRAMPOLINE and takes the CPU to long mode on the tables and descriptors of boot.S, then to
+ * smp_entry(slot) on a stack of its own. Slots are handed out by an atomic increment, so CPUs may start all at once.
  */
 #include "smp.h"
 

@@ -61,10 +61,10 @@ void pic_init(void) {
 
 void pic_unmask(u32 irq) {
   if (irq >= 8) {
-    out8(PORT_PIC2_DATA, in8(PORT_PIC2_DATA) & (u8)~(1 << (irq - 8)));
+    out8(PORT_PIC2_DATA, in8(PORT_PIC2_DATA) & (u8) ~(1 << (irq - 8)));
     irq = 2; /* the cascade */
   }
-  out8(PORT_PIC1_DATA, in8(PORT_PIC1_DATA) & (u8)~(1 << irq));
+  out8(PORT_PIC1_DATA, in8(PORT_PIC1_DATA) & (u8) ~(1 << irq));
 }
 
 void pic_eoi(u32 irq) {

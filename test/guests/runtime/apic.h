@@ -18,8 +18,20 @@ enum {
   LAPIC_TIMER_DIVIDE = 0x3e0,
 };
 
-enum { LVT_DELIVERY_EXTINT = 7 << 8, LVT_MASKED = 1 << 16, LVT_TIMER_PERIODIC = 1 << 17, LVT_TIMER_TSC_DEADLINE = 2 << 17, TIMER_DIVIDE_BY_16 = 3 };
-enum { ICR_FIXED = 0 << 8, ICR_INIT = 5 << 8, ICR_STARTUP = 6 << 8, ICR_LEVEL_ASSERT = 1 << 14, ICR_ALL_BUT_SELF = 3 << 18 };
+enum {
+  LVT_DELIVERY_EXTINT = 7 << 8,
+  LVT_MASKED = 1 << 16,
+  LVT_TIMER_PERIODIC = 1 << 17,
+  LVT_TIMER_TSC_DEADLINE = 2 << 17,
+  TIMER_DIVIDE_BY_16 = 3
+};
+enum {
+  ICR_FIXED = 0 << 8,
+  ICR_INIT = 5 << 8,
+  ICR_STARTUP = 6 << 8,
+  ICR_LEVEL_ASSERT = 1 << 14,
+  ICR_ALL_BUT_SELF = 3 << 18
+};
 
 u32 lapic_read(u32 reg);
 void lapic_write(u32 reg, u32 value);

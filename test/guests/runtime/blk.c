@@ -59,9 +59,12 @@ struct blk_request *blk_complete(struct blk *blk) {
     r->in_flight = false;
     blk->completed++;
     u32 writable = 1 + (r->header.type == BLK_OUT ? 0 : r->data_bytes);
-    check(r->status != BLK_PENDING, "request of type %u at sector %lu finished without a status", r->header.type, r->header.sector);
-    check(length >= 1 && length <= writable, "request of type %u: used length %u of %u", r->header.type, length, writable);
-    if (r->status == BLK_OK && r->header.type == BLK_IN) check(length == writable, "read of %u bytes: used length %u", r->data_bytes, length);
+    check(r->status != BLK_PENDING, "request of type %u at sector %lu finished without a status", r->header.type,
+          r->header.sector);
+    check(length >= 1 && length <= writable, "request of type %u: used length %u of %u", r->header.type, length,
+          writable);
+    if (r->status == BLK_OK && r->header.type == BLK_IN)
+      check(length == writable, "read of %u bytes: used length %u", r->data_bytes, length);
     return r;
   }
   fail("no request has head %u", head);

@@ -11,7 +11,10 @@ enum { SECTOR_BYTES = 512, BLK_ID_BYTES = 20, BLK_MAX_DEPTH = 64, BLK_MAX_SEGMEN
 #define BLK_FEATURE_BLK_SIZE (1ul << 6)
 #define BLK_FEATURE_FLUSH (1ul << 9)
 
-struct blk_header { u32 type, reserved; u64 sector; };
+struct blk_header {
+  u32 type, reserved;
+  u64 sector;
+};
 
 /* One slot of the pipeline: a header, a status byte and a data buffer that belong to it for good. */
 struct blk_request {

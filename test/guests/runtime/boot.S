@@ -2,7 +2,8 @@
  * PVH entry of every guest but hello: from 32-bit protected mode without paging (Xen docs/misc/pvh.pandoc, "x86/HVM
  * direct boot ABI") to 64-bit long mode with the first 4 GiB mapped to themselves, then runtime_start().
  *
- * The page tables are data, not built at run time: where ring 0 is emulated, a loop of 2048 entries costs milliseconds.
+ * The page tables are data, not built at run time: where ring 0 is emulated, a loop of 2048 entries costs
+ * milliseconds.
  */
 .section .note.pvh, "a", @note
 .balign 4

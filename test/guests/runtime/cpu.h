@@ -4,22 +4,48 @@
 
 #include "types.h"
 
-static inline u8 in8(u16 port) { u8 v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory"); return v; }
-static inline u16 in16(u16 port) { u16 v; __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port) : "memory"); return v; }
-static inline u32 in32(u16 port) { u32 v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory"); return v; }
+static inline u8 in8(u16 port) {
+  u8 v;
+  __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+  return v;
+}
+static inline u16 in16(u16 port) {
+  u16 v;
+  __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+  return v;
+}
+static inline u32 in32(u16 port) {
+  u32 v;
+  __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+  return v;
+}
 static inline void out8(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory"); }
 static inline void out16(u16 port, u16 v) { __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port) : "memory"); }
 static inline void out32(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port) : "memory"); }
 
 /* MMIO goes through plain moves: every emulator of instructions knows those. */
-static inline u8 mmio_read8(u64 a) { u8 v; __asm__ volatile("movb (%1), %0" : "=a"(v) : "r"(a) : "memory"); return v; }
-static inline u16 mmio_read16(u64 a) { u16 v; __asm__ volatile("movw (%1), %0" : "=a"(v) : "r"(a) : "memory"); return v; }
-static inline u32 mmio_read32(u64 a) { u32 v; __asm__ volatile("movl (%1), %0" : "=a"(v) : "r"(a) : "memory"); return v; }
+static inline u8 mmio_read8(u64 a) {
+  u8 v;
+  __asm__ volatile("movb (%1), %0" : "=a"(v) : "r"(a) : "memory");
+  return v;
+}
+static inline u16 mmio_read16(u64 a) {
+  u16 v;
+  __asm__ volatile("movw (%1), %0" : "=a"(v) : "r"(a) : "memory");
+  return v;
+}
+static inline u32 mmio_read32(u64 a) {
+  u32 v;
+  __asm__ volatile("movl (%1), %0" : "=a"(v) : "r"(a) : "memory");
+  return v;
+}
 static inline void mmio_write8(u64 a, u8 v) { __asm__ volatile("movb %0, (%1)" ::"a"(v), "r"(a) : "memory"); }
 static inline void mmio_write16(u64 a, u16 v) { __asm__ volatile("movw %0, (%1)" ::"a"(v), "r"(a) : "memory"); }
 static inline void mmio_write32(u64 a, u32 v) { __asm__ volatile("movl %0, (%1)" ::"a"(v), "r"(a) : "memory"); }
 
-struct cpuid { u32 eax, ebx, ecx, edx; };
+struct cpuid {
+  u32 eax, ebx, ecx, edx;
+};
 
 static inline struct cpuid cpuid(u32 leaf, u32 subleaf) {
   struct cpuid r;

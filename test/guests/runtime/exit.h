@@ -12,9 +12,9 @@ __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ..
 /* Prints "usage: ..." and ends with EXIT_USAGE: an option is wrong, or the machine lacks the device asked for. */
 __attribute__((noreturn, format(printf, 1, 2))) void usage(const char *format, ...);
 
-#define check(condition, ...) \
-  do {                        \
-    if (!(condition)) fail(__VA_ARGS__); \
+#define check(condition, ...)                                                                                          \
+  do {                                                                                                                 \
+    if (!(condition)) fail(__VA_ARGS__);                                                                               \
   } while (0)
 
 __attribute__((noreturn)) void halt_forever(void);

@@ -22,7 +22,10 @@ static interrupt_handler handlers[VECTORS];
 static u32 unexpected;
 
 void interrupts_load(void) {
-  struct __attribute__((packed)) { u16 limit; u64 base; } pointer = {sizeof idt - 1, (u64)idt};
+  struct __attribute__((packed)) {
+    u16 limit;
+    u64 base;
+  } pointer = {sizeof idt - 1, (u64)idt};
   __asm__ volatile("lidt %0" ::"m"(pointer));
 }
 

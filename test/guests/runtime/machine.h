@@ -1,6 +1,6 @@
 /*
- * Where things are: the ports and addresses that tsvmm and QEMU's PC machines share. What differs between them is found
- * through the ACPI tables (acpi.c); the values here are what is used when a machine has no tables.
+ * Where things are: the ports and addresses that tsvmm and QEMU's PC machines share. What differs between them is
+ * found through the ACPI tables (acpi.c); the values here are what is used when a machine has no tables.
  */
 #ifndef GUEST_MACHINE_H
 #define GUEST_MACHINE_H

@@ -1,6 +1,6 @@
 /*
- * Behind the guest's image lie a pool of page tables and then the heap, up to the end of the RAM region they are in. Mapping
- * is in 2 MiB pages under the tables of boot.S (Intel SDM vol. 3 §4.5), one page directory a GiB.
+ * Behind the guest's image lie a pool of page tables and then the heap, up to the end of the RAM region they are in.
+ * Mapping is in 2 MiB pages under the tables of boot.S (Intel SDM vol. 3 §4.5), one page directory a GiB.
  */
 #include "memory.h"
 #include "exit.h"
@@ -62,7 +62,8 @@ static void find_heap(void) {
   heap_limit = HEAP_LIMIT_WITHOUT_MAP;
   for (u32 i = 0; i < memory_region_count(); i++) {
     const struct memory_region *r = memory_region(i);
-    if (r->type == MEMORY_RAM && r->start <= heap_next && heap_next < r->start + r->size) heap_limit = r->start + r->size;
+    if (r->type == MEMORY_RAM && r->start <= heap_next && heap_next < r->start + r->size)
+      heap_limit = r->start + r->size;
   }
 }
 
@@ -79,7 +80,8 @@ void heap_release(u64 mark) {
 void *allocate(size_t size, size_t alignment) {
   if (heap_next == 0) find_heap();
   u64 start = (heap_next + alignment - 1) & ~((u64)alignment - 1);
-  check(size <= heap_limit && start <= heap_limit - size, "no %lu bytes of memory left below 0x%lx", (u64)size, heap_limit);
+  check(size <= heap_limit && start <= heap_limit - size, "no %lu bytes of memory left below 0x%lx", (u64)size,
+        heap_limit);
   heap_next = start + size;
   return memset((void *)start, 0, size);
 }

@@ -1,4 +1,5 @@
-/* Memory: the C library's four functions, a heap that grows and is given back as a stack, and mapping of physical addresses above 4 GiB. */
+/* Memory: the C library's four functions, a heap that grows and is given back as a stack, and mapping of physical
+   addresses above 4 GiB. */
 #ifndef GUEST_MEMORY_H
 #define GUEST_MEMORY_H
 

@@ -8,7 +8,14 @@
 
 enum { CONTROL = 2, TABLE = 4, PENDING = 8 };
 enum { CONTROL_SIZE = 0x7ff, CONTROL_MASK_ALL = 1 << 14, CONTROL_ENABLE = 1 << 15 };
-enum { ENTRY_BYTES = 16, ENTRY_ADDRESS = 0, ENTRY_ADDRESS_HIGH = 4, ENTRY_DATA = 8, ENTRY_CONTROL = 12, ENTRY_MASKED = 1 };
+enum {
+  ENTRY_BYTES = 16,
+  ENTRY_ADDRESS = 0,
+  ENTRY_ADDRESS_HIGH = 4,
+  ENTRY_DATA = 8,
+  ENTRY_CONTROL = 12,
+  ENTRY_MASKED = 1
+};
 
 static u64 locate(pci_function f, u32 reg, u64 size) {
   u32 where = pci_read32(f, reg);
@@ -31,7 +38,7 @@ bool msix_open(pci_function f, struct msix *msix) {
 }
 
 void msix_enable(const struct msix *msix, bool enable, bool mask_all) {
-  u16 control = pci_read16(msix->function, msix->capability + CONTROL) & (u16)~(CONTROL_ENABLE | CONTROL_MASK_ALL);
+  u16 control = pci_read16(msix->function, msix->capability + CONTROL) & (u16) ~(CONTROL_ENABLE | CONTROL_MASK_ALL);
   control |= (u16)((enable ? CONTROL_ENABLE : 0) | (mask_all ? CONTROL_MASK_ALL : 0));
   pci_write(msix->function, msix->capability + CONTROL, 2, control);
 }

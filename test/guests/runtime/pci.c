@@ -85,7 +85,7 @@ bool pci_read_bar(pci_function f, u32 index, struct pci_bar *bar) {
   bar->prefetchable = !bar->io && (low & BAR_PREFETCHABLE);
   u32 flags = bar->io ? 3 : 15;
   u16 command = pci_read16(f, PCI_COMMAND);
-  pci_write(f, PCI_COMMAND, 2, command & (u16)~(COMMAND_IO | COMMAND_MEMORY));
+  pci_write(f, PCI_COMMAND, 2, command & (u16) ~(COMMAND_IO | COMMAND_MEMORY));
   if (bar->wide) high = pci_read32(f, reg + 4);
   pci_write(f, reg, 4, 0xffffffff);
   u32 size_low = pci_read32(f, reg) & ~flags;
@@ -97,7 +97,9 @@ bool pci_read_bar(pci_function f, u32 index, struct pci_bar *bar) {
   pci_write(f, reg, 4, low);
   pci_write(f, PCI_COMMAND, 2, command);
   if (size_low == 0 && size_high == 0) return false;
-  u64 mask = bar->wide ? (u64)size_high << 32 | size_low : bar->io ? size_low | 0xffffffffffff0000ul : size_low | 0xffffffff00000000ul;
+  u64 mask = bar->wide ? (u64)size_high << 32 | size_low
+             : bar->io ? size_low | 0xffffffffffff0000ul
+                       : size_low | 0xffffffff00000000ul;
   bar->size = ~mask + 1;
   bar->address = (u64)high << 32 | (low & ~flags);
   return true;
@@ -105,7 +107,7 @@ bool pci_read_bar(pci_function f, u32 index, struct pci_bar *bar) {
 
 void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 address) {
   u16 command = pci_read16(f, PCI_COMMAND);
-  pci_write(f, PCI_COMMAND, 2, command & (u16)~(COMMAND_IO | COMMAND_MEMORY));
+  pci_write(f, PCI_COMMAND, 2, command & (u16) ~(COMMAND_IO | COMMAND_MEMORY));
   pci_write(f, PCI_BAR0 + 4 * index, 4, (u32)address);
   if (bar->wide) pci_write(f, PCI_BAR0 + 4 * index + 4, 4, (u32)(address >> 32));
   pci_write(f, PCI_COMMAND, 2, command);
@@ -114,7 +116,8 @@ void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 add
 u8 pci_next_capability(pci_function f, u8 after) {
   if (after == 0 && (pci_read16(f, PCI_STATUS) & STATUS_CAPABILITIES) == 0) return 0;
   u8 next = pci_read8(f, after == 0 ? PCI_CAPABILITIES : after + 1u) & 0xfc;
-  check(next == 0 || next >= 0x40, "%02x:%02x.%u: a capability at 0x%x lies in the header", f >> 8, f >> 3 & 31, f & 7, next);
+  check(next == 0 || next >= 0x40, "%02x:%02x.%u: a capability at 0x%x lies in the header", f >> 8, f >> 3 & 31, f & 7,
+        next);
   return next;
 }
 

@@ -43,7 +43,10 @@ void ecam_write(pci_function f, u32 reg, u32 size, u32 value);
 /* All functions, those behind bridges included; answers how many there are. */
 u32 pci_scan(pci_function functions[PCI_MAX_FUNCTIONS]);
 
-struct pci_bar { u64 address, size; bool io, wide, prefetchable; };
+struct pci_bar {
+  u64 address, size;
+  bool io, wide, prefetchable;
+};
 /* False when the BAR does not exist (or is the upper half of the one before it). Sizes it with decoding off. */
 bool pci_read_bar(pci_function f, u32 index, struct pci_bar *bar);
 void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 address);
@@ -52,7 +55,12 @@ void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 add
 u8 pci_next_capability(pci_function f, u8 after);
 u8 pci_find_capability(pci_function f, u8 id);
 
-struct msix { pci_function function; u8 capability; u32 count; u64 table, pending; };
+struct msix {
+  pci_function function;
+  u8 capability;
+  u32 count;
+  u64 table, pending;
+};
 /* False when the function has no MSI-X capability. Maps the table; does not enable anything. */
 bool msix_open(pci_function f, struct msix *msix);
 void msix_enable(const struct msix *msix, bool enable, bool mask_all);

@@ -23,7 +23,10 @@ void reset_by_reset_control(void) {
 }
 
 void triple_fault(void) {
-  const struct __attribute__((packed)) { u16 limit; u64 base; } nothing = {0, 0};
+  const struct __attribute__((packed)) {
+    u16 limit;
+    u64 base;
+  } nothing = {0, 0};
   __asm__ volatile("lidt %0\n\tud2" ::"m"(nothing));
   __builtin_unreachable();
 }
@@ -31,7 +34,7 @@ void triple_fault(void) {
 void power_off(void) {
   const struct acpi *tables = acpi();
   u16 port_a = (u16)tables->pm1a_control, port_b = (u16)tables->pm1b_control;
-  u16 kept = in16(port_a) & (u16)~(PM1_SLEEP_ENABLE | 7 << PM1_SLEEP_TYPE_SHIFT);
+  u16 kept = in16(port_a) & (u16) ~(PM1_SLEEP_ENABLE | 7 << PM1_SLEEP_TYPE_SHIFT);
   out16(port_a, (u16)(kept | tables->sleep_type_a << PM1_SLEEP_TYPE_SHIFT | PM1_SLEEP_ENABLE));
   if (port_b != 0) out16(port_b, (u16)(tables->sleep_type_b << PM1_SLEEP_TYPE_SHIFT | PM1_SLEEP_ENABLE));
 }

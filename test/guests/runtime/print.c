@@ -1,6 +1,6 @@
 /*
- * Serial output on the 16550 at 0x3F8, by polling. A full FIFO of 16 bytes is written each time the transmitter reports
- * itself empty (16550D datasheet §8.4), so that a character costs little more than one exit.
+ * Serial output on the 16550 at 0x3F8, by polling. A full FIFO of 16 bytes is written each time the transmitter
+ * reports itself empty (16550D datasheet §8.4), so that a character costs little more than one exit.
  */
 #include "print.h"
 #include "uart.h"
@@ -32,7 +32,10 @@ void serial_write(const char *bytes, size_t count) {
   }
 }
 
-struct sink { char *into; size_t size, used; };
+struct sink {
+  char *into;
+  size_t size, used;
+};
 
 static void put(struct sink *sink, char c) {
   if (sink->used < sink->size) sink->into[sink->used++] = c;
@@ -69,9 +72,7 @@ size_t format_text(char *into, size_t size, const char *f, va_list arguments) {
         while (*s != 0) put(&sink, *s++);
         break;
       }
-      case 'c':
-        put(&sink, (char)va_arg(arguments, int));
-        break;
+      case 'c': put(&sink, (char)va_arg(arguments, int)); break;
       case 'd': {
         int64_t v = longs ? va_arg(arguments, int64_t) : va_arg(arguments, int);
         put_number(&sink, v < 0 ? 0 - (u64)v : (u64)v, 10, v < 0, width, fill);
@@ -83,10 +84,8 @@ size_t format_text(char *into, size_t size, const char *f, va_list arguments) {
         put_number(&sink, v, *f == 'u' ? 10 : 16, false, width, fill);
         break;
       }
-      case 0:
-        return sink.used;
-      default:
-        put(&sink, *f);
+      case 0: return sink.used;
+      default: put(&sink, *f);
     }
   }
   return sink.used;

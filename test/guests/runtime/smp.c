@@ -17,7 +17,8 @@ static volatile u32 arrived;
 enum { TRAMPOLINE_PAGE = AP_TRAMPOLINE >> 12, AFTER_INIT_US = 10000, AFTER_STARTUP_US = 200 };
 
 void smp_entry(u32 slot) {
-  if (slot >= slots) for (;;) __asm__ volatile("cli\n\thlt"); /* more CPUs than stacks: its stack pointer is not ours */
+  if (slot >= slots)
+    for (;;) __asm__ volatile("cli\n\thlt"); /* more CPUs than stacks: its stack pointer is not ours */
   __atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST);
   entry_function(slot);
 }

@@ -10,7 +10,8 @@
 
 enum { MAX_CPUS = 256 };
 
-/* Copies the trampoline and makes room for `count` application processors; each then runs `entry(slot)` once started. */
+/* Copies the trampoline and makes room for `count` application processors; each then runs `entry(slot)` once
+   started. */
 void smp_prepare(u32 count, void (*entry)(u32 slot));
 /* INIT, then two startup IPIs (Intel SDM vol. 3 §8.4.4.1) to one CPU. */
 void smp_start(u32 apic_id);

@@ -20,7 +20,9 @@ u32 memory_region_count(void) {
   return start_info->memory_map_entries;
 }
 
-const struct memory_region *memory_region(u32 index) { return (const struct memory_region *)start_info->memory_map + index; }
+const struct memory_region *memory_region(u32 index) {
+  return (const struct memory_region *)start_info->memory_map + index;
+}
 
 const char *option_text(const char *name, size_t *length) {
   size_t name_length = text_length(name);

@@ -1,4 +1,5 @@
-/* What the loader passes in: struct hvm_start_info of the PVH boot ABI (Xen xen/include/public/arch-x86/hvm/start_info.h). */
+/* What the loader passes in: struct hvm_start_info of the PVH boot ABI (Xen
+   xen/include/public/arch-x86/hvm/start_info.h). */
 #ifndef GUEST_START_INFO_H
 #define GUEST_START_INFO_H
 

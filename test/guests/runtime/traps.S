@@ -1,6 +1,6 @@
 /*
- * One stub for each of the 256 vectors and the way into trap_dispatch(struct trap_frame *). Stubs are 16 bytes apart, so
- * that interrupts.c can compute their addresses.
+ * One stub for each of the 256 vectors and the way into trap_dispatch(struct trap_frame *). Stubs are 16 bytes apart,
+ * so that interrupts.c can compute their addresses.
  */
 .code64
 .section .text.traps, "ax"

@@ -1,6 +1,6 @@
 /*
- * MSI-X (virtio 1.2 §4.1.4.3, §4.1.5.1.2) and INTx (§4.1.4.5). Which IOAPIC pin a function's INTx arrives at is in AML,
- * which this runtime does not interpret; so all PCI pins are routed here and the one that fires is remembered.
+ * MSI-X (virtio 1.2 §4.1.4.3, §4.1.5.1.2) and INTx (§4.1.4.5). Which IOAPIC pin a function's INTx arrives at is in
+ * AML, which this runtime does not interpret; so all PCI pins are routed here and the one that fires is remembered.
  */
 #include "virtio-interrupts.h"
 #include "apic.h"
@@ -11,7 +11,13 @@
 #include "start-info.h"
 #include "time.h"
 
-enum { FIRST_MSIX_VECTOR = 0x60, VECTORS_PER_DEVICE = 1 + VIRTIO_MAX_QUEUES, FIRST_INTX_VECTOR = 0xe0, SHORT_SETTLE_MS = 2, LONG_SETTLE_MS = 2000 };
+enum {
+  FIRST_MSIX_VECTOR = 0x60,
+  VECTORS_PER_DEVICE = 1 + VIRTIO_MAX_QUEUES,
+  FIRST_INTX_VECTOR = 0xe0,
+  SHORT_SETTLE_MS = 2,
+  LONG_SETTLE_MS = 2000
+};
 
 static struct virtio_device *devices[VIRTIO_MAX_DEVICES];
 static u32 device_count;
@@ -94,6 +100,7 @@ u32 virtio_queue_vector(struct virtio_device *d, u16 queue) {
   u16 entry = (u16)(1 + queue);
   if (entry >= d->msix.count) entry = (u16)(d->msix.count - 1); /* share the last one */
   mmio_write16(d->common + COMMON_QUEUE_VECTOR, entry);
-  check(mmio_read16(d->common + COMMON_QUEUE_VECTOR) == entry, "the device refuses vector %u for queue %u", entry, queue);
+  check(mmio_read16(d->common + COMMON_QUEUE_VECTOR) == entry, "the device refuses vector %u for queue %u", entry,
+        queue);
   return entry;
 }

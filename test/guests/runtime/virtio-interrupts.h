@@ -5,8 +5,8 @@
 #include "virtio.h"
 
 void virtio_interrupts_begin(struct virtio_device *device, enum interrupt_mode mode);
-/* Assigns the selected queue its vector, which the device must accept; answers which of the device's `interrupts` counts
-   it: queues share one when the device has few vectors, and always by INTx. */
+/* Assigns the selected queue its vector, which the device must accept; answers which of the device's `interrupts`
+   counts it: queues share one when the device has few vectors, and always by INTx. */
 u32 virtio_queue_vector(struct virtio_device *device, u16 queue);
 
 #endif

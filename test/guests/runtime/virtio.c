@@ -21,7 +21,8 @@ static void find_structures(struct virtio_device *d) {
     if (type == 0 || type >= TYPE_PCI_ACCESS) continue;
     u32 offset = pci_read32(d->function, at + CAP_OFFSET), length = pci_read32(d->function, at + CAP_LENGTH);
     struct pci_bar bar;
-    check(pci_read_bar(d->function, pci_read8(d->function, at + CAP_BAR), &bar), "virtio structure %u in a missing BAR", type);
+    check(pci_read_bar(d->function, pci_read8(d->function, at + CAP_BAR), &bar), "virtio structure %u in a missing BAR",
+          type);
     check((u64)offset + length <= bar.size && !bar.io, "virtio structure %u exceeds its BAR", type);
     check(bar.address != 0, "virtio structure %u in a BAR without an address", type);
     u64 address = bar.address + offset;
@@ -59,7 +60,9 @@ bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
 u8 virtio_status(const struct virtio_device *d) { return mmio_read8(d->common + COMMON_STATUS); }
 void virtio_set_status(const struct virtio_device *d, u8 status) { mmio_write8(d->common + COMMON_STATUS, status); }
 u16 virtio_queue_count(const struct virtio_device *d) { return mmio_read16(d->common + COMMON_QUEUE_COUNT); }
-void virtio_select_queue(const struct virtio_device *d, u16 index) { mmio_write16(d->common + COMMON_QUEUE_SELECT, index); }
+void virtio_select_queue(const struct virtio_device *d, u16 index) {
+  mmio_write16(d->common + COMMON_QUEUE_SELECT, index);
+}
 
 /* 64-bit fields are written as two halves, which every device must take (§4.1.3.1). */
 void virtio_write64(u64 address, u64 value) {

@@ -67,11 +67,12 @@ struct virtio_device {
 /* The `index`th device of a type; false when there is none. Finds the structures, changes nothing else. */
 bool virtio_find(struct virtio_device *device, u32 type, u32 index);
 void virtio_reset(struct virtio_device *device);
-/* Reset, ACKNOWLEDGE, DRIVER, features (those of `wanted` that are offered, VERSION_1 always), FEATURES_OK, interrupts. */
+/* Reset, ACKNOWLEDGE, DRIVER, features (those of `wanted` that are offered, VERSION_1 always), FEATURES_OK,
+   interrupts. */
 void virtio_begin(struct virtio_device *device, u64 wanted, enum interrupt_mode mode);
 void virtio_driver_ok(struct virtio_device *device);
-/* Lets interrupts in until one has been counted, since work may have been found finished without sleeping; gives up after
-   2 s, and after 2 ms where none are expected. */
+/* Lets interrupts in until one has been counted, since work may have been found finished without sleeping; gives up
+   after 2 s, and after 2 ms where none are expected. */
 void virtio_settle(const struct virtio_device *device, const volatile u32 *counter);
 /* What the command line asks for: by=msix (default) | intx | poll. */
 enum interrupt_mode virtio_mode_option(void);

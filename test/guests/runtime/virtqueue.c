@@ -32,12 +32,15 @@ void virtqueue_open(struct virtqueue *q, struct virtio_device *d, u16 index, u16
   virtio_write64(d->common + COMMON_QUEUE_DEVICE, (u64)q->used);
   q->interrupts = &d->interrupts[virtio_queue_vector(d, index)];
   q->notify_address = virtio_notify_address(d, mmio_read16(d->common + COMMON_QUEUE_NOTIFY_OFFSET));
-  check(q->notify_address + 2 <= d->notify + d->notify_bytes, "queue %u: doorbell outside the notification structure", index);
+  check(q->notify_address + 2 <= d->notify + d->notify_bytes, "queue %u: doorbell outside the notification structure",
+        index);
   mmio_write16(d->common + COMMON_QUEUE_ENABLE, 1);
   check(mmio_read16(d->common + COMMON_QUEUE_ENABLE) == 1, "queue %u does not enable", index);
 }
 
-bool virtqueue_has_room(const struct virtqueue *q, u32 buffers) { return q->free_count >= (q->indirect != NULL ? 1 : buffers); }
+bool virtqueue_has_room(const struct virtqueue *q, u32 buffers) {
+  return q->free_count >= (q->indirect != NULL ? 1 : buffers);
+}
 
 static u16 take_free(struct virtqueue *q) {
   u16 head = q->free_head;
@@ -47,7 +50,8 @@ static u16 take_free(struct virtqueue *q) {
 }
 
 static void fill(struct descriptor *d, const struct buffer *b, bool more, u16 next) {
-  *d = (struct descriptor){(u64)b->address, b->length, (u16)((b->device_writes ? DESCRIPTOR_WRITE : 0) | (more ? DESCRIPTOR_NEXT : 0)), next};
+  *d = (struct descriptor){(u64)b->address, b->length,
+                           (u16)((b->device_writes ? DESCRIPTOR_WRITE : 0) | (more ? DESCRIPTOR_NEXT : 0)), next};
 }
 
 u16 virtqueue_add(struct virtqueue *q, const struct buffer *buffers, u32 count) {
@@ -91,10 +95,12 @@ void virtqueue_kick(struct virtqueue *q) {
 bool virtqueue_take(struct virtqueue *q, u16 *head, u32 *length) {
   u16 index = q->used->index;
   if (index == q->next_used) return false;
-  check((u16)(index - q->next_used) <= q->size, "queue %u: used index went from %u to %u", q->index, q->next_used, index);
+  check((u16)(index - q->next_used) <= q->size, "queue %u: used index went from %u to %u", q->index, q->next_used,
+        index);
   compiler_barrier();
   volatile struct used_element *element = &q->used->ring[q->next_used % q->size];
-  check(element->head < q->size && q->chain_length[element->head] != 0, "queue %u: head %u is not in flight", q->index, element->head);
+  check(element->head < q->size && q->chain_length[element->head] != 0, "queue %u: head %u is not in flight", q->index,
+        element->head);
   *head = (u16)element->head;
   *length = element->length;
   q->next_used++;
@@ -130,7 +136,8 @@ void virtqueue_await(struct virtqueue *q, u16 *head, u32 *length) {
   if (d->mode != BY_POLLING) watchdog_start();
   while (!virtqueue_take(q, head, length)) {
     check((virtio_status(d) & STATUS_NEEDS_RESET) == 0, "queue %u: the device needs a reset", q->index);
-    check(!expired(deadline), "queue %u: nothing used for %u ms, %u interrupts", q->index, AWAIT_PATIENCE_MS, *q->interrupts);
+    check(!expired(deadline), "queue %u: nothing used for %u ms, %u interrupts", q->index, AWAIT_PATIENCE_MS,
+          *q->interrupts);
     if (d->mode == BY_POLLING) {
       for (int i = 0; i < 200 && q->used->index == q->next_used; i++) cpu_relax();
       continue;

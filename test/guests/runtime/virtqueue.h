@@ -4,12 +4,23 @@
 
 #include "virtio.h"
 
-struct descriptor { u64 address; u32 length; u16 flags, next; };
+struct descriptor {
+  u64 address;
+  u32 length;
+  u16 flags, next;
+};
 enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2, DESCRIPTOR_INDIRECT = 4, DESCRIPTOR_BYTES = 16 };
 
-struct available { u16 flags, index, ring[]; }; /* then used_event */
-struct used_element { u32 head, length; };
-struct used { u16 flags, index; struct used_element ring[]; }; /* then avail_event */
+struct available {
+  u16 flags, index, ring[];
+}; /* then used_event */
+struct used_element {
+  u32 head, length;
+};
+struct used {
+  u16 flags, index;
+  struct used_element ring[];
+}; /* then avail_event */
 enum { AVAILABLE_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
 
 enum { QUEUE_MAX_SIZE = 256, MAX_INDIRECT = 64 };
@@ -28,7 +39,11 @@ struct virtqueue {
   u32 notifications;                /* doorbells rung, after suppression */
 };
 
-struct buffer { void *address; u32 length; bool device_writes; };
+struct buffer {
+  void *address;
+  u32 length;
+  bool device_writes;
+};
 
 /* Sets up and enables queue `index` with min(the device's maximum, wanted_size) entries; call before DRIVER_OK. */
 void virtqueue_open(struct virtqueue *queue, struct virtio_device *device, u16 index, u16 wanted_size);
