@@ -11,6 +11,7 @@ import { findGrubEntries } from './entries/grub-entries.js';
 import type { DiskInspection } from './entries/inspection.js';
 import { findKernelFiles } from './entries/kernel-files.js';
 import { openVolumes } from './entries/open-volumes.js';
+import { shortened } from './entries/printable.js';
 import type { FileReference } from './entries/volume.js';
 import type { FileSystem } from './fs/file-system.js';
 
@@ -63,7 +64,7 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
     partitions,
     entries: found.entries,
     defaultEntry: found.defaultEntry,
-    problems,
+    problems: [...new Set(problems)],
     fileSystems: new Map(volumes.map(({ partition, fs }) => [partition, fs])),
   };
 }
@@ -71,7 +72,7 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
 /** Reads what `entry` of `inspection` boots. */
 export async function loadEntry(inspection: DiskInspection, entry: BootEntry): Promise<LoadedEntry> {
   if (entry.kernel === undefined) {
-    throw new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `the boot entry '${entry.title}' loads no Linux kernel`);
+    throw new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `the boot entry '${shortened(entry.path)}' loads no Linux kernel`);
   }
   const kernel = await readFile(inspection, entry.kernel, kernelLimit);
   const initrds: Buffer[] = [];

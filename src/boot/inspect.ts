@@ -155,10 +155,12 @@ function alignColumns(rows: readonly (readonly string[])[]): string[] {
 function entryLines(entries: readonly BootEntry[], defaultEntry: number | undefined): string[] {
   if (entries.length === 0) return ['  none'];
   const width = String(entries.length).length;
-  return entries.map((entry, index) => {
+  return entries.flatMap(({ path, problem }, index) => {
     const mark = index === defaultEntry ? '*' : ' ';
-    const problem = entry.problem === undefined ? '' : `  (cannot be booted: ${shortened(entry.problem, 200)})`;
-    return `${mark} ${String(index + 1).padStart(width)}  ${printable(entry.path)}${problem}`;
+    const line = `${mark} ${String(index + 1).padStart(width)}  ${printable(path)}`;
+    return problem === undefined
+      ? [line]
+      : [line, `${' '.repeat(width + 6)}cannot be booted: ${shortened(problem, 200)}`];
   });
 }
 

@@ -129,15 +129,25 @@ function entryFor(kernel: KernelFile, root: Root | undefined, system: string, in
   };
 }
 
-/** PRETTY_NAME of os-release(5), or "Linux". */
-async function systemName({ fs }: Volume): Promise<string> {
+/** PRETTY_NAME of os-release(5); "Linux" if there is none that can be read. */
+async function systemName(volume: Volume): Promise<string> {
   for (const path of ['/etc/os-release', '/usr/lib/os-release']) {
-    const found = await fs.stat(path);
-    if (found?.kind !== 'file' || found.size > osReleaseLimit) continue;
-    const text = (await fs.readFile(path, osReleaseLimit)).toString('utf8');
+    const text = await readSmallFile(volume, path);
     const name = /^PRETTY_NAME=(?:"([^"\n]*)"|'([^'\n]*)'|(\S+))/m.exec(text);
     const value = name?.[1] ?? name?.[2] ?? name?.[3];
     if (value !== undefined && value !== '') return value;
   }
   return 'Linux';
+}
+
+/** Empty if it is not there or damaged: a name is not worth an error. */
+async function readSmallFile({ fs }: Volume, path: string): Promise<string> {
+  try {
+    const found = await fs.stat(path);
+    if (found?.kind !== 'file' || found.size > osReleaseLimit) return '';
+    return (await fs.readFile(path, osReleaseLimit)).toString('utf8');
+  } catch (error) {
+    if (!(error instanceof TsvmmError)) throw error;
+    return '';
+  }
 }

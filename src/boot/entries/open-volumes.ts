@@ -58,7 +58,6 @@ async function openPartition(
         partition: partition.index,
         scheme,
         partitionUuid: partition.uuid,
-        partitionType: partition.type,
         fs: found,
       },
     };

@@ -1,6 +1,7 @@
 /**
  * Which partition holds the root file system, for kernels found without a boot configuration. Main thread.
  */
+import { TsvmmError } from '../../errors.js';
 import type { Partition } from '../disk/partition-table.js';
 import type { Volume } from './volume.js';
 
@@ -46,6 +47,11 @@ export function rootArgument({ volume, partition, partitionUuid }: Root, hasInit
 
 async function looksLikeRoot({ fs }: Volume): Promise<boolean> {
   if (fs.type.startsWith('fat')) return false;
-  for (const path of rootMarks) if ((await fs.stat(path)) !== undefined) return true;
+  try {
+    for (const path of rootMarks) if ((await fs.stat(path)) !== undefined) return true;
+  } catch (error) {
+    // Damage here is reported where this volume's own kernels are looked for.
+    if (!(error instanceof TsvmmError)) throw error;
+  }
   return false;
 }

@@ -10,8 +10,6 @@ export interface Volume {
   readonly scheme: PartitionTable['scheme'];
   /** PARTUUID as Linux prints it; empty if there is none. */
   readonly partitionUuid: string;
-  /** The partition's type: a GUID in lower case or `mbr:83`; empty for the whole disk. */
-  readonly partitionType: string;
   readonly fs: FileSystem;
 }
 

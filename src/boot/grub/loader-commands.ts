@@ -2,6 +2,7 @@
  * GRUB commands that make menus and load kernels: `menuentry`, `submenu`, `linux`, `initrd` (GNU GRUB 2.06 manual §16.1,
  * §16.3.32, §16.3.40). Main thread.
  */
+import { volumeName } from '../entries/volume.js';
 import { type Command, status } from './command.js';
 import { type Located, referenceTo } from './disk.js';
 import type { Interpreter } from './interpreter.js';
@@ -38,7 +39,8 @@ async function existingFile(shell: Interpreter, name: string): Promise<Located |
   }
   const found = await shell.surroundings.disk.stat(at);
   if (found?.kind === 'file') return at;
-  shell.failure = `(${shell.surroundings.disk.nameOf(at.volume)})${at.path} ${found === undefined ? 'does not exist' : 'is no regular file'}`;
+  const place = `${at.path} of ${volumeName(at.volume.partition)}`;
+  shell.failure = `${place} ${found === undefined ? 'does not exist' : 'is no regular file'}`;
   return undefined;
 }
 

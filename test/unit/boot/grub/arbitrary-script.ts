@@ -1,4 +1,5 @@
 /** Random GRUB scripts: well-formed ones for comparing with GRUB itself, and soups of its tokens. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${name} is GRUB's own syntax
 import fc from 'fast-check';
 
 const names = ['a', 'b', 'c', 'xy', '_z'];

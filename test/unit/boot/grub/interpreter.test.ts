@@ -1,4 +1,5 @@
 /** What GRUB scripts do. Every expectation here was compared with GRUB 2.06 itself (see oracle.test.ts). */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${name} is GRUB's own syntax
 import { describe, expect, test } from 'vitest';
 import { linesOf, runScript } from './run-script.js';
 

@@ -104,7 +104,6 @@ export function memoryVolume(
     partition,
     scheme: options.scheme ?? 'gpt',
     partitionUuid: options.partitionUuid ?? '',
-    partitionType: options.partitionType ?? '',
     fs: new MemoryFileSystem(files, options),
   };
 }

@@ -1,4 +1,5 @@
 /** The grammar of GRUB scripts: what is accepted, what is refused, and how reading goes on. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${name} is GRUB's own syntax
 import { describe, expect, test } from 'vitest';
 import { Budget } from '../../../../src/boot/grub/budget.js';
 import { Parser } from '../../../../src/boot/grub/parser.js';
