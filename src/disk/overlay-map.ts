@@ -3,7 +3,8 @@
  * I/O worker.
  *
  * One bit per sector says where it is. Guests write whole sectors, so nothing is ever copied before a write, and a disk
- * of any size starts at once. Bits come in pages of 1 GiB of disk, made at the first write there.
+ * of any size starts at once. Bits come in pages of 1 GiB of disk, made at the first write there. A transfer may stop
+ * inside a sector and go on there.
  */
 import type { DiskMap } from './disk-map.js';
 
@@ -36,24 +37,25 @@ export class OverlayMap implements DiskMap {
   }
 
   locateRead(offset: number, length: number): number {
-    const sector = offset / sectorSize;
-    const written = this.#isWritten(sector);
+    const written = this.#isWritten(Math.floor(offset / sectorSize));
     this.fd = written ? this.#overlay : this.#base;
-    return this.#run(sector, length / sectorSize, written) * sectorSize;
+    return this.#run(offset, length, written);
   }
 
   locateWrite(offset: number, length: number): number {
     this.fd = this.#overlay;
     if (this.#used < this.#limit) return length;
     // Full: what is there already may still be written again.
-    const sector = offset / sectorSize;
-    return this.#isWritten(sector) ? this.#run(sector, length / sectorSize, true) * sectorSize : 0;
+    return this.#run(offset, length, true);
   }
 
-  /** From now on these are read from the overlay. Not before: a read meanwhile would find a hole. */
+  /**
+   * From now on these are read from the overlay; not before, when a read would find a hole. A sector counts when its last
+   * byte is written: the bytes before `offset` in it were written by the step before.
+   */
   wrote(offset: number, length: number): void {
     const end = Math.floor((offset + length) / sectorSize);
-    for (let sector = Math.ceil(offset / sectorSize); sector < end; ) {
+    for (let sector = Math.floor(offset / sectorSize); sector < end; ) {
       const page = this.#page(sector);
       const bit = sector % sectorsPerPage;
       const count = Math.min(32 - (bit & 31), end - sector);
@@ -71,8 +73,15 @@ export class OverlayMap implements DiskMap {
     return page !== undefined && ((page[bit >>> 5]! >>> (bit & 31)) & 1) === 1;
   }
 
-  /** How many of `count` sectors from `sector` on are written, or are not, in a row. */
-  #run(sector: number, count: number, written: boolean): number {
+  /** How many of `length` bytes at `offset` are in sectors that are all written, or all not, in a row. */
+  #run(offset: number, length: number, written: boolean): number {
+    const sector = Math.floor(offset / sectorSize);
+    const end =
+      (sector + this.#sectors(sector, Math.ceil((offset + length) / sectorSize) - sector, written)) * sectorSize;
+    return Math.max(0, Math.min(end - offset, length));
+  }
+
+  #sectors(sector: number, count: number, written: boolean): number {
     const whole = written ? allSet : 0;
     let run = 0;
     while (run < count) {

@@ -358,6 +358,20 @@ describe('the identity', () => {
 });
 
 describe('what the kernel answers', () => {
+  test('short transfers go on where they stopped, between two files too', () => {
+    const { open, content } = overlay();
+    const { bench, engine } = scripted(open);
+    for (const limit of [1, 100, 511, 512, 700]) {
+      engine.limit = limit;
+      const data = randomBytes(1536);
+      const at = limit % 200;
+      expect(ask(bench, write(at + 1, data.subarray(0, 1000), data.subarray(1000))).status).toBe(BlkStatus.ok);
+      data.copy(content, (at + 1) * sector);
+      const answer = ask(bench, read(at, 700, 836, 1024));
+      expect(answer.data.equals(content.subarray(at * sector, (at + 5) * sector))).toBe(true);
+    }
+  });
+
   test('short transfers go on where they stopped', () => {
     const { open, content, path } = disk();
     const { bench, engine } = scripted(open);
