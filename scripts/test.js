@@ -16,6 +16,7 @@ const checks = /** @type {const} */ ([
   ['types', bin('typescript/bin/tsc'), '--noEmit', '-p', 'test'],
   ['style', bin('@biomejs/biome/bin/biome'), 'check', '.'],
   ['import direction', join(projectRoot, 'scripts/check-imports.js')],
+  ['files', join(projectRoot, 'scripts/check-files.js')],
 ]);
 
 /**
