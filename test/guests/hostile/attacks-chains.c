@@ -189,7 +189,12 @@ static void indirect_longer_than_queue(struct victim *v) {
   victim_ready(v), indirect(v, (u64)make_table(v, TABLE_ENTRIES), TABLE_ENTRIES * 16, I);
 }
 static void indirect_with_next(struct victim *v) { victim_ready(v), indirect(v, (u64)make_table(v, 2), 32, I | N); }
-static void indirect_across_the_end(struct victim *v) { victim_ready(v), indirect(v, ram_end_below_4g() - 16, 64, I); }
+static void indirect_across_the_end(struct victim *v) {
+  victim_ready(v);
+  struct descriptor *last = (struct descriptor *)(ram_end_below_4g() - sizeof *last);
+  *last = (struct descriptor){(u64)v->data, 1, W | N, 1}; /* its successor is no longer RAM */
+  indirect(v, (u64)last, 4 * sizeof *last, I);
+}
 static void indirect_nested(struct victim *v) {
   victim_ready(v);
   struct descriptor *inner = make_table(v, 2), *outer = make_table(v, 1);
