@@ -23,12 +23,17 @@ interface Candidate {
 const configPaths = ['/boot/grub/grub.cfg', '/grub/grub.cfg', '/boot/grub2/grub.cfg', '/grub2/grub.cfg'];
 /** Vendor directories looked at on one EFI System Partition. */
 const maxVendors = 64;
+/** Configurations run on one disk: each may cost a second of work if it is hostile. */
+const maxConfigs = 8;
 
 export async function findGrubEntries(volumes: readonly Volume[], signal?: AbortSignal): Promise<FoundEntries> {
   const problems: string[] = [];
   const candidates = await findConfigs(volumes, problems);
   let first: EntryList = { entries: [], defaultEntry: undefined };
-  for (const candidate of candidates) {
+  if (candidates.length > maxConfigs) {
+    problems.push(`the disk has ${candidates.length} GRUB configurations; only ${maxConfigs} are read`);
+  }
+  for (const candidate of candidates.slice(0, maxConfigs)) {
     signal?.throwIfAborted();
     const name = `${candidate.path} of ${volumeName(candidate.volume.partition)}`;
     try {

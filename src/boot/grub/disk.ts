@@ -99,7 +99,9 @@ export class GrubDisk {
     // Configurations with carriage returns work in GRUB, which drops them. A NUL would end the line there.
     const read = (): Promise<string> =>
       at.volume.fs.readFile(at.path, limit).then((content) => content.toString('utf8').replace(/\r|\0[^\n]*/g, ''));
-    return this.#readable(at.volume, read);
+    const text = await this.#readable(at.volume, read);
+    this.#budget.charge(text?.length);
+    return text;
   }
 
   async #remember<T>(

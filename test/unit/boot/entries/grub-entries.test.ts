@@ -70,6 +70,15 @@ test('a hostile configuration is a problem, and the next one is read', async () 
   );
 });
 
+test('a disk full of hostile configurations does not add up', async () => {
+  const disk = Array.from({ length: 20 }, (_, i) =>
+    memoryVolume(i + 1, { '/boot/grub/grub.cfg': 'normal', '/grub/grub.cfg': 'normal' }),
+  );
+  const found = await findGrubEntries(disk);
+  expect(found.problems[0]).toBe('the disk has 40 GRUB configurations; only 8 are read');
+  expect(found.problems).toHaveLength(9);
+});
+
 test('entries that cannot be booted are listed if there are no others', async () => {
   const found = await findGrubEntries([memoryVolume(1, { '/boot/grub/grub.cfg': 'menuentry w { chainloader +1; }' })]);
   expect(found.entries).toHaveLength(1);
