@@ -20,11 +20,11 @@ export function notReadable(what: string, hint: string): TsvmmError {
 }
 
 /** A directory with more bytes than this is refused: no directory on the way to a kernel comes near. */
-export const maxDirectoryBytes = 64 * 1024 * 1024;
+export const maxDirectoryBytes = 32 * 1024 * 1024;
 /** Entries that one listing may return. */
 export const maxDirectoryEntries = 65_536;
 /** Directory bytes that one call may look at, over all path components and symbolic links. */
-const maxScannedBytes = 256 * 1024 * 1024;
+const maxScannedBytes = 128 * 1024 * 1024;
 
 /** What one look-up or listing may still spend. */
 export class ScanBudget {

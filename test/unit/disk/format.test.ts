@@ -50,13 +50,13 @@ describe.runIf(haveTools('qemu-img', 'sh'))('what qemu-img makes', () => {
 });
 
 describe('detection', () => {
-  test.each([
+  test.for([
     ['xz', 'xz-compressed'],
     ['gzip', 'gzip-compressed'],
     ['zstd', 'zstd-compressed'],
     ['bzip2', 'bzip2-compressed'],
-  ])('%s files are named', async (tool, name) => {
-    if (!haveTools(tool)) return;
+  ] as const)('%s files are named', async ([tool, name], context) => {
+    if (!haveTools(tool)) context.skip(`${tool} is not installed`);
     const path = join(folder, `image.raw.${tool}`);
     writeFileSync(path, spawnSync(tool, ['-c'], { input: Buffer.alloc(4096) }).stdout);
     await expect(openRawImage(path)).rejects.toMatchObject({

@@ -34,11 +34,15 @@ const pieceBytes = 256 * 1024;
 /** In an inline directory the first four bytes are the parent's inode number. */
 const inlineParentSize = 4;
 
-/** The used entries of `directory` in disk order, `.` and `..` left out. */
+/**
+ * The used entries of `directory` in disk order, `.` and `..` left out. With `name` given, blocks that do not contain its
+ * bytes anywhere are passed over: no entry in them can have it, and a look-up stays cheap in a large directory.
+ */
 export async function* records(
   volume: ExtVolume,
   directory: Inode,
   budget: ScanBudget,
+  name?: Buffer,
 ): AsyncGenerator<DirectoryRecord[]> {
   refuseUnreadable(volume, directory);
   if (directory.size > maxDirectoryBytes)
@@ -55,6 +59,7 @@ export async function* records(
     budget.spend(bytes.length);
     for (let at = 0; at < bytes.length; at += blockSize) {
       const block = bytes.subarray(at, at + blockSize);
+      if (name && !block.includes(name)) continue;
       if (!isHashTreeBlock(volume, directory, block, offset + at)) verifyChecksum(volume, directory, block);
       yield parse(volume, directory, block);
     }

@@ -70,7 +70,7 @@ class ExtTree implements Tree<Inode> {
 
   async find(directory: Inode, name: string, budget: ScanBudget): Promise<Inode | undefined> {
     const wanted = Buffer.from(name, 'utf8');
-    for await (const batch of records(this.#volume, directory, budget)) {
+    for await (const batch of records(this.#volume, directory, budget, wanted)) {
       const found = batch.find((record) => record.name.equals(wanted));
       if (found) return readInode(this.#volume, found.inode);
     }

@@ -8,7 +8,7 @@ import { type Tree, TreeFileSystem } from '../path-walk.js';
 import { bootSectorSize, looksLikeFat, parseBootSector } from './boot-sector.js';
 import { Clusters } from './clusters.js';
 import { type FatNode, records, volumeLabel } from './directory.js';
-import { fold } from './names.js';
+import { fold, isNamed } from './names.js';
 
 /** The file system in `reader`, which should be a cache. Undefined when the first sector is no FAT boot sector. */
 export async function openFat(reader: BlockReader): Promise<FileSystem | undefined> {
@@ -41,7 +41,7 @@ class FatTree implements Tree<FatNode> {
   async find(directory: FatNode, name: string, budget: ScanBudget): Promise<FatNode | undefined> {
     const wanted = fold(name);
     for await (const batch of records(this.#clusters, directory, budget)) {
-      const found = batch.find((record) => fold(record.name) === wanted || fold(record.shortName) === wanted);
+      const found = batch.find((record) => isNamed(record.name, wanted) || isNamed(record.shortName, wanted));
       if (found) return found;
     }
     return undefined;

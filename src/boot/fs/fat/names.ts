@@ -77,7 +77,7 @@ export class LongName {
   }
 }
 
-/** Names are equal without regard to case and trailing dots. Characters whose upper case is longer stay as they are. */
+/** A name as it is compared: without regard to case, without trailing dots. Its length is that of the name without them. */
 export function fold(name: string): string {
   let folded = '';
   for (const character of name.replace(/\.+$/, '')) {
@@ -85,4 +85,9 @@ export function fold(name: string): string {
     folded += upper.length === character.length ? upper : character;
   }
   return folded;
+}
+
+/** Is `name` the one that `folded` stands for? */
+export function isNamed(name: string, folded: string): boolean {
+  return (name.length === folded.length || name.endsWith('.')) && fold(name) === folded;
 }
