@@ -67,15 +67,16 @@ export function buildChipset(
   if (layout.debugExit) insert(ports.debugExit, new DebugExit(wires));
 }
 
-/** Power-on values. `cpus` and `ram` are what CMOS says of the machine. */
+/** Power-on values. `cpus` and `ram` are what CMOS says of the machine; `keepClock`: its battery held. */
 export function resetChipset(
   buffer: ArrayBufferLike,
   layout: ChipsetLayout,
   cpus: number,
   ram: readonly MemoryRegion[],
+  keepClock = false,
 ): void {
   resetSerial(buffer, layout.serial);
-  resetRtc(buffer, layout.rtc, { cpus, ram });
+  resetRtc(buffer, layout.rtc, { cpus, ram, keep: keepClock });
   resetI8042(buffer, layout.i8042);
   resetAcpiPm(buffer, layout.acpiPm);
 }

@@ -49,6 +49,8 @@ export class RtcHost {
 export interface RtcContents {
   readonly cpus: number;
   readonly ram: readonly MemoryRegion[];
+  /** The battery held: a reset, not the first power-on. CMOS RAM and the time that the guest set stay. */
+  readonly keep?: boolean | undefined;
 }
 
 const KIB = 1024;
@@ -72,12 +74,15 @@ export function resetRtc(buffer: ArrayBufferLike, base: number, contents: RtcCon
   }
   registers.index = 0;
   registers.line = 0;
-  registers.offsetLow = 0;
-  registers.offsetHigh = 0;
+  if (contents.keep !== true) {
+    registers.offsetLow = 0;
+    registers.offsetHigh = 0;
+    cmos.fill(0);
+  }
   registers.checkedLow = 0;
   registers.checkedHigh = 0;
   Atomics.store(registers.attention, 0, 0);
-  cmos.fill(0);
+  cmos[RtcRegister.c] = 0;
   cmos[RtcRegister.a] = registerAReset;
   cmos[RtcRegister.b] = registerBReset;
   cmos[Cmos.equipment] = equipmentByte;

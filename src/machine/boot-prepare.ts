@@ -26,6 +26,8 @@ export interface BootRequest {
   readonly ram: readonly MemoryRegion[];
   readonly cpus: number;
   readonly bar64: MemoryRegion | undefined;
+  /** The Linux name of the console that a disk's own command line is given. */
+  readonly console: 'ttyS0' | 'hvc0';
 }
 
 interface Payload {
@@ -42,7 +44,8 @@ export async function prepareBoot(request: BootRequest, phases: PhaseClock): Pro
   });
 }
 
-async function readPayload({ boot, disk }: BootRequest): Promise<Payload> {
+async function readPayload(request: BootRequest): Promise<Payload> {
+  const { boot, disk } = request;
   if (boot.kind === 'kernel') {
     const kernel = await readWhole('kernel', boot.kernel, maxKernel);
     const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
@@ -50,8 +53,8 @@ async function readPayload({ boot, disk }: BootRequest): Promise<Payload> {
   }
   const reader = await disk(boot.disk);
   const inspection = await findBootEntries(reader);
-  const entry = await loadEntry(reader, inspection, chooseEntry(inspection, boot.entry));
-  return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: 'ttyS0', append: boot.append }) };
+  const entry = await loadEntry(inspection, chooseEntry(inspection, boot.entry));
+  return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };
 }
 
 async function readWhole(what: string, path: string, limit: number): Promise<Buffer> {

@@ -32,6 +32,8 @@ export interface Logger {
 }
 
 export interface ConsoleOptions {
+  /** What carries input, and output beside the serial port's: `serial` (default) or a virtio console (hvc0). */
+  device?: 'serial' | 'virtio';
   /** What happens to output that nobody reads: `drop-oldest` (default) keeps the newest, `block` stalls the guest. */
   whenUnread?: 'drop-oldest' | 'block';
   /** Bytes of unread output kept. Default 64K. */
@@ -94,7 +96,11 @@ export interface VmConfig {
   readonly cpu: CpuChoice;
   readonly boot: BootConfig;
   readonly disks: readonly DiskConfig[];
-  readonly console: { readonly whenUnread: 'drop-oldest' | 'block'; readonly buffer: number };
+  readonly console: {
+    readonly device: 'serial' | 'virtio';
+    readonly whenUnread: 'drop-oldest' | 'block';
+    readonly buffer: number;
+  };
   readonly onReboot: 'reboot' | 'exit';
   readonly ioWorker: 'shared' | 'own';
   readonly logger: Logger | undefined;
@@ -261,10 +267,11 @@ function existing(what: string, value: unknown): string {
 
 function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
   if (typeof value !== 'object' || value === null)
-    throw bad('console: expected options', 'pass { whenUnread, buffer }');
-  known('console', value, ['whenUnread', 'buffer']);
+    throw bad('console: expected options', 'pass { device, whenUnread, buffer }');
+  known('console', value, ['device', 'whenUnread', 'buffer']);
   const buffer = parseSize('console.buffer', value.buffer ?? '64K');
   return {
+    device: oneOf('console.device', value.device ?? 'serial', ['serial', 'virtio']),
     whenUnread: oneOf('console.whenUnread', value.whenUnread ?? 'drop-oldest', ['drop-oldest', 'block']),
     buffer: integer('console.buffer', buffer, minConsoleBuffer, maxConsoleBuffer),
   };

@@ -16,7 +16,7 @@ import { type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { PhaseClock } from './phases.js';
-import { type CycleMetrics, PowerCycle } from './power-cycle.js';
+import { type Battery, type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
 import { checkTransition, type VmState } from './states.js';
 import { parseDuration } from './units.js';
 
@@ -58,6 +58,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #cycle: PowerCycle | undefined;
   /** A power-on under way: an end waits for it, since it uses the disks. */
   #poweringOn: Promise<unknown> = Promise.resolve();
+  #lastMetrics: CycleMetrics = { exits: {}, devices: {} };
   #referenced = true;
   #resolveExited!: (exit: VmExit) => void;
   /** Set by whoever first wants the machine to end; the reason it will have. */
@@ -113,9 +114,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return [...this.#phases.phases];
   }
 
-  /** Counters at this moment: exits by kind, requests by device. */
+  /** Counters of this power cycle: exits by kind, requests by device. After the end, those of the last one. */
   metrics(): CycleMetrics {
-    return this.#cycle?.metrics() ?? { exits: {}, devices: {} };
+    return this.#cycle?.metrics() ?? this.#lastMetrics;
   }
 
   /** Does something to the machine from outside: presses its power button. */
@@ -161,15 +162,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
-  async #powerOn(): Promise<void> {
-    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, {
+  async #powerOn(battery?: Battery): Promise<void> {
+    const hooks: CycleHooks = {
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
       warning: (warning) => {
         this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message);
         this.emit('warning', warning);
       },
-    });
+    };
+    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, battery);
     this.#poweringOn = starting.catch(() => {});
     const cycle = await starting;
     this.#cycle = cycle;
@@ -195,7 +197,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.emit('reboot');
     if (cycle.uptimeMs < restingUptimeMs)
       await delay(restingUptimeMs - cycle.uptimeMs, undefined, { ref: this.#referenced });
-    if (this.#ending === undefined) await this.#powerOn();
+    if (this.#ending === undefined) await this.#powerOn(cycle.battery);
     if (this.#ending !== undefined) await this.#closeCycle();
   }
 
@@ -252,8 +254,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   async #closeCycle(): Promise<void> {
     const cycle = this.#cycle;
+    if (cycle === undefined) return;
+    this.#lastMetrics = cycle.metrics();
     this.#cycle = undefined;
-    await cycle?.close();
+    await cycle.close();
   }
 
   readonly #onAbort = (): void => {

@@ -3,7 +3,7 @@
  *
  * Urgent things do not wait for a message: stop and park are words in machine state followed by a kick (contract §2.2).
  */
-import type { PlatformDescriptors, PlatformLayout } from '../devices/platform.js';
+import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 import type { WireError } from '../errors.js';
 import type { StartState } from '../kvm/start-state.js';
 import type { ControlLayout } from '../memory/control.js';

@@ -5,7 +5,7 @@
  * KVM_RUN ends with EINTR, `immediate_exit` is cleared first and the request words are read after, so that a kick that
  * comes in between is not lost.
  */
-import { buildPlatform, type Platform } from '../devices/platform.js';
+import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { MachineEvent } from '../devices/wires.js';
 import type { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';

@@ -102,15 +102,16 @@ export function interruptTargets(
 
 /**
  * Power-on values of all registers: at creation, and at a reboot once every vCPU is parked and every data path is quiet.
- * Device configuration and what the kernel has of doorbells are not the guest's and stay.
+ * Device configuration and what the kernel has of doorbells are not the guest's and stay; `keepClock`: so do CMOS RAM and
+ * the time that the guest set.
  */
-export function resetPlatform(buffer: ArrayBufferLike, layout: PlatformLayout): void {
+export function resetPlatform(buffer: ArrayBufferLike, layout: PlatformLayout, keepClock = false): void {
   const { shape } = layout;
   const states = layout.virtio.map((device) => bindVirtio(buffer, device));
   for (const state of states) {
     if (!isQuiet(state)) throw new Error(`${state.shape.name} is reset while its data path runs`);
   }
-  resetChipset(buffer, layout.chipset, shape.cpus, ramRegions(shape.ram));
+  resetChipset(buffer, layout.chipset, shape.cpus, ramRegions(shape.ram), keepClock);
   resetPci(buffer, layout.pci, pciFunctions(shape));
   for (const state of states) resetVirtio(state);
 }

@@ -1,0 +1,47 @@
+/**
+ * Main's use of the machine lock: it never waits (contract §2.1). Main thread.
+ *
+ * A task runs at once if the lock is free, else at the next turn of the event loop, in order. A vCPU holds the lock for
+ * microseconds.
+ */
+import { mainOwner } from '../memory/control.js';
+import type { SharedLock } from '../memory/lock.js';
+
+export class MainLock {
+  readonly #lock: SharedLock;
+  #queue: (() => void)[] = [];
+  #retry: NodeJS.Immediate | undefined;
+
+  constructor(lock: SharedLock) {
+    this.#lock = lock;
+  }
+
+  run(task: () => void): void {
+    this.#queue.push(task);
+    this.#drain();
+  }
+
+  /** Forgets what has not run: the machine is gone. */
+  close(): void {
+    if (this.#retry !== undefined) clearImmediate(this.#retry);
+    this.#queue = [];
+  }
+
+  #drain(): void {
+    if (this.#queue.length === 0) return;
+    if (!this.#lock.try(mainOwner)) {
+      this.#retry ??= setImmediate(() => {
+        this.#retry = undefined;
+        this.#drain();
+      });
+      return;
+    }
+    const tasks = this.#queue;
+    this.#queue = [];
+    try {
+      for (const task of tasks) task();
+    } finally {
+      this.#lock.release();
+    }
+  }
+}

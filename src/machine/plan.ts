@@ -1,0 +1,95 @@
+/**
+ * What a machine consists of, decided before anything is made: CPUID, devices, and where their state lies. Main thread;
+ * pure but for the KVM facts it is given.
+ */
+import type { MemoryRegion } from '../devices/memory-map.js';
+import { bar64Window, endOf, ramRegions } from '../devices/memory-map.js';
+import { TsvmmError } from '../errors.js';
+import { type CpuidEntry, cpuidPolicy, physicalAddressBits } from '../kvm/cpuid.js';
+import { type ControlLayout, layoutControl } from '../memory/control.js';
+import { blkConfig, blkShape } from '../virtio/blk/blk-format.js';
+import { consoleConfig, consoleShape } from '../virtio/console/console.js';
+import { type ConsoleLayout, layoutConsole } from '../virtio/console/console-state.js';
+import type { VirtioShape } from '../virtio/registers.js';
+import { rngShape } from '../virtio/rng/rng.js';
+import { layoutPlatform, type PlatformLayout } from '../virtio/transport/platform.js';
+import type { OpenedDisk } from './disk-set.js';
+import type { KvmContext } from './kvm-context.js';
+import type { VmConfig } from './options.js';
+
+/** One virtio device: what its driver sees, and what its data path is made from. */
+export type DevicePlan = { readonly shape: VirtioShape; readonly config: Uint8Array } & (
+  | { readonly kind: 'blk'; readonly disk: OpenedDisk }
+  | { readonly kind: 'rng' }
+  | { readonly kind: 'console'; readonly layout: ConsoleLayout }
+);
+
+export interface MachinePlan {
+  readonly cpuid: readonly CpuidEntry[];
+  readonly ram: readonly MemoryRegion[];
+  readonly bar64: MemoryRegion | undefined;
+  readonly devices: readonly DevicePlan[];
+  readonly control: ControlLayout;
+  readonly platform: PlatformLayout;
+  /** Bytes of machine state. */
+  readonly stateSize: number;
+}
+
+/** A terminal that nobody has told us the size of. */
+const defaultColumns = 80;
+const defaultRows = 24;
+
+export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], context: KvmContext): MachinePlan {
+  if (config.cpus > context.maxVcpus) {
+    throw new TsvmmError(
+      'ERR_TSVMM_CONFIG',
+      `cpus: this host's KVM runs at most ${context.maxVcpus} vCPUs in a machine`,
+      {
+        hint: `ask for ${context.maxVcpus} or fewer`,
+      },
+    );
+  }
+  const cpuid = cpuidPolicy(context.supported, config.cpu, config.cpus, context.tscDeadline);
+  const physicalBits = physicalAddressBits(cpuid);
+  const ram = ramRegions(config.memory);
+  const ramEnd = endOf(ram.at(-1)!);
+  if (ramEnd > 2 ** physicalBits) {
+    throw new TsvmmError(
+      'ERR_TSVMM_CONFIG',
+      `memory: a guest on this CPU has ${physicalBits} address bits, too few for that much`,
+      {
+        hint: 'ask for less memory',
+      },
+    );
+  }
+  const blockWhenFull = config.console.whenUnread === 'block';
+  const control = layoutControl(config.cpus, 0);
+  const console = config.console.device === 'virtio' ? layoutConsole(control.end, { blockWhenFull }) : undefined;
+  const devices = [...disks.map(blkPlan), rngPlan, ...(console === undefined ? [] : [consolePlan(console)])];
+  const platform = layoutPlatform(
+    {
+      cpus: config.cpus,
+      ram: config.memory,
+      physicalBits,
+      virtio: devices.map(({ shape }) => shape),
+      serial: { blockWhenFull },
+      debugExit: true,
+    },
+    console?.end ?? control.end,
+  );
+  return { cpuid, ram, bar64: bar64Window(ramEnd, physicalBits), devices, control, platform, stateSize: platform.end };
+}
+
+function blkPlan(disk: OpenedDisk, index: number): DevicePlan {
+  const options = { name: `disk${index}`, size: disk.file.size, readOnly: disk.file.readOnly };
+  return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
+}
+
+const rngPlan: DevicePlan = { kind: 'rng', shape: rngShape('rng'), config: new Uint8Array(0) };
+
+const consolePlan = (layout: ConsoleLayout): DevicePlan => ({
+  kind: 'console',
+  shape: consoleShape('console'),
+  config: consoleConfig(defaultColumns, defaultRows),
+  layout,
+});
