@@ -45,17 +45,30 @@ export function slice(reader: BlockReader, start: number, size: number): BlockRe
   return new Slice(reader, start, size);
 }
 
-/**
- * How a command of e2fsprogs names the bytes behind `reader` ("disk.img", "disk.img?offset=1048576": e2fsck(8) and
- * debugfs(8) take a partition's offset this way, without root and loop devices). IMAGE where the path is not known.
- */
-export function e2fsName(reader: BlockReader): string {
+/** The bytes behind `reader` as a part of an image file; IMAGE where its path is not known. */
+function origin(reader: BlockReader): { path: string; offset: number; size: number } {
   let offset = 0;
   let from = reader;
   while (from instanceof Slice) {
     offset += from.start;
     from = from.parent;
   }
-  const path = 'path' in from && typeof from.path === 'string' ? from.path : 'IMAGE';
-  return shellWord(offset === 0 ? path : `${path}?offset=${offset}`);
+  return { path: 'path' in from && typeof from.path === 'string' ? from.path : 'IMAGE', offset, size: reader.size };
+}
+
+/** The command that looks at an ext file system without writing: e2fsck(8) takes a partition's offset in the file's name. */
+export function checkCommand(reader: BlockReader): string {
+  const { path, offset } = origin(reader);
+  return `e2fsck -fn ${shellWord(offset === 0 ? path : `${path}?offset=${offset}`)}`;
+}
+
+/**
+ * The command that runs `command` on what is behind `reader` and lets it write. A partition needs a loop device, and so
+ * root: e2fsck 1.47 forgets an offset given with the name once it has replayed the journal.
+ */
+export function repairCommand(reader: BlockReader, command = 'e2fsck -f'): string {
+  const { path, offset, size } = origin(reader);
+  if (offset === 0) return `${command} ${shellWord(path)}`;
+  const attach = `losetup --find --show --offset ${offset} --sizelimit ${size} ${shellWord(path)}`;
+  return `LOOP=$(${attach}); ${command} $LOOP; losetup --detach $LOOP`;
 }

@@ -5,6 +5,7 @@
  * `..` goes back along the walked path, not through the `..` entry on the disk, so that neither a forged `..` nor a
  * directory that contains itself can lead anywhere else; and nothing leaves the file system's root.
  */
+import { constants } from 'node:buffer';
 import { quote } from '../../disk/range.js';
 import { TsvmmError } from '../../errors.js';
 import { ScanBudget } from './damage.js';
@@ -107,10 +108,11 @@ export class TreeFileSystem<Node> implements FileSystem {
     const node = await this.#reach(path);
     const { kind, size } = this.#tree.stat(node);
     if (kind !== 'file') throw notThere(path, `is not a regular file${kind === 'directory' ? ' but a directory' : ''}`);
-    if (size > limit) {
+    const most = Math.min(limit, constants.MAX_LENGTH);
+    if (size > most) {
       throw new TsvmmError(
         'ERR_TSVMM_DISK_FORMAT',
-        `${quote(path)} has ${size} bytes, more than the ${limit} that are accepted`,
+        `${quote(path)} has ${size} bytes, more than the ${most} that are accepted`,
         { details: { path, size, limit } },
       );
     }

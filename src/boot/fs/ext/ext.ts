@@ -3,7 +3,7 @@
  * Main thread.
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
-import { e2fsName } from '../../disk/slice.js';
+import { checkCommand, repairCommand } from '../../disk/slice.js';
 import { maxDirectoryEntries, type ScanBudget } from '../damage.js';
 import { type DirectoryEntry, type FileSystem, maxPath } from '../file-system.js';
 import { type Tree, TreeFileSystem } from '../path-walk.js';
@@ -20,32 +20,31 @@ export async function openExt(reader: BlockReader, image: BlockReader): Promise<
   if (reader.size < superblockOffset + superblockSize) return undefined;
   const bytes = await reader.read(superblockOffset, superblockSize);
   if (!hasExtMagic(bytes)) return undefined;
-  const name = e2fsName(image);
-  const superblock = parseSuperblock(bytes, reader.size, name);
-  const onDisk = new ExtVolume(reader, superblock, name);
+  const superblock = parseSuperblock(bytes, reader.size, checkCommand(image));
+  const onDisk = new ExtVolume(reader, superblock, image);
   const { volume, notes } =
     superblock.incompat & incompat.recover ? await afterReplay(reader, onDisk) : { volume: onDisk, notes: [] };
   const { type, label, uuid } = volume.superblock;
   const tree = new ExtTree(volume);
   await tree.root(); // a file system whose root cannot be read is damaged now, not at the first look-up
-  return new TreeFileSystem({ type, label, uuid, notes: [...notes, ...stateNotes(volume.superblock, name)] }, tree);
+  return new TreeFileSystem({ type, label, uuid, notes: [...notes, ...stateNotes(volume.superblock, image)] }, tree);
 }
 
 /** The superblock is journalled like any block, so it is read again through the replayed journal. */
 async function afterReplay(reader: BlockReader, onDisk: ExtVolume): Promise<{ volume: ExtVolume; notes: string[] }> {
   const { replayed, note } = await replayJournal(onDisk);
   const { blockSize } = onDisk.superblock;
-  const mended = new ExtVolume(reader, onDisk.superblock, onDisk.name, replayed);
+  const mended = new ExtVolume(reader, onDisk.superblock, onDisk.image, replayed);
   const bytes = await mended.readSuperblock();
-  const superblock = parseSuperblock(bytes, reader.size, onDisk.name);
+  const superblock = parseSuperblock(bytes, reader.size, checkCommand(onDisk.image));
   if (superblock.blockSize !== blockSize)
     throw onDisk.damaged('the journal holds a superblock with another block size');
-  return { volume: new ExtVolume(reader, superblock, onDisk.name, replayed), notes: [note] };
+  return { volume: new ExtVolume(reader, superblock, onDisk.image, replayed), notes: [note] };
 }
 
-function stateNotes(superblock: Superblock, name: string): string[] {
+function stateNotes(superblock: Superblock, image: BlockReader): string[] {
   const notes: string[] = [];
-  if (superblock.markedWithErrors) notes.push(`the file system is marked as having errors (e2fsck -f ${name})`);
+  if (superblock.markedWithErrors) notes.push(`the file system is marked as having errors (${repairCommand(image)})`);
   else if (superblock.type === 'ext2' && !superblock.cleanlyUnmounted)
     notes.push('the file system was not unmounted cleanly and has no journal');
   return notes;

@@ -42,8 +42,12 @@ const incompat = {
 const knownIncompat = 0x3f;
 const checksumTypeCrc32c = 4;
 const defaultFastCommitBlocks = 256;
-/** mke2fs makes at most 1 GiB, that is 2^18 blocks of 4 KiB, by itself. A larger dirty journal is left to e2fsck. */
+/**
+ * mke2fs makes at most 1 GiB, that is 2^18 blocks of 4 KiB, by itself. A larger dirty journal is left to e2fsck: all of it
+ * may have to be read and summed.
+ */
 const maxJournalBlocks = 1 << 19;
+const maxJournalBytes = 1 << 30;
 
 /** How blocks of the log are protected. */
 export type JournalChecksums = 'none' | 'v1' | 'v2' | 'v3';
@@ -118,8 +122,9 @@ export class JournalLog {
     const inode = await readInode(volume, superblock.journalInode);
     const blocks = Math.floor(inode.size / superblock.blockSize);
     if (inode.kind !== 'file' || blocks < 1) throw refused(volume, `inode ${inode.number} holds none`);
-    if (blocks > maxJournalBlocks)
-      throw refused(volume, `it has ${blocks} blocks, more than the ${maxJournalBlocks} that are replayed in memory`);
+    if (blocks > maxJournalBlocks || inode.size > maxJournalBytes) {
+      throw refused(volume, `it has ${inode.size} bytes in ${blocks} blocks, more than is replayed in memory`);
+    }
     const runs: Run[] = [];
     for await (const run of runsOf(volume, inode, blocks * superblock.blockSize)) runs.push(run);
     const at = physicalOf(runs, 0);

@@ -80,9 +80,9 @@ export const hasExtMagic = (bytes: Buffer): boolean => bytes.readUInt16LE(field.
 
 const isPowerOfTwo = (value: number) => value > 0 && (value & (value - 1)) === 0;
 
-/** `bytes` are the 1024 bytes of the superblock; `size` is what there is of the disk; `name` is for the hint's command. */
-export function parseSuperblock(bytes: Buffer, size: number, name: string): Superblock {
-  const bad = (what: string) => damaged(`ext superblock: ${what}`, `e2fsck -fn ${name}`);
+/** `bytes` are the 1024 bytes of the superblock; `size` is what there is of the disk; `check` is the hint's command. */
+export function parseSuperblock(bytes: Buffer, size: number, check: string): Superblock {
+  const bad = (what: string) => damaged(`ext superblock: ${what}`, check);
   const u32 = (at: number) => bytes.readUInt32LE(at);
   const features = { compat: u32(field.compat), incompat: u32(field.incompat), roCompat: u32(field.roCompat) };
   const type = typeByFeatures(features);

@@ -5,6 +5,7 @@
  * a large dirty journal costs a few bytes for each block in it.
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
+import { checkCommand, repairCommand } from '../../disk/slice.js';
 import { damaged, notReadable } from '../damage.js';
 import { type Superblock, superblockOffset, superblockSize } from './superblock.js';
 
@@ -20,31 +21,31 @@ export const journalMagic = 0xc03b3998;
 
 export class ExtVolume {
   readonly superblock: Superblock;
-  /** How a command of e2fsprogs names this file system. */
-  readonly name: string;
+  /** What the user knows this file system by, for commands in hints. */
+  readonly image: BlockReader;
   readonly #reader: BlockReader;
   readonly #replayed: ReadonlyMap<number, JournalCopy>;
 
   constructor(
     reader: BlockReader,
     superblock: Superblock,
-    name: string,
+    image: BlockReader,
     replayed: ReadonlyMap<number, JournalCopy> = new Map(),
   ) {
     this.#reader = reader;
     this.superblock = superblock;
-    this.name = name;
+    this.image = image;
     this.#replayed = replayed;
   }
 
   /** Damage in a structure of this file system. */
   damaged(what: string): Error {
-    return damaged(`${this.superblock.type}: ${what}`, `e2fsck -fn ${this.name}`);
+    return damaged(`${this.superblock.type}: ${what}`, checkCommand(this.image));
   }
 
-  /** A state that `command`, given the file system's name, mends. */
+  /** A state that `command` mends. */
   needsRepair(what: string, command: string): Error {
-    return notReadable(`${this.superblock.type}: ${what}`, `Repair it: ${command} ${this.name}`);
+    return notReadable(`${this.superblock.type}: ${what}`, `Repair it: ${repairCommand(this.image, command)}`);
   }
 
   /** Something valid that is not read here. */

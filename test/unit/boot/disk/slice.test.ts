@@ -1,6 +1,6 @@
 /** Slices of disks, and the names that commands are given for them. */
 import { describe, expect, test } from 'vitest';
-import { e2fsName, slice } from '../../../../src/boot/disk/slice.js';
+import { checkCommand, repairCommand, slice } from '../../../../src/boot/disk/slice.js';
 import { MemoryDisk, noise } from '../fs/images.js';
 
 const disk = new MemoryDisk(noise(10_000));
@@ -40,12 +40,16 @@ describe('slice', () => {
   });
 });
 
-describe('e2fsName', () => {
-  test('names the image, and the offset of a partition in it', () => {
+describe('commands in hints', () => {
+  test('name the image, and the offset of a partition in it', () => {
     const image = named('/images/my disk.img');
-    expect(e2fsName(image)).toBe("'/images/my disk.img'");
-    expect(e2fsName(slice(slice(image, 1000, 5000), 24, 100))).toBe("'/images/my disk.img?offset=1024'");
-    expect(e2fsName(named('/disk.img'))).toBe('/disk.img');
-    expect(e2fsName(disk)).toBe('IMAGE');
+    const part = slice(slice(image, 1000, 5000), 24, 100);
+    expect(checkCommand(image)).toBe("e2fsck -fn '/images/my disk.img'");
+    expect(checkCommand(part)).toBe("e2fsck -fn '/images/my disk.img?offset=1024'");
+    expect(repairCommand(named('/disk.img'))).toBe('e2fsck -f /disk.img');
+    expect(repairCommand(part)).toBe(
+      "LOOP=$(losetup --find --show --offset 1024 --sizelimit 100 '/images/my disk.img'); e2fsck -f $LOOP; losetup --detach $LOOP",
+    );
+    expect(checkCommand(disk)).toBe('e2fsck -fn IMAGE');
   });
 });

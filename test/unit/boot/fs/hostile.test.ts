@@ -339,7 +339,9 @@ describe.runIf(ready)('claims', () => {
     expect(content.readUInt32LE(999_424)).toBe(indirect);
     disk.bytes.writeUInt32LE(0, inode + 4);
     disk.bytes.writeUInt32LE(0x100, inode + 0x6c); // 2^40 bytes: more than a block map can hold
-    await expect((await mount(disk)).readFile('/boot/kernel', 2 ** 41)).rejects.toBeInstanceOf(Error);
+    await expect((await mount(disk)).readFile('/boot/kernel', 2 ** 41)).rejects.toMatchObject({
+      message: expect.stringContaining('are accepted'),
+    });
   });
 });
 
