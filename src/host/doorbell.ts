@@ -15,6 +15,7 @@ export class Doorbell {
   readonly #handle: FdWatchHandle;
   readonly #onRing: () => void;
   readonly #counter = new Uint8Array(8);
+  #watching = true;
   #closed = false;
 
   constructor(onRing: () => void) {
@@ -24,25 +25,34 @@ export class Doorbell {
     const handle = native().watchFd(this.fd, () => this.#rung());
     if (handle === undefined) {
       closeFd(this.fd);
-      throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this runtime has no libuv event loop', { hint: 'run it with Node.js' });
+      throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this runtime has no libuv event loop', {
+        hint: 'run it with Node.js',
+      });
     }
     this.#handle = handle;
     native().armFd(handle);
   }
 
   ref(): void {
-    if (!this.#closed) native().refFd(this.#handle, 1);
+    if (this.#watching) native().refFd(this.#handle, 1);
   }
 
   unref(): void {
-    if (!this.#closed) native().refFd(this.#handle, 0);
+    if (this.#watching) native().refFd(this.#handle, 0);
+  }
+
+  /** Hears no ring any more; the descriptor stays open for whoever answers it next. */
+  unwatch(): void {
+    if (!this.#watching) return;
+    this.#watching = false;
+    native().unwatchFd(this.#handle);
   }
 
   /** No other thread may ring it any more: the number may soon belong to another descriptor. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    native().unwatchFd(this.#handle); // the poll handle before its descriptor: libuv aborts the other way round
+    this.unwatch(); // the poll handle before its descriptor: libuv aborts the other way round
     closeFd(this.fd);
   }
 
@@ -51,7 +61,7 @@ export class Doorbell {
     try {
       this.#onRing();
     } finally {
-      if (!this.#closed) native().armFd(this.#handle);
+      if (this.#watching) native().armFd(this.#handle);
     }
   }
 }

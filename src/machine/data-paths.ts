@@ -1,27 +1,106 @@
-/** stub */
-import type { TsvmmError } from '../errors.js';
+/**
+ * A machine's devices on the I/O worker: attached when they are needed, detached at the end. Main thread.
+ *
+ * A machine with disks or a virtio console is attached as soon as it exists, while its guest already runs: doorbells are
+ * counted and resets wait. One without gets its I/O worker when a driver first brings a device to life, so that a guest
+ * that never does costs no worker.
+ */
+import { asTsvmmError, type TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { Doorbell } from '../host/doorbell.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
+import { allocateCounters, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
 import type { VirtioDescriptors } from '../virtio/registers.js';
-import type { MachinePlan } from './plan.js';
+import type { DevicePlan, MachinePlan } from './plan.js';
 import type { Warning } from './virtual-machine.js';
-export interface X {
-  ioWorker: 'shared' | 'own';
-  plan: MachinePlan;
-  state: SharedArrayBuffer;
-  regions: readonly RamRegion[];
-  descriptors: VirtioDescriptors[];
-  vmFd: number;
-  doorbell: number;
-  mainDoorbell: number;
-  failed(e: TsvmmError): void;
-  warning(w: Warning): void;
+
+/** Beside this module once bundled (scripts/build.js). */
+const workerUrl = new URL('./io-worker.js', import.meta.url);
+
+export interface DataPathsOptions {
+  readonly name: string;
+  readonly ioWorker: 'shared' | 'own';
+  readonly plan: MachinePlan;
+  readonly state: SharedArrayBuffer;
+  readonly regions: readonly RamRegion[];
+  readonly descriptors: readonly VirtioDescriptors[];
+  readonly vmFd: number;
+  readonly mainDoorbell: number;
+  failed(error: TsvmmError): void;
+  warning(warning: Warning): void;
 }
+
 export class DataPaths {
-  static async attach(_: X): Promise<DataPaths> {
-    return new DataPaths();
+  /** What vCPUs and main ring when a device's life or a shared ring changed. */
+  readonly doorbell: Doorbell;
+  readonly #options: DataPathsOptions;
+  readonly #attachment: IoAttachment;
+  #attaching: Promise<IoMachine> | undefined;
+  #own: IoWorker | undefined;
+
+  constructor(options: DataPathsOptions) {
+    this.#options = options;
+    this.doorbell = new Doorbell(() => this.#attach());
+    const { plan } = options;
+    this.#attachment = {
+      name: options.name,
+      vmFd: options.vmFd,
+      state: options.state,
+      platform: plan.platform,
+      descriptors: { virtio: options.descriptors },
+      machineControl: plan.control.machine,
+      regions: options.regions,
+      mainDoorbell: options.mainDoorbell,
+      ioDoorbell: this.doorbell.fd,
+      devices: plan.devices.map(deviceSpec),
+      counters: allocateCounters(plan.devices.length),
+    };
+    if (plan.devices.some(({ kind }) => kind !== 'rng')) this.#attach();
+    else this.doorbell.unref();
   }
-  metrics() {
-    return {};
+
+  /** Counters by device. */
+  metrics(): Record<string, Record<string, number>> {
+    return readCounters(this.#attachment);
   }
-  async close(): Promise<void> {}
+
+  /** Resolves when neither the I/O worker nor the kernel touches the machine any more. No vCPU may be running. */
+  async close(): Promise<void> {
+    this.doorbell.unwatch();
+    const machine = await this.#attaching?.catch(() => undefined);
+    await machine?.detach();
+    await this.#own?.end();
+    this.doorbell.close();
+  }
+
+  #attach(): void {
+    if (this.#attaching !== undefined) return;
+    this.doorbell.unwatch(); // from here on the I/O worker answers it
+    const worker = this.#options.ioWorker === 'own' ? this.#ownWorker() : sharedIoWorker({ url: workerUrl });
+    this.#attaching = worker.attach(this.#attachment, {
+      warning: (source, device, message, suppressed) => this.#options.warning({ source, device, message, suppressed }),
+      failed: (error) => this.#options.failed(error),
+    });
+    this.#attaching.then(
+      () => native().ring(this.doorbell.fd), // what happened before has not been looked at
+      (error) => this.#options.failed(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')),
+    );
+  }
+
+  #ownWorker(): IoWorker {
+    this.#own = new IoWorker({ url: workerUrl });
+    return this.#own;
+  }
+}
+
+function deviceSpec(plan: DevicePlan): IoDeviceSpec {
+  switch (plan.kind) {
+    case 'blk':
+      return { kind: 'blk', disk: plan.disk.file.open, id: plan.disk.config.serial };
+    case 'console':
+      return { kind: 'console', layout: plan.layout };
+    case 'rng':
+      return { kind: 'rng' };
+  }
 }

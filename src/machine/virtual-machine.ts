@@ -14,9 +14,10 @@ import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
+import type { Battery } from './hardware.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { PhaseClock } from './phases.js';
-import { type Battery, type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
+import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
 import { checkTransition, type VmState } from './states.js';
 import { parseDuration } from './units.js';
 

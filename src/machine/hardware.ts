@@ -1,0 +1,111 @@
+/**
+ * What the kernel and shared memory hold of one power cycle: guest RAM, the KVM machine, machine state, eventfds. Main
+ * thread.
+ *
+ * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
+ */
+import { close as closeFile } from 'node:fs';
+import { promisify } from 'node:util';
+import type { BootImage } from '../boot/boot-image.js';
+import { gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
+import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { Doorbell } from '../host/doorbell.js';
+import type { Kvm } from '../kvm/kvm.js';
+import { buildRouting } from '../kvm/routing.js';
+import { KvmVm } from '../kvm/vm.js';
+import { type MachineControl, MachineControlMap } from '../memory/control.js';
+import { GuestMemory, type RamRegion } from '../memory/guest-memory.js';
+import { GuestRam } from '../memory/ram.js';
+import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
+import { resetPlatform } from '../virtio/transport/platform.js';
+import { EventFds } from './descriptors.js';
+import type { Ownership } from './ownership.js';
+import type { MachinePlan } from './plan.js';
+
+const closeFd = promisify(closeFile);
+/** What the SIGBUS guard puts in place of a page that the host cannot supply. */
+const guardPage = 4096;
+
+/** What outlives a reset: CMOS RAM and the clock. */
+export interface Battery {
+  readonly rtc: Uint8Array;
+}
+
+export class Hardware {
+  readonly plan: MachinePlan;
+  readonly vm: KvmVm;
+  readonly regions: readonly RamRegion[];
+  readonly state: SharedArrayBuffer;
+  readonly control: MachineControl;
+  /** Rings for console output, events and failed memory. */
+  readonly doorbell: Doorbell;
+  readonly descriptors: readonly VirtioDescriptors[];
+
+  constructor(kvm: Kvm, plan: MachinePlan, battery: Battery | undefined, owned: Ownership, onRing: () => void) {
+    this.plan = plan;
+    this.state = new SharedArrayBuffer(plan.stateSize);
+    this.control = MachineControlMap.over(this.state, plan.control.machine);
+
+    const ram = GuestRam.map(plan.ram.reduce((sum, { size }) => sum + size, 0));
+    owned.own('memory', () => ram.release());
+    this.regions = ram.place(plan.ram);
+    const vm = KvmVm.create(kvm);
+    owned.own('KVM machine', () => closeFd(vm.fd)); // on libuv's pool: docs/decisions/0002-closing-a-machine.md
+    this.vm = vm;
+    vm.reservePages(kvmTss.start, kvmIdentityMap.start);
+    this.regions.forEach(({ start, size, hostAddress }, slot) => {
+      vm.setMemoryRegion(slot, start, size, hostAddress);
+    });
+    vm.createIrqchip();
+    vm.createPit();
+
+    const { platform } = plan;
+    if (battery !== undefined) new Uint8Array(this.state).set(battery.rtc, platform.chipset.rtc);
+    resetPlatform(this.state, platform, battery !== undefined);
+    plan.devices.forEach(({ config }, i) => {
+      bindVirtio(this.state, platform.virtio[i]!).config.set(config);
+    });
+
+    const doorbell = new Doorbell(onRing);
+    owned.own('doorbell', () => doorbell.close());
+    this.doorbell = doorbell;
+    const failedWord = native().addressOf(this.control.memoryFailed);
+    const guard = native().guard(ram.hostAddress, ram.size, guardPage, failedWord, doorbell.fd);
+    if (guard < 0) throw new TsvmmError('ERR_TSVMM_STATE', 'too many machines in this process for the memory guard');
+    owned.own('memory guard', () => void native().unguard(guard));
+
+    const fds = new EventFds();
+    owned.own('eventfds', () => fds.close());
+    this.descriptors = fds.forDevices(
+      plan.devices.map(({ shape }) => shape),
+      gsi.msiFirst,
+    );
+  }
+
+  /** Copies a boot image into RAM. */
+  load(image: BootImage): void {
+    const ram = new GuestMemory(this.regions, () => new ArrayBuffer(0));
+    for (const { name, address, data } of image.segments) {
+      const host = ram.hostAddress(address, data.length);
+      if (host === 0) throw new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `the ${name} does not lie in guest RAM`);
+      native().copyIn(host, data);
+    }
+  }
+
+  /** Routes and irqfds, once the vCPUs exist. */
+  connectInterrupts(): void {
+    this.vm.setRouting(buildRouting([]));
+    for (const { vectors, gsi: first } of this.descriptors) {
+      vectors.forEach((fd, vector) => {
+        this.vm.assignIrqfd(fd, first + vector);
+      });
+    }
+  }
+
+  /** CMOS RAM and clock, for the next power cycle. */
+  get battery(): Battery {
+    const { rtc, i8042 } = this.plan.platform.chipset;
+    return { rtc: new Uint8Array(this.state.slice(rtc, i8042)) };
+  }
+}

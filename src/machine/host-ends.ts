@@ -1,0 +1,63 @@
+/**
+ * What main does to a running machine's registers: console, clock, power button. Main thread.
+ */
+import { native } from '../host/addon.js';
+import type { SharedLock } from '../memory/lock.js';
+import { consoleSize } from '../virtio/console/console.js';
+import { ConsoleHost } from '../virtio/console/console-host.js';
+import { PlatformHost } from '../virtio/transport/platform-host.js';
+import { ClockService } from './clock-service.js';
+import type { GuestConsole } from './console.js';
+import { ConsolePump } from './console-pump.js';
+import type { Hardware } from './hardware.js';
+import { MainLock } from './main-lock.js';
+import type { Ownership } from './ownership.js';
+
+export class HostEnds {
+  readonly pump: ConsolePump;
+  readonly #lock: MainLock;
+  readonly #platform: PlatformHost;
+  readonly #clock: ClockService;
+
+  /** `ioDoorbell` is what the I/O worker listens to. */
+  constructor(hardware: Hardware, lock: SharedLock, console: GuestConsole, ioDoorbell: () => number, owned: Ownership) {
+    const { plan, state, vm, descriptors } = hardware;
+    this.#lock = new MainLock(lock);
+    owned.own('machine lock', () => this.#lock.close());
+    const withLock = (task: () => void): void => this.#lock.run(task);
+    this.#platform = new PlatformHost(state, plan.platform, { virtio: descriptors }, (gsi, level) => {
+      vm.setIrqLine(gsi, level);
+    });
+    const at = plan.devices.findIndex(({ kind }) => kind === 'console');
+    const device = plan.devices[at];
+    const virtio =
+      device?.kind === 'console'
+        ? new ConsoleHost(state, device.layout, () => void native().ring(ioDoorbell()))
+        : undefined;
+    this.pump = new ConsolePump(console, this.#platform, virtio, withLock, (columns, rows) => {
+      if (virtio === undefined) return; // a serial port has no size
+      withLock(() => {
+        const fd = this.#platform.changeConfig(at, 0, consoleSize(columns, rows));
+        if (fd >= 0) native().ring(fd);
+      });
+    });
+    owned.own('console', () => this.pump.drain());
+    this.#clock = new ClockService(this.#platform.rtc, withLock);
+    owned.own('clock', () => this.#clock.close());
+  }
+
+  /** The machine rang: moves console bytes, plans clock interrupts. */
+  service(): void {
+    this.pump.pump();
+    this.#clock.service();
+  }
+
+  pressPowerButton(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#lock.run(() => {
+        this.#platform.pressPowerButton();
+        resolve();
+      });
+    });
+  }
+}
