@@ -1,0 +1,6 @@
+/** What other scripts and the tests use of the test beds. */
+export { ensureDisk, ensureDisks } from '../images/disks.js';
+export { cacheFolder } from './cache.js';
+export { ensureLab, Lab, openLab } from './lab.js';
+export { runInLab } from './run.js';
+export { installPackages, LabError } from './tools.js';
