@@ -4,6 +4,7 @@
  * Output of the serial port and of a virtio console come out as one stream: early messages and panics go to the serial
  * port whatever the guest's console is. Input goes to the device that was chosen.
  */
+import type { SerialHost } from '../devices/serial-host.js';
 import type { ConsoleHost } from '../virtio/console/console-host.js';
 import type { PlatformHost } from '../virtio/transport/platform-host.js';
 import type { ConsoleLink, GuestConsole } from './console.js';
@@ -18,6 +19,9 @@ export class ConsolePump implements ConsoleLink {
   readonly #virtio: ConsoleHost | undefined;
   readonly #withLock: (task: () => void) => void;
   readonly #resize: (columns: number, rows: number) => void;
+  readonly #sources: readonly (SerialHost | ConsoleHost)[];
+  /** Of each source: bytes lost for want of room in its ring, as already told to the console. */
+  readonly #dropped: number[];
   #scheduled: NodeJS.Immediate | undefined;
 
   /** `withLock` runs a task with the machine lock held, now or soon. */
@@ -31,6 +35,8 @@ export class ConsolePump implements ConsoleLink {
     this.#console = console;
     this.#platform = platform;
     this.#virtio = virtio;
+    this.#sources = virtio === undefined ? [platform.serial] : [platform.serial, virtio];
+    this.#dropped = this.#sources.map(() => 0);
     this.#withLock = withLock;
     this.#resize = resize;
   }
@@ -52,9 +58,21 @@ export class ConsolePump implements ConsoleLink {
 
   /** Takes what there is, within a budget. */
   pump(): void {
-    let left = budget;
-    for (const source of this.#virtio === undefined ? [this.#platform.serial] : [this.#platform.serial, this.#virtio]) {
-      while (left > 0 && this.#console.accepts) {
+    const left = this.#take(budget, () => this.#console.accepts);
+    this.#settle();
+    if (left <= 0) this.#scheduled ??= setImmediate(() => this.#again());
+  }
+
+  /** Everything that is left, at the end: the rings are bounded, and nobody can be made to wait any more. */
+  drain(): void {
+    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
+    this.#take(Number.POSITIVE_INFINITY, () => true);
+  }
+
+  /** How much of `left` is left. */
+  #take(left: number, wanted: () => boolean): number {
+    this.#sources.forEach((source, i) => {
+      while (left > 0 && wanted()) {
         const length = Math.min(source.outputLength, chunkSize);
         if (length === 0) break;
         const chunk = Buffer.alloc(length);
@@ -62,15 +80,11 @@ export class ConsolePump implements ConsoleLink {
         left -= count;
         this.#console.deliver(chunk.subarray(0, count));
       }
-    }
-    this.#settle();
-    if (left <= 0) this.#scheduled ??= setImmediate(() => this.#again());
-  }
-
-  /** Everything that is left, at the end: the rings are bounded. */
-  drain(): void {
-    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
-    this.pump();
+      const dropped = source.droppedBytes;
+      this.#console.lost((dropped - this.#dropped[i]!) >>> 0);
+      this.#dropped[i] = dropped;
+    });
+    return left;
   }
 
   #again(): void {

@@ -27,6 +27,8 @@ export interface ConsoleLink {
 
 /** How much of the newest output `tail` and `waitFor` remember. */
 const tailSize = 64 * 1024;
+/** What `whenUnread: 'block'` keeps beyond its limit: more than the rings of one machine hold when it ends. */
+const resetAllowance = 256 * 1024;
 /** How long a full input ring is left to the guest before it is looked at again. */
 const inputRetryMs = 10;
 
@@ -183,6 +185,11 @@ export class GuestConsole extends Duplex {
     this.#watchers.emit('chunk', chunk);
   }
 
+  /** @internal Bytes of output that were lost before they came here. */
+  lost(bytes: number): void {
+    this.#dropped += bytes;
+  }
+
   /** @internal The machine is gone for good: readers see the end. */
   finish(): void {
     if (this.#ended) return;
@@ -212,10 +219,11 @@ export class GuestConsole extends Duplex {
   #keep(chunk: Buffer): void {
     this.#unread.push(chunk);
     this.#unreadBytes += chunk.length;
-    if (this.#block) return;
-    while (this.#unreadBytes > this.#limit) {
+    // A guest that is made to wait sends no more, but one that resets again and again leaves its rings behind each time.
+    const limit = this.#block ? this.#limit + resetAllowance : this.#limit;
+    while (this.#unreadBytes > limit) {
       const oldest = this.#unread[0]!;
-      const excess = Math.min(this.#unreadBytes - this.#limit, oldest.length);
+      const excess = Math.min(this.#unreadBytes - limit, oldest.length);
       if (excess === oldest.length) this.#unread.shift();
       else this.#unread[0] = oldest.subarray(excess);
       this.#unreadBytes -= excess;

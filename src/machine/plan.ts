@@ -38,6 +38,7 @@ export interface MachinePlan {
 /** A terminal that nobody has told us the size of. */
 const defaultColumns = 80;
 const defaultRows = 24;
+const maxRing = 64 * 1024;
 
 export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], context: KvmContext): MachinePlan {
   if (config.cpus > context.maxVcpus) {
@@ -62,9 +63,9 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
       },
     );
   }
-  const blockWhenFull = config.console.whenUnread === 'block';
+  const output = { blockWhenFull: config.console.whenUnread === 'block', outputCapacity: ringCapacity(config) };
   const control = layoutControl(config.cpus, 0);
-  const console = config.console.device === 'virtio' ? layoutConsole(control.end, { blockWhenFull }) : undefined;
+  const console = config.console.device === 'virtio' ? layoutConsole(control.end, output) : undefined;
   const devices = [...disks.map(blkPlan), rngPlan, ...(console === undefined ? [] : [consolePlan(console)])];
   const platform = layoutPlatform(
     {
@@ -72,12 +73,21 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
       ram: config.memory,
       physicalBits,
       virtio: devices.map(({ shape }) => shape),
-      serial: { blockWhenFull },
+      serial: output,
       debugExit: true,
     },
     console?.end ?? control.end,
   );
   return { cpuid, ram, bar64: bar64Window(ramEnd, physicalBits), devices, control, platform, stateSize: platform.end };
+}
+
+/**
+ * Bytes of output that wait for main: plenty, so that a main thread that is busy for a while loses nothing; but a guest
+ * that is to wait for its reader waits when what the user asked for is full.
+ */
+function ringCapacity({ console }: VmConfig): number {
+  if (console.whenUnread !== 'block') return maxRing;
+  return 2 ** Math.floor(Math.log2(Math.min(console.buffer, maxRing)));
 }
 
 function blkPlan(disk: OpenedDisk, index: number): DevicePlan {

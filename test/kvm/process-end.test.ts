@@ -104,7 +104,7 @@ describe.skipIf(whyNoKvm !== undefined).each(['halt', 'spin'])('with a guest tha
       const worker = new Worker(\`
         import('tsvmm').then(async ({ VirtualMachine }) => {
           globalThis.vm = await VirtualMachine.start({ memory: '32M', boot: { kernel: ${JSON.stringify(guestFile(guest))} } });
-          require('node:worker_threads').parentPort.postMessage(vm.state);
+          (await import('node:worker_threads')).parentPort.postMessage(vm.state);
         });\`, { eval: true });
       const state = await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -78,8 +78,11 @@ describe.skipIf(whyNoKvm !== undefined)('a machine', () => {
       const reason = new Error(`after ${after}`);
       const starting = startGuest('halt', { signal: controller.signal });
       setTimeout(() => controller.abort(reason), after);
-      const vm = await starting.catch((error) => expect(error).toBe(reason));
-      await (vm as { exited?: Promise<unknown> } | undefined)?.exited;
+      const vm = await starting.catch((error) => {
+        expect(error).toBe(reason);
+        return undefined;
+      });
+      await vm?.exited;
     }
     await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds + 2);
   });

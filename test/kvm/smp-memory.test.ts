@@ -8,7 +8,7 @@ describe.skipIf(whyNoKvm !== undefined)('size', () => {
     expect(exit.reason).toBe('power-off');
   });
 
-  test.each(['4M', '1G', '8G', '16G'] as const)('%s of memory, hole and edges included', async (memory) => {
+  test.each(['16M', '1G', '8G', '16G'] as const)('%s of memory, hole and edges included', async (memory) => {
     const { output, exit } = await runGuest('memory', { memory });
     expect(output).toContain('memory ok');
     expect(exit).toMatchObject({ reason: 'power-off', debugExit: 0 });
