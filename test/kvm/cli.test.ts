@@ -1,0 +1,189 @@
+/** bin/tsvmm.js, as built, with tiny guests: what users see, and that nothing stays behind. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, test } from 'vitest';
+import { guestFile, whyNoKvm } from './support/guests.js';
+
+const program = fileURLToPath(new URL('../../bin/tsvmm.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'tsvmm-cli-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly done: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }>;
+  stdout(): string;
+  shows(text: string): Promise<void>;
+}
+
+function tsvmm(...argv: string[]): Running {
+  const child = spawn(process.execPath, [program, ...argv], { stdio: 'pipe' });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString('latin1');
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString('latin1');
+  });
+  const done = new Promise<Awaited<Running['done']>>((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return {
+    child,
+    done,
+    stdout: () => stdout,
+    async shows(text) {
+      while (!stdout.includes(text)) {
+        if (child.exitCode !== null) throw new Error(`ended without ${JSON.stringify(text)}: ${stdout}${stderr}`);
+        await delay(10);
+      }
+    },
+  };
+}
+const guest = (name: string, ...argv: string[]): Running =>
+  tsvmm('run', '-m', '64M', '--kernel', guestFile(name), ...argv);
+
+describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
+  test('shows the console and ends with the guest', async () => {
+    expect(await guest('hello').done).toEqual({ code: 0, signal: null, stdout: 'hello from guest\n', stderr: '' });
+  });
+
+  test('gives stdin to the guest, and its end does not end the guest', async () => {
+    const running = guest('echo');
+    await running.shows('echo ready');
+    running.child.stdin?.end('one\ntwo\n');
+    await running.shows('echo: two');
+    running.child.kill('SIGKILL');
+    const { signal, stdout } = await running.done;
+    expect(signal).toBe('SIGKILL');
+    expect(stdout).toContain('echo: one\n');
+  });
+
+  test.each([
+    ['panic', 3, 'tsvmm: the guest panicked: as the test asked\n'],
+    ['triple', 3, 'tsvmm: the guest triple-faulted'],
+  ] as const)('%s is exit code %i', async (name, code, message) => {
+    const outcome = await guest(name).done;
+    expect(outcome.code).toBe(code);
+    expect(outcome.stderr).toContain(message);
+    expect(outcome.stderr).toContain(`(exit ${code})`);
+  });
+
+  test('--no-reboot ends at the first reboot', async () => {
+    const { code, stdout } = await guest('reset', '--no-reboot').done;
+    expect(code).toBe(0);
+    expect(stdout).toBe('reset: resetting\n');
+  });
+
+  test('SIGTERM presses the power button', async () => {
+    const running = guest('power-button');
+    await running.shows('power-button: waiting');
+    running.child.kill('SIGTERM');
+    const { code, stdout } = await running.done;
+    expect(stdout).toContain('power-button: powering off');
+    expect(code).toBe(0);
+  });
+
+  test('a second SIGTERM forces a guest that does not obey', async () => {
+    const running = guest('spin');
+    await running.shows('spin: looping');
+    running.child.kill('SIGTERM');
+    await delay(200);
+    running.child.kill('SIGTERM');
+    expect((await running.done).code).toBe(143);
+  });
+
+  test('--stop-timeout and --until: a guest without a power button is forced off in time', async () => {
+    const { code } = await guest('halt', '--until', 'sleeping', '--stop-timeout', '100ms').done;
+    expect(code).toBe(0);
+  });
+
+  test('--timeout ends with 124', async () => {
+    const { code } = await guest('spin', '--timeout', '300ms', '--stop-timeout', '100ms').done;
+    expect(code).toBe(124);
+  });
+
+  test('ends when the reader of its output does', async () => {
+    const running = guest('echo', '--stop-timeout', '100ms');
+    await running.shows('echo ready');
+    running.child.stdout?.destroy();
+    running.child.stdin?.write('text\n');
+    expect((await running.done).code).toBe(141);
+  });
+
+  test('--json tells it all on stdout', async () => {
+    const { code, stdout, stderr } = await guest('hello', '--json', '--name', 'tiny').done;
+    expect(code).toBe(0);
+    expect(stderr).toBe('hello from guest\n');
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(events[0]).toMatchObject({
+      event: 'started',
+      name: 'tiny',
+      phases: expect.arrayContaining([expect.objectContaining({ name: 'enter' })]),
+    });
+    expect(events.at(-1)).toMatchObject({
+      event: 'exit',
+      reason: 'power-off',
+      debugExit: 0,
+      exitCode: 0,
+      consoleTail: 'hello from guest\n',
+    });
+  });
+
+  test('kill -9 leaves no process and no lock', async () => {
+    const disk = join(folder, 'disk.img');
+    writeFileSync(disk, Buffer.alloc(1 << 20));
+    const running = guest('spin', '--disk', disk);
+    await running.shows('spin: looping');
+    const second = await guest('hello', '--disk', disk).done;
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain('code: ERR_TSVMM_DISK_LOCKED (exit 1)');
+    const { pid } = running.child;
+    const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+      readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean),
+    );
+    expect(children).toEqual([]);
+    running.child.kill('SIGKILL');
+    await running.done;
+    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    expect((await guest('hello', '--disk', disk).done).code).toBe(0);
+  });
+});
+
+describe.skipIf(whyNoKvm !== undefined)('mistakes', () => {
+  const file = (name: string, content: string | Buffer): string => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  test.each([
+    ['a disk that is not there', ['run', '/nowhere/disk.img'], 1, 'ERR_TSVMM_DISK_IO'],
+    ['a disk that is no disk', ['run', file('text.img', 'not a disk')], 1, 'ERR_TSVMM_DISK_FORMAT'],
+    ['an empty disk', ['run', file('empty.img', Buffer.alloc(1 << 20))], 1, 'ERR_TSVMM_BOOT_NOT_FOUND'],
+    [
+      'a qcow2',
+      ['run', file('disk.qcow2', Buffer.concat([Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), Buffer.alloc(65_528)]))],
+      1,
+      'ERR_TSVMM_DISK_FORMAT',
+    ],
+    ['a kernel that is none', ['run', '--kernel', file('kernel', Buffer.alloc(8192))], 1, 'ERR_TSVMM_BOOT_KERNEL'],
+    ['a kernel that is not there', ['run', '--kernel', '/nowhere/vmlinuz'], 2, 'ERR_TSVMM_CONFIG'],
+    ['absurd memory', ['run', '--kernel', guestFile('hello'), '-m', '900T'], 2, 'ERR_TSVMM_CONFIG'],
+    ['absurd CPUs', ['run', '--kernel', guestFile('hello'), '-c', '5000'], 2, 'ERR_TSVMM_CONFIG'],
+    ['an unknown feature', ['run', '--kernel', guestFile('hello'), '--cpu', 'host,+warp'], 2, 'ERR_TSVMM_CONFIG'],
+    ['inspecting nothing', ['image', 'inspect', '/nowhere/disk.img'], 1, 'ERR_TSVMM_DISK_IO'],
+  ])('%s', async (_what, argv, expected, name) => {
+    const { code, stdout, stderr } = await tsvmm(...argv).done;
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^tsvmm: .+\n( {2}.+\n)*(hint: .+\n)?code: /);
+    expect(stderr).toContain(`code: ${name} (exit ${expected})`);
+    expect(stderr).not.toContain('internal error');
+    expect(code).toBe(expected);
+  });
+});
