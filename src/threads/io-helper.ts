@@ -4,6 +4,6 @@
  */
 import { workerData } from 'node:worker_threads';
 import { HelperChannel } from '../host/epoll-helper.js';
-import type { HelperData } from './io-start-helper.js';
+import type { HelperData } from './io-helper-start.js';
 
 new HelperChannel((workerData as HelperData).channel).serve();

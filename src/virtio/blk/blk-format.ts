@@ -46,6 +46,9 @@ const Config = {
 } as const;
 export const writebackOffset = Config.writeback;
 
+/** Indices of its counters. */
+export const BlkCounter = { reads: 0, writes: 1, flushes: 2, bytesRead: 3, bytesWritten: 4, errors: 5 } as const;
+
 export interface BlkOptions {
   readonly name: string;
   /** Bytes; a multiple of 512. */

@@ -14,6 +14,7 @@ import type { Chain } from '../queue/chain.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
 import {
+  BlkCounter,
   BlkFeature,
   BlkRequest,
   BlkStatus,
@@ -33,9 +34,6 @@ const maxRequestBytes = 256 * 2 ** 20;
 const highSectorLimit = 0x20_0000;
 const TWO_32 = 0x1_0000_0000;
 const RWF_DSYNC = 2;
-
-/** Indices of its counters. */
-export const BlkCounter = { reads: 0, writes: 1, flushes: 2, bytesRead: 3, bytesWritten: 4, errors: 5 } as const;
 
 export class BlkDevice implements DataPath {
   readonly slotCount = maxInFlight;

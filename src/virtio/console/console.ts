@@ -4,53 +4,14 @@
  * Bytes go to and come from rings that main shares. When nobody reads the output it is dropped and counted, or the
  * driver's buffers stay in their queue until there is room: whoever made the console has chosen.
  */
-import { commonFeatures, type DataPath, type DataPathHost } from '../device.js';
-import { featureWords } from '../features.js';
+import type { DataPath, DataPathHost } from '../device.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyToChain } from '../queue/transfer.js';
-import type { VirtioShape } from '../registers.js';
+import { ConsoleCounter, ConsoleQueue } from './console-format.js';
 import { bindConsole, type ConsoleLayout, type ConsoleState } from './console-state.js';
 
-const DEVICE_TYPE = 3;
-/** §5.3.3. */
-export const ConsoleFeature = { size: 0 } as const;
-/** §5.3.2: host to guest, guest to host. */
-export const ConsoleQueue = { receive: 0, transmit: 1 } as const;
-const queueSize = 64;
-
-/** §5.3.4: columns u16, rows u16, maximum of ports u32, emergency write u32. */
-const configSize = 12;
 /** Views of guest memory end at this length. */
 const viewLimit = 0x10_0000;
-
-/** What the device is to its driver. */
-export const consoleShape = (name: string): VirtioShape => ({
-  name,
-  deviceType: DEVICE_TYPE,
-  queueSizes: [queueSize, queueSize],
-  features: featureWords([...commonFeatures, ConsoleFeature.size]),
-  configSize,
-  writableConfig: [],
-});
-
-/** The first bytes of configuration; a resize changes these and tells the driver. */
-export function consoleSize(columns: number, rows: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, columns, true);
-  view.setUint16(2, rows, true);
-  return bytes;
-}
-
-/** The configuration space that the driver finds. */
-export function consoleConfig(columns: number, rows: number): Uint8Array {
-  const config = new Uint8Array(configSize);
-  config.set(consoleSize(columns, rows));
-  return config;
-}
-
-/** Indices of its counters. */
-export const ConsoleCounter = { bytesOut: 0, bytesIn: 1, dropped: 2 } as const;
 
 export class ConsoleDevice implements DataPath {
   /** Nothing here waits for the kernel. */
@@ -141,3 +102,5 @@ export class ConsoleDevice implements DataPath {
     this.#host.counters[ConsoleCounter.dropped]! += bytes;
   }
 }
+
+export { consoleConfig, consoleShape, consoleSize } from './console-format.js';

@@ -17,8 +17,15 @@ import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
 import { Errno } from '../../../../src/host/errno.js';
-import { BlkCounter, BlkDevice } from '../../../../src/virtio/blk/blk.js';
-import { BlkFeature, BlkStatus, blkConfig, blkShape, writebackOffset } from '../../../../src/virtio/blk/blk-format.js';
+import { BlkDevice } from '../../../../src/virtio/blk/blk.js';
+import {
+  BlkCounter,
+  BlkFeature,
+  BlkStatus,
+  blkConfig,
+  blkShape,
+  writebackOffset,
+} from '../../../../src/virtio/blk/blk-format.js';
 import { hasFeature } from '../../../../src/virtio/features.js';
 import { bytesPerOperation } from '../../support/allocation.js';
 import { DeviceBench } from '../../support/device-bench.js';

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ConsoleDevice } from '../../../../src/virtio/console/console.js';
 import {
   ConsoleCounter,
-  ConsoleDevice,
   ConsoleFeature,
   consoleConfig,
   consoleShape,
-} from '../../../../src/virtio/console/console.js';
+} from '../../../../src/virtio/console/console-format.js';
 import { ConsoleHost } from '../../../../src/virtio/console/console-host.js';
 import { type ConsoleOptions, layoutConsole } from '../../../../src/virtio/console/console-state.js';
 import { hasFeature } from '../../../../src/virtio/features.js';

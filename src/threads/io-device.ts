@@ -1,0 +1,267 @@
+/**
+ * One virtio device of a machine on the I/O worker: follows its lifecycle word, runs its data path, publishes what that
+ * has answered. The I/O worker.
+ *
+ * An exception in a data path stops that device and nothing else: it needs a reset, and stays so. A driver that breaks the
+ * protocol gets the same state from a value; then a reset helps.
+ */
+import type { IoEngine } from '../host/engine.js';
+import type { IoSlots } from '../host/engine-slots.js';
+import type { GuestMemory } from '../memory/guest-memory.js';
+import type { DataPath, DataPathHost } from '../virtio/device.js';
+import { hasFeature, negotiatedFeatures } from '../virtio/features.js';
+import { type InterruptTarget, raiseConfig, raiseQueue } from '../virtio/interrupt.js';
+import { RingFeature } from '../virtio/queue/ring-format.js';
+import { SplitQueue } from '../virtio/queue/split-queue.js';
+import { Lifecycle } from '../virtio/registers.js';
+import { Served, serveQueue } from '../virtio/serve.js';
+import { WarningLimit } from './io-warning-limit.js';
+
+/** Chains that one queue may hand over before others have their turn. */
+const chainBudget = 64;
+
+/** What a device needs of its machine. */
+export interface IoDeviceHost {
+  readonly memory: GuestMemory;
+  /** Gives the queue a turn at the end of this batch. */
+  schedule(device: IoDevice, queue: number): void;
+  /** Something was answered: `flush` is called at the end of this batch. */
+  touch(device: IoDevice): void;
+  /** Writes an irqfd in the next batch. */
+  ringVector(irqfd: number): void;
+  /** The last operation of a device that is to become quiet has ended. */
+  settled(): void;
+  wakeMain(): void;
+  warn(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;
+}
+
+export class IoDevice implements DataPathHost {
+  readonly name: string;
+  readonly slots: IoSlots;
+  readonly config: Uint8Array;
+  readonly counters: Float64Array;
+  readonly #host: IoDeviceHost;
+  readonly #target: InterruptTarget;
+  readonly #dataPath: DataPath;
+  /** It is on its machine's list of devices to be flushed. */
+  touched = false;
+  readonly #limit = new WarningLimit();
+  /** While the driver is there; empty otherwise, and after a fault. */
+  #queues: readonly (SplitQueue | undefined)[] = [];
+  #phase: 'inactive' | 'active' | 'stopping' = 'inactive';
+  /** A data path that has thrown is not trusted again. */
+  #faulty = false;
+
+  /** Undefined when the engine has no room for the device's operations. */
+  static create(
+    host: IoDeviceHost,
+    engine: IoEngine,
+    target: InterruptTarget,
+    dataPath: DataPath,
+    counters: Float64Array,
+  ): IoDevice | undefined {
+    let device: IoDevice | undefined;
+    const client = { onCompletion: (slot: number, result: number) => device?.onCompletion(slot, result) };
+    const slots = engine.claim(client, dataPath.slotCount);
+    if (slots === undefined) return undefined;
+    device = new IoDevice(host, target, dataPath, slots, counters);
+    dataPath.attach(device);
+    return device;
+  }
+
+  private constructor(
+    host: IoDeviceHost,
+    target: InterruptTarget,
+    dataPath: DataPath,
+    slots: IoSlots,
+    counters: Float64Array,
+  ) {
+    this.#host = host;
+    this.#target = target;
+    this.#dataPath = dataPath;
+    this.name = target.state.shape.name;
+    this.slots = slots;
+    this.config = target.state.config;
+    this.counters = counters;
+  }
+
+  get memory(): GuestMemory {
+    return this.#host.memory;
+  }
+
+  get isQuiet(): boolean {
+    return this.slots.outstanding === 0;
+  }
+
+  /** The lifecycle word or a ring shared with main may have changed. */
+  observe(): void {
+    // A reset may be asked for while the device is being activated: then the second look finds it.
+    for (let i = 0; i < 2; i++) {
+      const life = Atomics.load(this.#target.state.device.lifecycle, 0);
+      if (life === Lifecycle.activating && this.#phase === 'inactive') this.#activate();
+      else if (life === Lifecycle.resetting && this.#phase !== 'stopping') this.#stop();
+      else break;
+    }
+    this.#confirmReset();
+    if (this.#phase !== 'active' || this.#faulty) return;
+    try {
+      this.#dataPath.onWake?.();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** One turn of a queue. True if it wants another. */
+  serveQueue(index: number): boolean {
+    const queue = this.#queues[index];
+    // Without bus mastering there is no DMA (contract §6.2); its return rings every doorbell.
+    if (queue === undefined || Atomics.load(this.#target.state.device.busMaster, 0) === 0) return false;
+    this.#host.touch(this);
+    try {
+      const served = serveQueue(this.#dataPath, queue, index, chainBudget);
+      if (served === Served.violated) this.#needReset('guest', `driver: ${queue.violation}`);
+      return served === Served.more;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  onCompletion(slot: number, result: number): void {
+    this.#host.touch(this);
+    try {
+      if (!this.#faulty) this.#dataPath.onCompletion(slot, result);
+    } catch (error) {
+      this.#fail(error);
+    }
+    if (this.slots.outstanding > 0) return;
+    this.#confirmReset();
+    this.#host.settled();
+  }
+
+  /** Shows the driver what was answered and interrupts it where it wants that. */
+  flush(): void {
+    for (let index = 0; index < this.#queues.length; index++) {
+      const queue = this.#queues[index];
+      if (queue?.publish()) this.#ring(raiseQueue(this.#target, index));
+    }
+  }
+
+  /** Looks at every queue, as if each had been kicked. */
+  kickAll(): void {
+    for (let index = 0; index < this.#queues.length; index++) this.serve(index);
+  }
+
+  /** After a pause: looks at every queue and interrupts for each, since what was signalled before may be lost. */
+  wakeDriver(): void {
+    for (let index = 0; index < this.#queues.length; index++) {
+      if (this.#queues[index] !== undefined) this.#ring(raiseQueue(this.#target, index));
+    }
+    this.kickAll();
+  }
+
+  /** Ends the data path whatever its driver does; `isQuiet` says when the kernel has nothing left of it. */
+  shutDown(): void {
+    if (this.#phase === 'active') this.#stop();
+  }
+
+  /** After `shutDown`, when it is quiet. */
+  close(): void {
+    Atomics.store(this.#target.state.device.lifecycle, 0, Lifecycle.inactive);
+    Atomics.notify(this.#target.state.device.lifecycle, 0);
+    this.slots.release();
+    this.#dataPath.close();
+  }
+
+  // What a data path asks.
+
+  serve(queue: number): void {
+    if (this.#queues[queue] !== undefined) this.#host.schedule(this, queue);
+  }
+
+  warn(source: 'guest' | 'host', message: string): void {
+    this.#warn(source, source === 'guest' ? `driver: ${message}` : message);
+  }
+
+  wakeMain(): void {
+    this.#host.wakeMain();
+  }
+
+  #activate(): void {
+    const { state } = this.#target;
+    const features = negotiatedFeatures(state.device);
+    let wrong: string | undefined;
+    const queues = state.queues.map((registers, index) => {
+      if (registers.frozenSize === 0) return undefined;
+      const queue = SplitQueue.open(registers, this.memory, {
+        indirect: hasFeature(features, RingFeature.indirectDescriptors),
+        eventIndex: hasFeature(features, RingFeature.eventIndex),
+        maxChain: state.shape.queueSizes[index]!,
+      });
+      if (typeof queue !== 'string') return queue;
+      wrong ??= queue;
+      return undefined;
+    });
+    // Registers read before this were not those of a later driver: only this thread ends a reset.
+    const { lifecycle } = state.device;
+    if (Atomics.compareExchange(lifecycle, 0, Lifecycle.activating, Lifecycle.active) !== Lifecycle.activating) return;
+    this.#phase = 'active';
+    if (wrong !== undefined) {
+      this.#needReset('guest', `driver: ${wrong}`);
+    } else if (this.#faulty) {
+      this.#needReset('device', 'the device has failed and cannot be used again');
+    } else {
+      this.#queues = queues;
+      try {
+        this.#dataPath.activate(queues, features);
+      } catch (error) {
+        this.#fail(error);
+      }
+      this.kickAll();
+    }
+  }
+
+  #stop(): void {
+    this.#phase = 'stopping';
+    this.#queues = [];
+    if (this.#faulty) return;
+    try {
+      this.#dataPath.stop();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Says that nothing touches guest memory any more, once that is so (contract §2.7). */
+  #confirmReset(): void {
+    if (this.#phase !== 'stopping' || this.slots.outstanding > 0) return;
+    const { lifecycle } = this.#target.state.device;
+    if (Atomics.compareExchange(lifecycle, 0, Lifecycle.resetting, Lifecycle.inactive) !== Lifecycle.resetting) return;
+    this.#phase = 'inactive';
+    Atomics.notify(lifecycle, 0);
+  }
+
+  /** virtio 1.2 §2.1.2: the driver finds DEVICE_NEEDS_RESET and is told that something changed. */
+  #needReset(source: 'guest' | 'device', message: string): void {
+    if (Atomics.exchange(this.#target.state.device.needsReset, 0, 1) === 1) return;
+    this.#warn(source, message);
+    this.#ring(raiseConfig(this.#target));
+  }
+
+  #ring(irqfd: number): void {
+    if (irqfd >= 0) this.#host.ringVector(irqfd);
+  }
+
+  /** Its requests in flight still complete and are counted by the slots; nothing else is left of it. */
+  #fail(error: unknown): void {
+    this.#faulty = true;
+    this.#queues = [];
+    const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#needReset('device', `the device has failed: ${what}`);
+  }
+
+  #warn(source: 'guest' | 'device' | 'host', message: string): void {
+    const suppressed = this.#limit.pass();
+    if (suppressed >= 0) this.#host.warn(source, this.name, message, suppressed);
+  }
+}

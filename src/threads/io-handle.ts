@@ -1,0 +1,261 @@
+/**
+ * Main's end of an I/O worker: starts it, attaches machines, notices its death. Main thread, one shared worker per
+ * importing environment (contract §1.5), or one of a machine's own.
+ *
+ * The worker keeps nothing alive but while an answer is awaited. If it dies every machine on it ends with
+ * `ERR_TSVMM_WORKER_DIED`: a shared fate (contract §1.6). The next machine gets a new worker.
+ */
+import { Worker } from 'node:worker_threads';
+import { fromWire, TsvmmError } from '../errors.js';
+import type { EngineKind } from '../host/choose-engine.js';
+import { closeFd } from '../host/system.js';
+import type { IoAttachment, IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
+
+/** Rings, bitmaps of ephemeral disks and device state; nothing that a guest can make grow. */
+const heapMegabytes = 256;
+
+export interface IoWorkerOptions {
+  /** The bundle of io-worker.ts. */
+  readonly url: URL;
+  /** The bundle of io-helper.ts; beside the other unless given. */
+  readonly helper?: URL;
+  readonly engine?: EngineKind;
+  readonly nice?: number;
+}
+
+const defaultNice = 5;
+
+export interface IoEvents {
+  warning(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;
+  /** The worker is gone and with it the machine's devices. Once at most, and not after `detach` was called. */
+  failed(error: TsvmmError): void;
+}
+
+/** A machine on an I/O worker. */
+export interface IoMachine {
+  /**
+   * Ends the data paths. Once it resolves neither the worker nor the kernel touches the machine's memory, disks and
+   * eventfds. Idempotent; resolves for a worker that is dead already.
+   */
+  detach(): Promise<void>;
+  /** No chain is taken any more, everything the kernel had is done, published and signalled. */
+  quiesce(): Promise<void>;
+  resume(): Promise<void>;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(error: TsvmmError): void;
+}
+
+type Answer = 'attached' | 'detached' | 'quiesced' | 'resumed';
+
+interface Attached {
+  readonly events: IoEvents;
+  readonly waiting: Map<Answer, Waiter>;
+  detaching: Promise<void> | undefined;
+}
+
+export class IoWorker {
+  readonly #worker: Worker;
+  readonly #machines = new Map<number, Attached>();
+  readonly #closing = new Map<number, Waiter>();
+  readonly #ready: Promise<'io_uring' | 'epoll'>;
+  #becomeReady!: { resolve(engine: 'io_uring' | 'epoll'): void; reject(error: TsvmmError): void };
+  #ringFd = -1;
+  #next = 1;
+  #awaited = 0;
+  #ending = false;
+  #dead: TsvmmError | undefined;
+  #cause: Error | undefined;
+
+  constructor({ url, helper = new URL('./io-helper.js', url), engine = 'auto', nice = defaultNice }: IoWorkerOptions) {
+    this.#ready = new Promise((resolve, reject) => {
+      this.#becomeReady = { resolve, reject };
+    });
+    this.#ready.catch(() => {}); // whoever attaches is told
+    this.#worker = new Worker(url, {
+      name: 'tsvmm-io',
+      execArgv: [],
+      env: {},
+      workerData: { engine, helper: helper.href, nice } satisfies IoWorkerData,
+      resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
+    });
+    this.#worker.unref();
+    this.#worker.on('message', this.#onReport);
+    this.#worker.once('error', this.#onError);
+    this.#worker.once('exit', this.#onExit);
+  }
+
+  get isDead(): boolean {
+    return this.#dead !== undefined || this.#ending;
+  }
+
+  /** Which engine it found. Rejects if it could not start. */
+  get engine(): Promise<'io_uring' | 'epoll'> {
+    return this.#awaiting(this.#ready);
+  }
+
+  /** Rejects with `ERR_TSVMM_WORKER_DIED`, or with why the worker refused the machine. */
+  async attach(attachment: IoAttachment, events: IoEvents): Promise<IoMachine> {
+    await this.engine;
+    const vm = this.#next++;
+    const attached: Attached = { events, waiting: new Map(), detaching: undefined };
+    this.#machines.set(vm, attached);
+    try {
+      await this.#ask(vm, 'attached', { type: 'attach', vm, attachment });
+    } catch (error) {
+      this.#machines.delete(vm);
+      throw error;
+    }
+    return {
+      detach: () => {
+        attached.detaching ??= this.#detach(vm);
+        return attached.detaching;
+      },
+      quiesce: () => this.#ask(vm, 'quiesced', { type: 'quiesce', vm }),
+      resume: () => this.#ask(vm, 'resumed', { type: 'resume', vm }),
+    };
+  }
+
+  /** Closes descriptors on the worker's side; resolves when they are closed. On this thread if the worker is dead. */
+  async closeFds(fds: readonly number[]): Promise<void> {
+    if (this.isDead) {
+      for (const fd of fds) closeFd(fd);
+      return;
+    }
+    const request = this.#next++;
+    const closed = new Promise<void>((resolve, reject) => {
+      this.#closing.set(request, { resolve, reject });
+    });
+    this.#post({ type: 'close-fds', request, fds });
+    await this.#awaiting(closed);
+  }
+
+  /** Ends the worker; every machine has been detached. */
+  async end(): Promise<void> {
+    if (this.isDead) return;
+    this.#ending = true;
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    this.#post({ type: 'end' });
+    await this.#awaiting(ended);
+  }
+
+  async #detach(vm: number): Promise<void> {
+    try {
+      if (this.#dead === undefined) await this.#ask(vm, 'detached', { type: 'detach', vm });
+    } catch (error) {
+      // A thread that is gone has no operation left: the kernel ends them before the thread does.
+      if (this.#dead === undefined) throw error;
+    } finally {
+      this.#machines.delete(vm);
+    }
+  }
+
+  #ask(vm: number, answer: Answer, command: IoCommand): Promise<void> {
+    if (this.#dead !== undefined) return Promise.reject(this.#dead);
+    const machine = this.#machines.get(vm);
+    if (machine === undefined) {
+      return Promise.reject(new TsvmmError('ERR_TSVMM_STATE', 'the machine is not on this I/O worker any more'));
+    }
+    const answered = new Promise<void>((resolve, reject) => {
+      machine.waiting.set(answer, { resolve, reject });
+    });
+    this.#post(command);
+    return this.#awaiting(answered);
+  }
+
+  #post(command: IoCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  /** The worker keeps the program alive while something waits for its answer. */
+  async #awaiting<T>(answer: Promise<T>): Promise<T> {
+    if (this.#awaited++ === 0) this.#worker.ref();
+    try {
+      return await answer;
+    } finally {
+      if (--this.#awaited === 0) this.#worker.unref();
+    }
+  }
+
+  readonly #onReport = (report: IoReport): void => {
+    switch (report.type) {
+      case 'ready':
+        this.#ringFd = report.ringFd;
+        this.#becomeReady.resolve(report.engine);
+        break;
+      case 'attached':
+      case 'quiesced':
+        this.#answer(report.vm, report.type)?.resolve();
+        break;
+      case 'resumed':
+        this.#answer(report.vm, 'resumed')?.resolve();
+        this.#answer(report.vm, 'quiesced')?.reject(overtaken('resumed'));
+        break;
+      case 'detached':
+        this.#answer(report.vm, 'detached')?.resolve();
+        this.#answer(report.vm, 'quiesced')?.reject(overtaken('detached'));
+        this.#answer(report.vm, 'resumed')?.reject(overtaken('detached'));
+        break;
+      case 'refused':
+        this.#answer(report.vm, 'attached')?.reject(fromWire(report.error));
+        break;
+      case 'closed':
+        this.#closing.get(report.request)?.resolve();
+        this.#closing.delete(report.request);
+        break;
+      case 'warning':
+        this.#machines.get(report.vm)?.events.warning(report.source, report.device, report.message, report.suppressed);
+        break;
+      default:
+        report satisfies never;
+    }
+  };
+
+  #answer(vm: number, answer: Answer): Waiter | undefined {
+    const waiting = this.#machines.get(vm)?.waiting;
+    const waiter = waiting?.get(answer);
+    waiting?.delete(answer);
+    return waiter;
+  }
+
+  /** The thread may still be at work: nobody is told before it has gone. */
+  readonly #onError = (cause: Error): void => {
+    this.#cause = cause;
+  };
+
+  readonly #onExit = (): void => {
+    // Its rings outlive it: what it had given to the kernel ends with them.
+    if (this.#ringFd >= 0 && !this.#ending) closeFd(this.#ringFd);
+    this.#ringFd = -1;
+    const cause = this.#cause;
+    const heap = (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY';
+    const what = cause === undefined ? 'ended' : heap ? 'ran out of heap' : `died: ${cause.message}`;
+    this.#dead = new TsvmmError('ERR_TSVMM_WORKER_DIED', `the I/O worker ${what}`, { cause });
+    this.#becomeReady.reject(this.#dead);
+    for (const { reject } of this.#closing.values()) reject(this.#dead);
+    this.#closing.clear();
+    for (const { events, waiting, detaching } of [...this.#machines.values()]) {
+      const attaching = waiting.has('attached');
+      for (const { reject } of waiting.values()) reject(this.#dead);
+      waiting.clear();
+      if (!attaching && detaching === undefined) events.failed(this.#dead);
+    }
+  };
+}
+
+const overtaken = (what: string): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_STATE', `the machine was ${what} before it was quiet`);
+
+const shared = new Map<string, IoWorker>();
+
+/** The worker that machines of this environment share: started at the first call, and again if it has died. */
+export function sharedIoWorker(options: IoWorkerOptions): IoWorker {
+  const key = `${options.url.href} ${options.engine ?? 'auto'}`;
+  const running = shared.get(key);
+  if (running !== undefined && !running.isDead) return running;
+  const worker = new IoWorker(options);
+  shared.set(key, worker);
+  return worker;
+}

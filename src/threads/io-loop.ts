@@ -1,0 +1,166 @@
+/**
+ * The I/O worker's loop: one batch after another, any number of machines, and Node whenever it wants the thread. The I/O
+ * worker.
+ *
+ * The loop sleeps in the engine alone. Node reaches it through the event loop's backend descriptor, which is polled like
+ * everything else: when it is readable, or a signal came, the loop yields with `setImmediate`, the event loop drains, and
+ * the loop goes on (contract §1.1). Nothing here waits on promises or timers.
+ */
+import { asTsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { type IoClient, type IoEngine, POLLIN } from '../host/engine.js';
+import type { IoSlots } from '../host/engine-slots.js';
+import { closeFd } from '../host/system.js';
+import type { IoCommand, IoReport } from './io-protocol.js';
+import { IoVm } from './io-vm.js';
+
+/** Descriptors being closed at one time. */
+const closers = 16;
+const NODE = 0;
+
+export class IoLoop implements IoClient {
+  readonly #engine: IoEngine;
+  readonly #report: (report: IoReport) => void;
+  readonly #slots: IoSlots;
+  readonly #backend: number;
+  readonly #vms = new Map<number, IoVm>();
+  /** The same in an array, for the loop. */
+  #machines: IoVm[] = [];
+  /** Descriptors to close, with the request they belong to; and how many of each request are left. */
+  readonly #toClose: { readonly request: number; readonly fd: number }[] = [];
+  readonly #closing: (number | undefined)[] = new Array(closers).fill(undefined);
+  readonly #leftToClose = new Map<number, number>();
+  #nodeWants = false;
+  #ended = false;
+
+  constructor(engine: IoEngine, report: (report: IoReport) => void) {
+    this.#engine = engine;
+    this.#report = report;
+    this.#backend = native().backendFd();
+    if (this.#backend < 0) throw new Error('this Node has no backend descriptor');
+    this.#slots = engine.claim(this, 1 + closers)!; // a new engine has room
+  }
+
+  /** Starts the loop at the next turn of the event loop. */
+  start(): void {
+    setImmediate(this.#run);
+  }
+
+  /** From the event loop, between two runs. */
+  command(command: IoCommand): void {
+    switch (command.type) {
+      case 'attach':
+        this.#attach(command);
+        break;
+      case 'detach':
+        this.#vms.get(command.vm)?.detach();
+        break;
+      case 'quiesce':
+        this.#vms.get(command.vm)?.quiesce();
+        break;
+      case 'resume':
+        this.#vms.get(command.vm)?.resume();
+        break;
+      case 'close-fds':
+        this.#closeFds(command.request, command.fds);
+        break;
+      case 'end':
+        this.#ended = true;
+        break;
+      default:
+        command satisfies never;
+    }
+  }
+
+  onCompletion(slot: number): void {
+    if (slot === NODE) {
+      this.#nodeWants = true;
+      return;
+    }
+    const request = this.#closing[slot - 1]!;
+    this.#closing[slot - 1] = undefined;
+    const left = this.#leftToClose.get(request)! - 1;
+    if (left > 0) {
+      this.#leftToClose.set(request, left);
+    } else {
+      this.#leftToClose.delete(request);
+      this.#report({ type: 'closed', request });
+    }
+    this.#closeNext(slot);
+  }
+
+  readonly #run = (): void => {
+    if (this.#ended) {
+      this.#end();
+      return;
+    }
+    // Armed here and not where it completes: until Node has had its turn it would be readable again at once.
+    if (!this.#slots.isBusy(NODE)) this.#slots.poll(NODE, this.#backend, POLLIN);
+    this.#nodeWants = false;
+    for (let interrupted = false; !this.#nodeWants && !interrupted; ) {
+      this.#work(); // commands may have left some
+      const wait = !this.#hasWork;
+      interrupted = this.#engine.turn(wait) === 0 && wait;
+    }
+    this.#work();
+    this.#engine.turn(false); // what was answered does not wait for Node
+    setImmediate(this.#run);
+  };
+
+  #work(): void {
+    let detached = false;
+    for (let i = 0; i < this.#machines.length; i++) {
+      const vm = this.#machines[i]!;
+      vm.work();
+      detached ||= vm.isDetached;
+    }
+    if (!detached) return;
+    for (const vm of this.#machines) if (vm.isDetached) this.#vms.delete(vm.id);
+    this.#machines = [...this.#vms.values()];
+  }
+
+  get #hasWork(): boolean {
+    for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.hasWork) return true;
+    return false;
+  }
+
+  #attach({ vm, attachment }: Extract<IoCommand, { type: 'attach' }>): void {
+    try {
+      this.#vms.set(vm, new IoVm(vm, attachment, this.#engine, this.#report));
+      this.#machines = [...this.#vms.values()];
+      this.#report({ type: 'attached', vm });
+    } catch (error) {
+      this.#report({ type: 'refused', vm, error: asTsvmmError(error, 'ERR_TSVMM_STATE').toWire() });
+    }
+  }
+
+  #closeFds(request: number, fds: readonly number[]): void {
+    if (fds.length === 0) {
+      this.#report({ type: 'closed', request });
+      return;
+    }
+    this.#leftToClose.set(request, fds.length);
+    for (const fd of fds) this.#toClose.push({ request, fd });
+    for (let slot = 1; slot <= closers; slot++) if (this.#closing[slot - 1] === undefined) this.#closeNext(slot);
+  }
+
+  #closeNext(slot: number): void {
+    const next = this.#toClose.shift();
+    if (next === undefined) return;
+    this.#closing[slot - 1] = next.request;
+    this.#slots.closeFd(slot, next.fd);
+  }
+
+  /** Main has detached every machine. Nothing refers to this thread's event loop afterwards, so it ends. */
+  #end(): void {
+    for (const { fd } of this.#toClose) closeFd(fd);
+    this.#slots.cancel(NODE);
+    while (this.#slots.outstanding > 0) this.#engine.turn(true);
+    this.#slots.release();
+    this.#engine.close();
+    this.onEnd?.();
+  }
+
+  /** Called once, when the loop is over. */
+  onEnd: (() => void) | undefined;
+}

@@ -1,0 +1,112 @@
+/**
+ * What main and the I/O worker say to each other: two closed unions. Both sides.
+ *
+ * Messages attach and detach machines; what happens while a machine runs goes through eventfds and machine state.
+ */
+import type { OpenDisk } from '../disk/disk-map.js';
+import type { WireError } from '../errors.js';
+import type { EngineKind } from '../host/choose-engine.js';
+import type { RamRegion } from '../memory/guest-memory.js';
+import { BlkCounter } from '../virtio/blk/blk-format.js';
+import { ConsoleCounter } from '../virtio/console/console-format.js';
+import type { ConsoleLayout } from '../virtio/console/console-state.js';
+import { RngCounter } from '../virtio/rng/rng.js';
+import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform-layout.js';
+
+/** What serves one virtio device of a machine. Plain data. */
+export type IoDeviceSpec =
+  | { readonly kind: 'blk'; readonly disk: OpenDisk /** Answer to GET_ID: 20 bytes at most. */; readonly id: string }
+  /** The layout is of machine state. */
+  | { readonly kind: 'console'; readonly layout: ConsoleLayout }
+  | { readonly kind: 'rng' }
+  /** Its data path is somewhere else. */
+  | { readonly kind: 'elsewhere' };
+
+/** Everything the I/O worker needs of one machine; plain data, numbers and shared buffers. */
+export interface IoAttachment {
+  /** For messages. */
+  readonly name: string;
+  readonly vmFd: number;
+  /** Machine state. */
+  readonly state: SharedArrayBuffer;
+  readonly platform: PlatformLayout;
+  readonly descriptors: PlatformDescriptors;
+  /** Of the machine's `MachineControl` in machine state. */
+  readonly machineControl: number;
+  readonly regions: readonly RamRegion[];
+  /** eventfd of main: console output, and room for input. */
+  readonly mainDoorbell: number;
+  /** eventfd by which vCPUs and main say that a device's lifecycle or a shared ring changed. */
+  readonly ioDoorbell: number;
+  /** One for each virtio device of the platform. */
+  readonly devices: readonly IoDeviceSpec[];
+  /** `countersPerDevice` doubles for each device; see `readCounters`. */
+  readonly counters: SharedArrayBuffer;
+}
+
+export const countersPerDevice = 8;
+
+/** Shared memory for the counters of `devices` devices. */
+export const allocateCounters = (devices: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(devices * countersPerDevice * Float64Array.BYTES_PER_ELEMENT);
+
+const counterNames: Readonly<Record<IoDeviceSpec['kind'], Readonly<Record<string, number>>>> = {
+  blk: BlkCounter,
+  console: ConsoleCounter,
+  rng: RngCounter,
+  elsewhere: {},
+};
+
+/** The counters of each device, by the device's name: `{ blk0: { reads: 1, ... } }`. */
+export function readCounters(attachment: IoAttachment): Record<string, Record<string, number>> {
+  const values = new Float64Array(attachment.counters);
+  const read: Record<string, Record<string, number>> = {};
+  attachment.devices.forEach((spec, device) => {
+    const entries = Object.entries(counterNames[spec.kind]);
+    const counters = entries.map(([name, index]) => [name, values[device * countersPerDevice + index]!] as const);
+    read[attachment.platform.shape.virtio[device]!.name] = Object.fromEntries(counters);
+  });
+  return read;
+}
+
+/** How the worker is started. */
+export interface IoWorkerData {
+  readonly engine: EngineKind;
+  /** URL of the bundle of io-helper.ts. */
+  readonly helper: string;
+  /** Nice value of the thread (contract §1.8). */
+  readonly nice: number;
+}
+
+/** main -> I/O worker. `vm` is a number that main chose; `request` comes back with the answer. */
+export type IoCommand =
+  | { readonly type: 'attach'; readonly vm: number; readonly attachment: IoAttachment }
+  /** Ends every data path of the machine; its memory and descriptors are not used any more once it is answered. */
+  | { readonly type: 'detach'; readonly vm: number }
+  /** Takes no more chains and waits for what the kernel has (contract §2.5). */
+  | { readonly type: 'quiesce'; readonly vm: number }
+  | { readonly type: 'resume'; readonly vm: number }
+  /** Closes descriptors without blocking anybody. */
+  | { readonly type: 'close-fds'; readonly request: number; readonly fds: readonly number[] }
+  /** The worker ends. No machine may be attached. */
+  | { readonly type: 'end' };
+
+/** I/O worker -> main */
+export type IoReport =
+  /** `ringFd` is closed by main if the worker dies; -1 without io_uring. */
+  | { readonly type: 'ready'; readonly engine: 'io_uring' | 'epoll'; readonly ringFd: number }
+  | { readonly type: 'attached'; readonly vm: number }
+  /** The machine was not attached. */
+  | { readonly type: 'refused'; readonly vm: number; readonly error: WireError }
+  | { readonly type: 'detached'; readonly vm: number }
+  | { readonly type: 'quiesced'; readonly vm: number }
+  | { readonly type: 'resumed'; readonly vm: number }
+  | { readonly type: 'closed'; readonly request: number }
+  | {
+      readonly type: 'warning';
+      readonly vm: number;
+      readonly source: 'guest' | 'device' | 'host';
+      readonly device: string;
+      readonly message: string;
+      readonly suppressed: number;
+    };

@@ -1,0 +1,254 @@
+/**
+ * One machine's attachment to the I/O worker: its devices, doorbells and interrupts, and how it comes and goes. The I/O
+ * worker.
+ *
+ * A doorbell is a one-shot read of its eventfd, armed again in the batch in which it completed. Work is not done where it
+ * is noticed: a queue gets its turn at the end of the batch, within a budget per machine, so that a guest that rings
+ * without pause delays nobody.
+ */
+
+import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import type { IoClient, IoEngine } from '../host/engine.js';
+import type { IoSlots } from '../host/engine-slots.js';
+import { errnoName } from '../host/errno.js';
+import { IndexRing } from '../host/index-ring.js';
+import { KvmVm } from '../kvm/vm.js';
+import { type MachineControl, MachineControlMap } from '../memory/control.js';
+import { GuestMemory } from '../memory/guest-memory.js';
+import { BlkDevice } from '../virtio/blk/blk.js';
+import { ConsoleDevice } from '../virtio/console/console.js';
+import type { DataPath } from '../virtio/device.js';
+import { RngDevice } from '../virtio/rng/rng.js';
+import { interruptTargets } from '../virtio/transport/platform-layout.js';
+import { IoDevice, type IoDeviceHost } from './io-device.js';
+import { countersPerDevice, type IoAttachment, type IoDeviceSpec, type IoReport } from './io-protocol.js';
+
+/** Turns of queues that one machine gets before the others. */
+const turnsPerBatch = 8;
+
+/** The slot of the machine's own doorbell; those of queues and vectors follow. */
+const CONTROL = 0;
+
+type Mode = 'serving' | 'draining' | 'quiet' | 'detaching' | 'detached';
+
+export class IoVm implements IoClient, IoDeviceHost {
+  readonly id: number;
+  readonly memory: GuestMemory;
+  readonly #attachment: IoAttachment;
+  readonly #report: (report: IoReport) => void;
+  readonly #control: MachineControl;
+  readonly #slots: IoSlots;
+  readonly #devices: IoDevice[] = [];
+  /** Every queue of every device, by number; its doorbell is in slot number + 1. */
+  readonly #queues: { readonly device: IoDevice; readonly index: number; readonly doorbell: number }[] = [];
+  readonly #firstQueue = new Map<IoDevice, number>();
+  /** Slots of irqfds. */
+  readonly #vectors = new Map<number, number>();
+  readonly #ready: IndexRing;
+  readonly #isReady: Uint8Array;
+  readonly #touched: IoDevice[] = [];
+  #mode: Mode = 'serving';
+  #settled = false;
+
+  /** Throws when the engine has no room or the description is wrong; then nothing is held. */
+  constructor(id: number, attachment: IoAttachment, engine: IoEngine, report: (report: IoReport) => void) {
+    this.id = id;
+    this.#attachment = attachment;
+    this.#report = report;
+    this.#control = MachineControlMap.over(attachment.state, attachment.machineControl);
+    this.memory = new GuestMemory(attachment.regions, wrap);
+    const { state, platform, descriptors, devices } = attachment;
+    const vm = KvmVm.adopt(attachment.vmFd);
+    const targets = interruptTargets(state, platform, descriptors, (gsi, level) => vm.setIrqLine(gsi, level));
+    if (devices.length !== targets.length)
+      throw new RangeError(`${devices.length} data paths for ${targets.length} devices`);
+    try {
+      devices.forEach((spec, number) => {
+        const dataPath = makeDataPath(spec, state);
+        if (dataPath === undefined) return;
+        const target = targets[number]!;
+        const counters = new Float64Array(attachment.counters, number * countersPerDevice * 8, countersPerDevice);
+        const device = IoDevice.create(this, engine, target, dataPath, counters);
+        if (device === undefined) throw noRoom(attachment.name);
+        this.#devices.push(device);
+        this.#firstQueue.set(device, this.#queues.length);
+        for (const [index, doorbell] of target.descriptors.doorbells.entries())
+          this.#queues.push({ device, index, doorbell });
+        for (const irqfd of target.descriptors.vectors) this.#vectors.set(irqfd, this.#vectors.size);
+      });
+      const slots = engine.claim(this, 1 + this.#queues.length + this.#vectors.size);
+      if (slots === undefined) throw noRoom(attachment.name);
+      this.#slots = slots;
+    } catch (error) {
+      for (const device of this.#devices) device.close();
+      throw error;
+    }
+    for (const [irqfd, vector] of this.#vectors) this.#vectors.set(irqfd, 1 + this.#queues.length + vector);
+    this.#ready = new IndexRing(this.#queues.length);
+    this.#isReady = new Uint8Array(this.#queues.length);
+    this.#slots.eventRead(CONTROL, attachment.ioDoorbell);
+    this.#queues.forEach(({ doorbell }, queue) => {
+      this.#slots.eventRead(1 + queue, doorbell);
+    });
+    // What happened before the doorbell was armed.
+    for (const device of this.#devices) device.observe();
+  }
+
+  get isDetached(): boolean {
+    return this.#mode === 'detached';
+  }
+
+  /** Queues wait for their turn. */
+  get hasWork(): boolean {
+    return this.#mode === 'serving' && this.#ready.size > 0;
+  }
+
+  /** End of a batch: queues have their turns, answers are published, a pause or an end goes on. */
+  work(): void {
+    if (this.#mode === 'serving') {
+      for (let turns = Math.min(turnsPerBatch, this.#ready.size); turns > 0; turns--) {
+        const number = this.#ready.shift();
+        this.#isReady[number] = 0;
+        const { device, index } = this.#queues[number]!;
+        if (device.serveQueue(index)) this.schedule(device, index);
+      }
+    }
+    for (let i = 0; i < this.#touched.length; i++) {
+      const device = this.#touched[i]!;
+      device.touched = false;
+      device.flush();
+    }
+    this.#touched.length = 0;
+    if (this.#settled) this.#advance();
+  }
+
+  /** Takes no more chains, waits for the kernel, publishes; then reports `quiesced`. */
+  quiesce(): void {
+    if (this.#mode !== 'serving') return;
+    this.#mode = 'draining';
+    this.#settled = true;
+  }
+
+  /** Goes on after `quiesce`: every queue counts as kicked and is interrupted once (contract §2.5). */
+  resume(): void {
+    if (this.#mode !== 'draining' && this.#mode !== 'quiet') return;
+    this.#mode = 'serving';
+    for (const device of this.#devices) {
+      device.observe();
+      device.wakeDriver();
+    }
+    this.#report({ type: 'resumed', vm: this.id });
+  }
+
+  /** Ends everything; reports `detached` once the kernel has nothing left of this machine. */
+  detach(): void {
+    if (this.#mode === 'detaching' || this.#mode === 'detached') return;
+    this.#mode = 'detaching';
+    this.#settled = true;
+    for (const device of this.#devices) device.shutDown();
+    for (let slot = 0; slot <= this.#queues.length; slot++) this.#slots.cancel(slot);
+  }
+
+  /** Of the machine's own slots: doorbells and interrupts. */
+  onCompletion(slot: number, result: number): void {
+    if (slot > this.#queues.length || this.#mode === 'detaching') {
+      this.#settled = true; // an interrupt was written, or a doorbell has ended
+      return;
+    }
+    const fd = slot === CONTROL ? this.#attachment.ioDoorbell : this.#queues[slot - 1]!.doorbell;
+    if (result < 0) {
+      // It would fail again at once: this doorbell stays silent, the machine is told.
+      const name = slot === CONTROL ? 'I/O' : this.#queues[slot - 1]!.device.name;
+      this.warn('host', name, `a doorbell cannot be read: ${errnoName(result)}`, 0);
+      return;
+    }
+    this.#slots.eventRead(slot, fd);
+    if (slot !== CONTROL) {
+      const { device, index } = this.#queues[slot - 1]!;
+      this.schedule(device, index);
+    } else {
+      for (let i = 0; i < this.#devices.length; i++) this.#devices[i]!.observe();
+    }
+  }
+
+  // What a device asks.
+
+  schedule(device: IoDevice, queue: number): void {
+    const number = this.#firstQueue.get(device)! + queue;
+    if (this.#isReady[number] === 1) return;
+    this.#isReady[number] = 1;
+    this.#ready.push(number);
+  }
+
+  touch(device: IoDevice): void {
+    if (device.touched) return;
+    device.touched = true;
+    this.#touched.push(device);
+  }
+
+  ringVector(irqfd: number): void {
+    const slot = this.#vectors.get(irqfd);
+    if (slot !== undefined) this.#slots.ring(slot, irqfd);
+  }
+
+  settled(): void {
+    this.#settled = true;
+  }
+
+  wakeMain(): void {
+    if (Atomics.exchange(this.#control.mainRung, 0, 1) === 0) native().ring(this.#attachment.mainDoorbell);
+  }
+
+  warn(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void {
+    this.#report({ type: 'warning', vm: this.id, source, device, message, suppressed });
+  }
+
+  /** A pause or an end goes on if what it waits for has ended. */
+  #advance(): void {
+    this.#settled = false;
+    if (this.#mode !== 'draining' && this.#mode !== 'detaching') return;
+    for (let i = 0; i < this.#devices.length; i++) if (!this.#devices[i]!.isQuiet) return;
+    if (this.#mode === 'draining') {
+      for (const slot of this.#vectors.values()) if (this.#slots.isBusy(slot)) return;
+      this.#mode = 'quiet';
+      this.#report({ type: 'quiesced', vm: this.id });
+    } else if (this.#slots.outstanding === 0) {
+      this.#close();
+    }
+  }
+
+  #close(): void {
+    this.#mode = 'detached';
+    for (const device of this.#devices) device.close();
+    this.#slots.release();
+    this.memory.release((buffer) => native().detach(buffer));
+    this.#report({ type: 'detached', vm: this.id });
+  }
+}
+
+function wrap(address: number, length: number): ArrayBuffer {
+  const buffer = native().wrapMemory(address, length);
+  if (buffer === undefined) throw new Error('guest memory is not mapped');
+  return buffer;
+}
+
+function makeDataPath(spec: IoDeviceSpec, state: SharedArrayBuffer): DataPath | undefined {
+  switch (spec.kind) {
+    case 'blk':
+      return new BlkDevice(spec.disk, spec.id);
+    case 'console':
+      return new ConsoleDevice(state, spec.layout);
+    case 'rng':
+      return new RngDevice();
+    case 'elsewhere':
+      return undefined;
+    default:
+      return spec satisfies never;
+  }
+}
+
+const noRoom = (name: string): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_STATE', `the I/O worker has no room for the devices of ${name}`, {
+    hint: "give some machines an I/O worker of their own: ioWorker: 'own'",
+  });

@@ -1,0 +1,26 @@
+/**
+ * Entry of the I/O worker: serves the data paths of any number of machines. Bundled into one file.
+ *
+ * The environment and flags of the embedding program are not inherited (contract §1.5). User code never runs here.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { openEngine } from '../host/choose-engine.js';
+import { IoUringEngine } from '../host/io-uring.js';
+import { setThreadNice } from '../host/system.js';
+import { helperStarter } from './io-helper-start.js';
+import { IoLoop } from './io-loop.js';
+import type { IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
+
+const port = parentPort;
+if (port === null) throw new Error('io-worker.js is started by tsvmm as a worker');
+
+const data = workerData as IoWorkerData;
+// A host program that is nicer already keeps its own value: the kernel refuses to lower it.
+setThreadNice(data.nice);
+const engine = openEngine(data.engine, helperStarter(new URL(data.helper)));
+const report = (message: IoReport): void => port.postMessage(message);
+const loop = new IoLoop(engine, report);
+loop.onEnd = () => port.close();
+port.on('message', (command: IoCommand) => loop.command(command));
+report({ type: 'ready', engine: engine.kind, ringFd: engine instanceof IoUringEngine ? engine.fd : -1 });
+loop.start();

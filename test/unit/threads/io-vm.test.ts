@@ -1,0 +1,364 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { OpenDisk } from '../../../src/disk/disk-map.js';
+import { native } from '../../../src/host/addon.js';
+import type { IoEngine } from '../../../src/host/engine.js';
+import { type IoReport, readCounters } from '../../../src/threads/io-protocol.js';
+import { IoVm } from '../../../src/threads/io-vm.js';
+import { BlkDevice } from '../../../src/virtio/blk/blk.js';
+import { BlkFeature, blkConfig, blkShape } from '../../../src/virtio/blk/blk-format.js';
+import { consoleShape } from '../../../src/virtio/console/console-format.js';
+import { ConsoleHost } from '../../../src/virtio/console/console-host.js';
+import { layoutConsole } from '../../../src/virtio/console/console-state.js';
+import { Lifecycle } from '../../../src/virtio/registers.js';
+import { rngShape } from '../../../src/virtio/rng/rng.js';
+import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../support/engines.js';
+import { type BenchDevice, MachineBench } from '../support/machine-bench.js';
+import { readable, writable } from '../support/mock-driver.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'tsvmm-io-vm-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
+
+const RNG = 0;
+const BLK = 1;
+const CONSOLE = 2;
+const diskSize = 1 << 20;
+
+function header(type: number, at: number): Uint8Array {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt32LE(type, 0);
+  bytes.writeUInt32LE(at, 8);
+  return bytes;
+}
+const readRequest = (at: number) => [readable(header(0, at)), writable(512), writable(1)];
+
+describe.each(engineKinds)('on %s', (kind) => {
+  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
+  let held: TestEngine;
+  let engine: IoEngine;
+  beforeAll(async () => {
+    if (kind === 'io_uring' && ioUringMissing) return;
+    held = await testEngine(kind);
+    engine = held.engine;
+  });
+  afterAll(() => held?.close());
+
+  const cleanups: (() => void)[] = [];
+  afterEach(() => {
+    for (const cleanup of cleanups.splice(0).reverse()) cleanup();
+  });
+
+  const content = randomBytes(diskSize);
+  const path = join(directory, kind);
+  const disk = (): OpenDisk => {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
+    writeSync(fd, content, 0, diskSize, 0);
+    cleanups.push(() => closeSync(fd));
+    return { kind: 'file', fd, size: diskSize, readOnly: false };
+  };
+
+  /** A machine with an rng, a disk and a console, attached. */
+  function setUp() {
+    const layout = layoutConsole(MachineBench.extraBase);
+    const open = disk();
+    const options = { name: 'blk0', size: diskSize, readOnly: false };
+    const devices: BenchDevice[] = [
+      { shape: rngShape('rng0'), spec: { kind: 'rng' } },
+      { shape: blkShape(options), spec: { kind: 'blk', disk: open, id: 'disk' }, config: blkConfig(options) },
+      { shape: consoleShape('console'), spec: { kind: 'console', layout } },
+    ];
+    const machine = new MachineBench('test', devices, layout.end - MachineBench.extraBase);
+    const reports: IoReport[] = [];
+    const vm = new IoVm(7, machine.attachment, engine, (report) => reports.push(report));
+    cleanups.push(() => {
+      vm.detach();
+      turn(() => vm.isDetached);
+      machine.close();
+    });
+    /** Batches until `done`; the engine never sleeps here. */
+    const turn = (done: () => boolean) => {
+      for (let turns = 0; !done(); turns++) {
+        if (turns > 200_000) throw new Error('it does not happen');
+        vm.work();
+        engine.turn(false);
+      }
+    };
+    /** Batches until nothing happens any more. */
+    const settle = () => {
+      for (let quiet = 0; quiet < 3; quiet = engine.turn(false) > 0 || vm.hasWork ? 0 : quiet + 1) vm.work();
+    };
+    const host = new ConsoleHost(machine.attachment.state, layout, () => machine.wakeDataPath());
+    return { machine, vm, reports, turn, settle, host };
+  }
+
+  const types = (reports: IoReport[]) => reports.map(({ type }) => type);
+
+  maybe('a driver that comes up is served, from what it had queued before', () => {
+    const { machine, turn } = setUp();
+    const [driver] = machine.start(RNG);
+    const head = driver!.offer([writable(64)]);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.active && driver!.usedIndex === 1);
+    expect(driver!.collect()).toMatchObject([{ head, length: 64 }]);
+    expect(machine.interrupts(RNG)).toBe(1);
+    expect(machine.interrupts(RNG, -1)).toBe(0);
+  });
+
+  maybe('doorbells bring requests to the disk, interrupts bring them back', () => {
+    const { machine, turn } = setUp();
+    const [driver] = machine.start(BLK, [BlkFeature.flush]);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    for (let round = 0; round < 20; round++) {
+      driver!.wantInterrupt();
+      driver!.offer(readRequest(round));
+      if (driver!.mustKick()) machine.kick(BLK);
+      turn(() => driver!.usedIndex === round + 1);
+      turn(() => machine.interrupts(BLK) === 1);
+      const [used] = driver!.collect();
+      expect(used!.length).toBe(513);
+      expect(
+        Buffer.from(driver!.read(used!.buffers[1]!)).equals(content.subarray(round * 512, round * 512 + 512)),
+      ).toBe(true);
+    }
+    driver!.offer([readable(header(1, 9)), readable(Buffer.alloc(512, 3)), writable(1)]);
+    machine.kick(BLK);
+    turn(() => driver!.usedIndex === 21);
+    expect(
+      readFileSync(path)
+        .subarray(9 * 512, 10 * 512)
+        .every((byte) => byte === 3),
+    ).toBe(true);
+    const counters = readCounters(machine.attachment);
+    expect(counters['blk0']).toMatchObject({ reads: 20, writes: 1, bytesRead: 20 * 512 });
+    expect(Object.keys(counters)).toEqual(['rng0', 'blk0', 'console']);
+  });
+
+  maybe('the console talks with main, whom it wakes once', () => {
+    const { machine, turn, settle, host } = setUp();
+    const [receive, transmit] = machine.start(CONSOLE);
+    receive!.offer([writable(100)]);
+    transmit!.offer([readable(Buffer.from('to main'))]);
+    transmit!.offer([readable(Buffer.from(', again'))]);
+    turn(() => transmit!.usedIndex === 2);
+    expect(machine.mainRings()).toBe(1);
+    const out = Buffer.alloc(64);
+    expect(out.toString('latin1', 0, host.readOutput(out))).toBe('to main, again');
+    host.writeInput(Buffer.from('to guest'));
+    turn(() => receive!.usedIndex === 1);
+    settle();
+    const [used] = receive!.collect();
+    expect(Buffer.from(receive!.read(used!.buffers[0]!).subarray(0, used!.length)).toString()).toBe('to guest');
+  });
+
+  maybe('a reset is confirmed when the kernel has nothing left, and the next driver is served', () => {
+    const { machine, turn, settle } = setUp();
+    for (let cycle = 0; cycle < 5; cycle++) {
+      const [driver] = machine.start(BLK);
+      turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+      for (let i = 0; i < 20; i++) driver!.offer(readRequest(i));
+      machine.kick(BLK);
+      machine.reset(BLK);
+      turn(() => machine.lifecycle(BLK) === Lifecycle.inactive);
+      // From here on the memory is the driver's: nothing may change in it.
+      const before = Buffer.from(machine.ram.bytes.subarray(0x1000, 0x4_0000));
+      machine.kick(BLK);
+      settle();
+      expect(Buffer.from(machine.ram.bytes.subarray(0x1000, 0x4_0000)).equals(before)).toBe(true);
+    }
+  });
+
+  maybe('a reset before the data path has seen the driver is confirmed as well', () => {
+    const { machine, turn } = setUp();
+    machine.start(RNG);
+    machine.reset(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.inactive);
+    const [driver] = machine.start(RNG);
+    driver!.offer([writable(8)]);
+    turn(() => driver!.usedIndex === 1);
+  });
+
+  maybe('a protocol violation stops the device until its reset, and only that device', () => {
+    const { machine, turn, settle, reports } = setUp();
+    const [bad] = machine.start(RNG);
+    const [good] = machine.start(BLK);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.active && machine.lifecycle(BLK) === Lifecycle.active);
+    bad!.describe(0, 0xffff_ffff_f000, 64, 2, 0);
+    bad!.publish(0);
+    machine.kick(RNG);
+    turn(() => machine.needsReset(RNG));
+    settle();
+    expect(machine.interrupts(RNG, -1)).toBe(1);
+    expect(reports.filter(({ type }) => type === 'warning')).toEqual([
+      {
+        type: 'warning',
+        vm: 7,
+        source: 'guest',
+        device: 'rng0',
+        message: 'driver: a buffer is not in RAM',
+        suppressed: 0,
+      },
+    ]);
+    for (let i = 0; i < 50; i++) machine.kick(RNG);
+    settle();
+    expect(reports).toHaveLength(1);
+    good!.offer(readRequest(0));
+    machine.kick(BLK);
+    turn(() => good!.usedIndex === 1);
+    machine.reset(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.inactive);
+    Atomics.store(machine.states[RNG]!.device.needsReset, 0, 0);
+    const [again] = machine.start(RNG);
+    again!.offer([writable(16)]);
+    turn(() => again!.usedIndex === 1);
+  });
+
+  maybe('rings that are not in RAM: the device needs a reset at once', () => {
+    const { machine, turn, reports } = setUp();
+    machine.start(RNG);
+    machine.states[RNG]!.queues[0]!.frozenDescHigh = 5;
+    turn(() => machine.needsReset(RNG));
+    expect(machine.lifecycle(RNG)).toBe(Lifecycle.active);
+    expect(reports).toMatchObject([{ message: 'driver: a ring is not in RAM' }]);
+    machine.reset(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.inactive);
+  });
+
+  maybe('an exception in a device stops that device for good, and nothing else', () => {
+    const { machine, turn, settle, reports } = setUp();
+    const [driver] = machine.start(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    const real = BlkDevice.prototype.onChain;
+    BlkDevice.prototype.onChain = () => {
+      throw new Error('a bug');
+    };
+    try {
+      driver!.offer(readRequest(0));
+      machine.kick(BLK);
+      turn(() => machine.needsReset(BLK));
+    } finally {
+      BlkDevice.prototype.onChain = real;
+    }
+    expect(reports).toMatchObject([{ source: 'device', device: 'blk0', message: expect.stringContaining('a bug') }]);
+    machine.reset(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.inactive);
+    Atomics.store(machine.states[BLK]!.device.needsReset, 0, 0);
+    machine.start(BLK);
+    turn(() => machine.needsReset(BLK));
+    const [rng] = machine.start(RNG);
+    rng!.offer([writable(8)]);
+    turn(() => rng!.usedIndex === 1);
+    settle();
+  });
+
+  maybe('without bus mastering nothing is read or written; its return rings the doorbells', () => {
+    const { machine, turn, settle } = setUp();
+    const [driver] = machine.start(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.active);
+    settle();
+    Atomics.store(machine.states[RNG]!.device.busMaster, 0, 0);
+    driver!.offer([writable(8)]);
+    machine.kick(RNG);
+    settle();
+    expect(driver!.usedIndex).toBe(0);
+    Atomics.store(machine.states[RNG]!.device.busMaster, 0, 1);
+    machine.kick(RNG);
+    turn(() => driver!.usedIndex === 1);
+  });
+
+  maybe('a pause takes no chains, finishes what was begun, and is followed by an interrupt for each queue', () => {
+    const { machine, vm, turn, settle, reports } = setUp();
+    const [driver] = machine.start(BLK);
+    const [rng] = machine.start(RNG);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active && machine.lifecycle(RNG) === Lifecycle.active);
+    settle();
+    for (let i = 0; i < 20; i++) driver!.offer(readRequest(i));
+    machine.kick(BLK);
+    engine.turn(false);
+    vm.work(); // the requests are started
+    vm.quiesce();
+    turn(() => types(reports).includes('quiesced'));
+    expect(driver!.usedIndex).toBe(20);
+    machine.interrupts(BLK);
+    rng!.offer([writable(8)]);
+    machine.kick(RNG);
+    driver!.offer(readRequest(1));
+    machine.kick(BLK);
+    settle();
+    expect([driver!.usedIndex, rng!.usedIndex]).toEqual([20, 0]);
+    expect(machine.states[BLK]!.queues[0]!.nextUsed).toBe(20);
+    vm.resume();
+    turn(() => driver!.usedIndex === 21 && rng!.usedIndex === 1);
+    settle();
+    expect(types(reports).filter((type) => type !== 'warning')).toEqual(['quiesced', 'resumed']);
+    expect(machine.interrupts(BLK)).toBeGreaterThan(0);
+    expect(machine.interrupts(RNG)).toBeGreaterThan(0);
+  });
+
+  maybe('after detach nothing refers to the machine: its slots, memory and eventfds', () => {
+    const { machine, vm, turn, reports } = setUp();
+    const holders = native().memoryHolders(machine.ram.regions[0]!.hostAddress);
+    const [driver] = machine.start(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    for (let i = 0; i < 20; i++) driver!.offer(readRequest(i));
+    machine.kick(BLK);
+    engine.turn(false);
+    vm.work();
+    engine.turn(false);
+    vm.detach();
+    vm.detach();
+    turn(() => vm.isDetached);
+    expect(types(reports)).toEqual(['detached']);
+    expect(machine.lifecycle(BLK)).toBe(Lifecycle.inactive);
+    expect(native().memoryHolders(machine.ram.regions[0]!.hostAddress)).toBeGreaterThanOrEqual(holders);
+    // The same doorbell can be watched by the next machine.
+    const next = new IoVm(8, machine.attachment, engine, () => {});
+    next.detach();
+    turn(() => {
+      next.work();
+      return next.isDetached;
+    });
+  });
+
+  maybe('a queue gets 64 chains at a time, then others have their turn', () => {
+    const { machine, vm, turn, settle } = setUp();
+    const [disk] = machine.start(BLK);
+    const [rng] = machine.start(RNG);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active && machine.lifecycle(RNG) === Lifecycle.active);
+    settle();
+    for (let i = 0; i < 120; i++) disk!.offer([readable(header(99, 0)), writable(1)]);
+    machine.kick(BLK);
+    engine.turn(false);
+    rng!.offer([writable(1)]);
+    machine.kick(RNG);
+    engine.turn(false);
+    vm.work();
+    expect([disk!.usedIndex, rng!.usedIndex]).toEqual([64, 1]);
+    expect(vm.hasWork).toBe(true);
+    vm.work();
+    expect(disk!.usedIndex).toBe(120);
+    vm.work();
+    expect(vm.hasWork).toBe(false);
+  });
+});
+
+describe('an engine without room', () => {
+  test('refuses a machine and keeps nothing of it', async () => {
+    const held = await testEngine('epoll', 64);
+    const options = { name: 'blk0', size: diskSize, readOnly: false };
+    const devices: BenchDevice[] = [
+      { shape: rngShape('rng0'), spec: { kind: 'rng' } },
+      {
+        shape: blkShape(options),
+        spec: { kind: 'blk', disk: { kind: 'file', fd: -1, size: diskSize, readOnly: false }, id: '' },
+      },
+    ];
+    const machine = new MachineBench('big', devices);
+    expect(() => new IoVm(1, machine.attachment, held.engine, () => {})).toThrow(/no room/);
+    expect(held.engine.claim({ onCompletion: () => {} }, 64)?.count).toBe(64);
+    machine.close();
+    await held.close();
+  });
+});
