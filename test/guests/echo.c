@@ -3,7 +3,7 @@
  * use the FIFOs: the receiver asks for an interrupt at 14 bytes or on the character timeout, the transmitter is
  * refilled with up to 16 bytes whenever it reports itself empty (16550D datasheet §8.5-8.7).
  *
- * The line "quit" ends the guest; "count" prints the numbers so far.
+ * The line "quit" ends the guest; "count" prints the numbers so far; "burst N" writes N numbered lines.
  * Options: by=ioapic (default) | pic | poll.
  */
 #include "runtime/apic.h"
@@ -15,7 +15,7 @@
 #include "runtime/start.h"
 #include "runtime/uart.h"
 
-enum { VECTOR = 0x40, RING_BYTES = 8192, LINE_BYTES = 1024, MAX_CAUSES = 64 };
+enum { VECTOR = 0x40, RING_BYTES = 65536, LINE_BYTES = 1024, MAX_CAUSES = 64 };
 
 struct ring {
   u8 bytes[RING_BYTES];
@@ -129,6 +129,14 @@ static void queue_counts(void) {
                counts.overruns, counts.lost, counts.longest_burst);
 }
 
+/* "burst N": lines that cost no input, to fill whatever the host keeps of output. */
+static void queue_burst(const u8 *digits, u32 length) {
+  u32 count = 0;
+  for (u32 i = 0; i < length && digits[i] >= '0' && digits[i] <= '9' && count < 100000; i++)
+    count = count * 10 + (u32)(digits[i] - '0');
+  for (u32 i = 0; i < count; i++) queue_format("burst line %u\n", i);
+}
+
 static void set_up(void) {
   by_poll = option_is("by", "poll");
   by_pic = option_is("by", "pic");
@@ -165,6 +173,8 @@ void guest_main(void) {
     quit = length == 4 && memcmp(line, "quit", 4) == 0;
     if (length == 5 && memcmp(line, "count", 5) == 0) {
       queue_counts();
+    } else if (length > 6 && memcmp(line, "burst ", 6) == 0) {
+      queue_burst(line + 6, length - 6);
     } else if (!quit) {
       counts.lines++;
       queue_format("echo: ");

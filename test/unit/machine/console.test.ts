@@ -44,6 +44,19 @@ test('a guest that must not lose output is stalled, and let go when somebody rea
   expect([console.accepts, link.resumed, console.droppedBytes]).toEqual([true, 1, 0]);
 });
 
+test('what one machine after the other leaves unread is bounded, even where the guest waits', () => {
+  const { console } = make(8, 'block');
+  for (let reset = 0; reset < 10; reset++) console.deliver(Buffer.alloc(64 * 1024, 97 + reset));
+  expect(console.droppedBytes).toBe(640 * 1024 - (256 * 1024 + 8));
+});
+
+test('bytes lost on the way are counted with those dropped here', () => {
+  const { console, say } = make(8);
+  say('0123456789');
+  console.lost(100);
+  expect(console.droppedBytes).toBe(102);
+});
+
 test('a reader gets everything in order and then the end', async () => {
   const { console, say } = make();
   const seen: string[] = [];
