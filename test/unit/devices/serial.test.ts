@@ -5,6 +5,7 @@ import { gsi } from '../../../src/devices/memory-map.js';
 import { Serial } from '../../../src/devices/serial.js';
 import { resetSerial, SerialHost } from '../../../src/devices/serial-host.js';
 import { bindSerial, layoutSerial, type SerialOptions } from '../../../src/devices/serial-registers.js';
+import { explore } from '../virtio/transport/interleave.js';
 import { Canary } from './canary.js';
 import { MockWires } from './mock-wires.js';
 
@@ -195,6 +196,30 @@ describe('transmit', () => {
     expect(host.unsettled).toBe(true);
     host.settle();
     expect(wires.line(gsi.serial)).toBe(1);
+  });
+});
+
+test('main drains while a byte blocks the transmitter, in every order: the guest is always told', () => {
+  explore(() => {
+    const { state, host, outb, wires } = make({ outputCapacity: 16, blockWhenFull: true });
+    outb(UART.IER, IER_THRI);
+    for (let i = 0; i < 15; i++) state.output.push(i);
+    let told = false;
+    return {
+      threads: [
+        () => outb(UART.TX, 0x41),
+        () => {
+          host.readOutput(new Uint8Array(32));
+          told = host.unsettled;
+        },
+      ],
+      snapshot: () => [state.output.length, state.registers.stalled[0], told],
+      check: () => {
+        if (told) host.settle(); // once it has the lock
+        expect(state.registers.transmitterInterrupt === 1 || state.output.space < 16).toBe(true);
+        expect(wires.line(gsi.serial)).toBe(state.registers.transmitterInterrupt);
+      },
+    };
   });
 });
 
