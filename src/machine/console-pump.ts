@@ -56,11 +56,17 @@ export class ConsolePump implements ConsoleLink {
     this.#resize(columns, rows);
   }
 
-  /** Takes what there is, within a budget. */
-  pump(): void {
+  /** There is output that could be taken. */
+  get pending(): boolean {
+    return this.#console.accepts && this.#sources.some((source) => source.outputLength > 0);
+  }
+
+  /** Takes what there is, within a budget; how many bytes that was. */
+  pump(): number {
     const left = this.#take(budget, () => this.#console.accepts);
     this.#settle();
     if (left <= 0) this.#scheduled ??= setImmediate(() => this.#again());
+    return budget - left;
   }
 
   /** Everything that is left, at the end: the rings are bounded, and nobody can be made to wait any more. */

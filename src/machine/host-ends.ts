@@ -46,10 +46,11 @@ export class HostEnds {
     owned.own('clock', () => this.#clock.close());
   }
 
-  /** The machine rang: moves console bytes, plans clock interrupts. */
-  service(): void {
-    this.pump.pump();
+  /** The machine rang: moves console bytes, plans clock interrupts. True if there was output. */
+  service(): boolean {
+    const moved = this.pump.pump();
     this.#clock.service();
+    return moved > 0;
   }
 
   pressPowerButton(): Promise<void> {

@@ -31,6 +31,8 @@ import type { Warning } from './virtual-machine.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;
+/** How long output gathers between two looks; the first byte after silence does not wait. */
+const gatherMs = 4;
 
 export interface CycleHooks {
   /** The guest asked to end or to restart; at most once. */
@@ -56,6 +58,7 @@ export class PowerCycle {
   readonly #dataPaths: DataPaths;
   readonly #vcpus: readonly VcpuHandle[];
   readonly #vcpuControls: readonly VcpuControl[];
+  #gathering: NodeJS.Timeout | undefined;
   /** The hooks have heard of the end. */
   #told = false;
 
@@ -215,11 +218,20 @@ export class PowerCycle {
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
   }
 
+  /**
+   * A guest that prints would wake main for every byte. While there was output main looks again after a moment by itself,
+   * and `mainRung` stays set, so that nobody rings for more; events ring all the same.
+   */
   #onRing(): void {
-    const { control } = this.#hardware;
-    Atomics.store(control.mainRung, 0, 0); // before anything is looked at: what comes later rings again
+    clearTimeout(this.#gathering);
     if (this.#owned.isClosing) return;
-    this.#hostEnds.service();
+    const { control } = this.#hardware;
+    let output = this.#hostEnds.service();
+    if (!output) {
+      Atomics.store(control.mainRung, 0, 0); // before the last look: what comes later rings again
+      output = this.#hostEnds.pump.pending;
+    }
+    if (output) this.#gathering = setTimeout(() => this.#onRing(), gatherMs).unref();
     if (Atomics.load(control.memoryFailed, 0) !== 0) {
       this.#fail(
         new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {

@@ -50,7 +50,7 @@ export class VcpuWires implements Wires {
     if (Atomics.compareExchange(this.#control.event, 0, 0, event) !== 0) return;
     Atomics.store(this.#control.event, 1, detail);
     Atomics.store(this.#control.event, 2, this.#cpu);
-    this.wakeMain();
+    native().ring(this.#mainDoorbell); // at once: main may be letting output gather
   }
 
   /** One ring per wake of main, however much happens until it answers. */
