@@ -14,8 +14,13 @@ export interface ClusterRun {
   readonly length: number;
 }
 
+interface Window {
+  readonly start: number;
+  readonly bytes: Buffer;
+}
+
 const firstCluster = 2;
-/** How much of the table is looked at without going back to the cache. */
+/** How much of the table is looked at without going back to the cache. A FAT12 table is smaller, so no entry lies across two. */
 const windowSize = 16 * 1024;
 /** From these values on an entry is "bad cluster" or "end of chain". */
 const marks = {
@@ -31,7 +36,7 @@ export class Clusters {
   readonly layout: FatLayout;
   readonly #reader: BlockReader;
   /** A piece of the table, replaced as a whole: chains may be followed at the same time. */
-  #window: { readonly start: number; readonly bytes: Buffer } = { start: 0, bytes: Buffer.alloc(0) };
+  #window: Window = { start: 0, bytes: Buffer.alloc(0) };
 
   constructor(reader: BlockReader, layout: FatLayout) {
     this.#reader = reader;
@@ -63,7 +68,7 @@ export class Clusters {
       }
       left -= clusterSize;
       if (left <= 0) break; // what follows is not needed, and a damaged rest does no harm
-      cluster = await this.#next(cluster);
+      cluster = this.#entry(cluster) ?? (await this.#load(cluster)); // waiting for each one would cost most of the time
       if (cluster >= marks[bits].end) break;
       if (cluster === marks[bits].bad || cluster < firstCluster)
         throw this.damaged(`${what}: its chain leads to ${cluster === 0 ? 'a free cluster' : 'a bad one'}`);
@@ -83,37 +88,30 @@ export class Clusters {
     return damaged(`FAT: ${what}`);
   }
 
-  /** The table's entry for `cluster`. */
-  async #next(cluster: number): Promise<number> {
+  /** The table's entry for `cluster`; undefined when it is not in `window`. */
+  #entry(cluster: number, window: Window = this.#window): number | undefined {
     const { bits } = this.layout;
-    if (bits === 12) {
-      // One and a half bytes each; the odd ones begin in the middle of a byte.
-      const at = cluster + (cluster >>> 1);
-      const pair = (await this.#byte(at)) | ((await this.#byte(at + 1)) << 8);
-      return cluster & 1 ? pair >>> 4 : pair & 0xfff;
-    }
-    const size = bits / 8;
-    const at = cluster * size;
-    const { start, bytes } = await this.#windowAt(at, size);
-    return bits === 16 ? bytes.readUInt16LE(at - start) : bytes.readUInt32LE(at - start) & mask32;
+    const at = this.#place(cluster) - window.start;
+    if (at < 0 || at + Math.ceil(bits / 8) > window.bytes.length) return undefined;
+    if (bits === 32) return window.bytes.readUInt32LE(at) & mask32;
+    const pair = window.bytes.readUInt16LE(at);
+    if (bits === 16) return pair;
+    return cluster & 1 ? pair >>> 4 : pair & 0xfff; // one and a half bytes each
   }
 
-  async #byte(at: number): Promise<number> {
-    const { start, bytes } = await this.#windowAt(at, 1);
-    return bytes.readUInt8(at - start);
+  /** Byte of the table where the entry for `cluster` begins, for FAT12 perhaps in the middle of a byte. */
+  #place(cluster: number): number {
+    return Math.floor((cluster * this.layout.bits) / 8);
   }
 
-  /** A window that holds table bytes `at` to `at + size`. */
-  async #windowAt(at: number, size: number): Promise<{ readonly start: number; readonly bytes: Buffer }> {
-    const known = this.#window;
-    if (at >= known.start && at + size <= known.start + known.bytes.length) return known;
-    const start = Math.floor(at / windowSize) * windowSize;
-    const bytes = await this.#reader.read(
-      this.layout.fatStart + start,
-      Math.min(windowSize, this.layout.fatSize - start),
-    );
+  async #load(cluster: number): Promise<number> {
+    const { fatStart, fatSize } = this.layout;
+    const start = Math.floor(this.#place(cluster) / windowSize) * windowSize;
+    const bytes = await this.#reader.read(fatStart + start, Math.min(windowSize, fatSize - start));
     const window = { start, bytes };
     this.#window = window;
-    return window;
+    const entry = this.#entry(cluster, window);
+    if (entry === undefined) throw this.damaged(`the table has no entry for cluster ${cluster}`);
+    return entry;
   }
 }
