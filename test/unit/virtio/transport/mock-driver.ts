@@ -100,7 +100,9 @@ export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes
     };
     return { ports: platform.ports, mmio };
   };
-  const targets: InterruptTarget[] = interruptTargets(buffer, layout, descriptors, wires.setLine);
+  const targets: InterruptTarget[] = interruptTargets(buffer, layout, descriptors, (line, level) =>
+    wires.setLine(line, level),
+  );
   const host = new PlatformHost(buffer, layout, descriptors, wires.setLine);
   const checkGuards = (): void => {
     expect([...all.subarray(0, base), ...all.subarray(layout.end)].every((byte) => byte === 0xc7)).toBe(true);
