@@ -141,6 +141,11 @@ export class IoWorker {
     await this.#awaiting(ended);
   }
 
+  /** Ends the worker whatever it does, for one that does not answer. Its machines fail. */
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
   async #detach(vm: number): Promise<void> {
     try {
       if (this.#dead === undefined) await this.#ask(vm, 'detached', { type: 'detach', vm });

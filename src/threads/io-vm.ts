@@ -47,7 +47,9 @@ export class IoVm implements IoClient, IoDeviceHost {
   readonly #vectors = new Map<number, number>();
   readonly #ready: IndexRing;
   readonly #isReady: Uint8Array;
+  /** Devices to be flushed: the first `#touchedCount`. Not emptied by its length, which would give its memory back. */
   readonly #touched: IoDevice[] = [];
+  #touchedCount = 0;
   #mode: Mode = 'serving';
   #settled = false;
 
@@ -114,12 +116,12 @@ export class IoVm implements IoClient, IoDeviceHost {
         if (device.serveQueue(index)) this.schedule(device, index);
       }
     }
-    for (let i = 0; i < this.#touched.length; i++) {
+    for (let i = 0; i < this.#touchedCount; i++) {
       const device = this.#touched[i]!;
       device.touched = false;
       device.flush();
     }
-    this.#touched.length = 0;
+    this.#touchedCount = 0;
     if (this.#settled) this.#advance();
   }
 
@@ -184,7 +186,7 @@ export class IoVm implements IoClient, IoDeviceHost {
   touch(device: IoDevice): void {
     if (device.touched) return;
     device.touched = true;
-    this.#touched.push(device);
+    this.#touched[this.#touchedCount++] = device;
   }
 
   ringVector(irqfd: number): void {

@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -330,6 +340,35 @@ describe.each(engineKinds)('%s', (kind) => {
     if (slots.isBusy(64)) slots.cancel(64);
     while (slots.outstanding > 0) engine.turn(true);
     slots.release();
+  });
+});
+
+describe.skipIf(ioUringMissing !== undefined)('io_uring where the kernel does not wait on an O_NONBLOCK file', () => {
+  test('polls and reads again', async () => {
+    // Eventfds were like this before Linux 5.18; an inotify descriptor is to this day. 8 bytes are too few for its events.
+    const held = await testEngine('io_uring');
+    const { engine } = held;
+    const IN_NONBLOCK = 0o4000;
+    const IN_CREATE = 0x100;
+    const fd = native().syscall(294 /* inotify_init1 */, IN_NONBLOCK);
+    const watched = mkdtempSync(join(directory, 'watched'));
+    expect(native().syscall(254 /* inotify_add_watch */, fd, Buffer.from(`${watched}\0`), IN_CREATE)).toBeGreaterThan(
+      0,
+    );
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.eventRead(0, fd);
+    for (let i = 0; i < 10; i++) engine.turn(false);
+    expect(recorder.completions).toEqual([]);
+    writeFileSync(join(watched, 'file'), '');
+    turnUntil(engine, recorder, 1);
+    expect(recorder.completions).toEqual([[0, -Errno.EINVAL]]);
+    slots.eventRead(0, eventFd());
+    slots.cancel(0);
+    turnUntil(engine, recorder, 2);
+    slots.release();
+    closeFd(fd);
+    await held.close();
   });
 });
 

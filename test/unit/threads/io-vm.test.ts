@@ -15,6 +15,7 @@ import { ConsoleHost } from '../../../src/virtio/console/console-host.js';
 import { layoutConsole } from '../../../src/virtio/console/console-state.js';
 import { Lifecycle } from '../../../src/virtio/registers.js';
 import { rngShape } from '../../../src/virtio/rng/rng.js';
+import { bytesPerOperation } from '../support/allocation.js';
 import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../support/engines.js';
 import { type BenchDevice, MachineBench } from '../support/machine-bench.js';
 import { readable, writable } from '../support/mock-driver.js';
@@ -341,6 +342,55 @@ describe.each(engineKinds)('on %s', (kind) => {
     expect(disk!.usedIndex).toBe(120);
     vm.work();
     expect(vm.hasWork).toBe(false);
+  });
+});
+
+describe.skipIf(ioUringMissing !== undefined)('the whole path of a request', () => {
+  test('makes no garbage', { timeout: 60_000 }, async () => {
+    const held = await testEngine('io_uring');
+    const path = join(directory, 'path');
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
+    writeSync(fd, Buffer.alloc(diskSize));
+    const options = { name: 'blk0', size: diskSize, readOnly: false };
+    const spec = { kind: 'blk', disk: { kind: 'file', fd, size: diskSize, readOnly: false }, id: '' } as const;
+    const machine = new MachineBench('path', [{ shape: blkShape(options), spec, config: blkConfig(options) }]);
+    const vm = new IoVm(1, machine.attachment, held.engine, () => {});
+    const [driver] = machine.start(0, [BlkFeature.flush]);
+    const head = driver!.offer(readRequest(5));
+    const avail = new Uint16Array(machine.ram.bytes.buffer, driver!.avail, 3 + driver!.size);
+    const used = new Uint16Array(machine.ram.bytes.buffer, driver!.used, 2);
+    const doorbell = machine.descriptors[0]!.doorbells[0]!;
+    const vector = machine.descriptors[0]!.vectors[1]!;
+    const counter = new Uint8Array(8);
+    let interrupts = 0;
+    const run = (requests: number) => {
+      for (let i = 0; i < requests; i++) {
+        const published = avail[1]!;
+        while (used[1] !== published) {
+          vm.work();
+          held.engine.turn(false);
+        }
+        avail[2 + driver!.size] = published; // an interrupt for the next element
+        avail[2 + (published % driver!.size)] = head;
+        avail[1] = published + 1;
+        native().ring(doorbell);
+        while (native().syscall(0, vector, counter, 8) !== 8) {
+          vm.work();
+          held.engine.turn(false);
+        }
+        interrupts++;
+      }
+    };
+    expect(bytesPerOperation(run, 5000)).toBeLessThan(100);
+    expect(interrupts).toBeGreaterThan(50_000);
+    vm.detach();
+    while (!vm.isDetached) {
+      vm.work();
+      held.engine.turn(false);
+    }
+    machine.close();
+    closeSync(fd);
+    await held.close();
   });
 });
 
