@@ -89,7 +89,10 @@ export const VirtioQueueMap = registerMap('virtio-queue', {
 });
 export type VirtioQueueRegisters = RegistersOf<typeof VirtioQueueMap>;
 
-/** MSI-X table entries as the driver wrote them (PCI 3.0 §6.8.2): address low, address high, data, vector control. */
+/**
+ * MSI-X table entries as the driver wrote them (PCI 3.0 §6.8.2): address low, address high, data, vector control. The
+ * driver sees bit 0 of vector control; above it is whether the kernel's route is up to date (`VectorControl`, interrupt.ts).
+ */
 export const msixEntryWords = 4;
 
 export interface VirtioLayout {

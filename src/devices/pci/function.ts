@@ -19,7 +19,7 @@ import {
   PciRegister,
   Status,
 } from './registers.js';
-import type { BarSpec, ConfigTemplate } from './template.js';
+import type { ConfigTemplate } from './template.js';
 
 export interface FunctionBehaviour {
   /** The device behind each BAR of the specification, in its order. */
@@ -130,7 +130,3 @@ export class PciFunction {
     return raw >>> 0;
   }
 }
-
-/** The BAR of `spec` that register `index` belongs to. */
-export const findBar = (bars: readonly BarSpec[], index: number): number =>
-  bars.findIndex((bar) => index === bar.index);
