@@ -5,7 +5,7 @@
  * KVM_RUN ends with EINTR, `immediate_exit` is cleared first and the request words are read after, so that a kick that
  * comes in between is not lost.
  */
-import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
+
 import { MachineEvent } from '../devices/wires.js';
 import type { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
@@ -29,6 +29,7 @@ import {
   VcpuState,
 } from '../memory/control.js';
 import { SharedLock } from '../memory/lock.js';
+import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';

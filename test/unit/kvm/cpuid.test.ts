@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cpuFeatures, cpuModels } from '../../../src/kvm/cpu-features.js';
 import {
+  type CpuChoice,
   type CpuidEntry,
   cpuidPolicy,
   encodeCpuid,
@@ -46,7 +47,7 @@ const host: CpuidEntry[] = [
   entry(0x8000_0001, 0, 0, 0, 0, -1, -1),
   entry(0x8000_0008, 0, 0, 0x0030_392e, 0, 0x500f, 0),
 ];
-const choice = { model: 'host', add: [], remove: [] };
+const choice: CpuChoice = { model: 'host', add: [], remove: [] };
 const policy = (cpus: number, c = choice): CpuidEntry[] => cpuidPolicy(host, c, cpus, true);
 const leaf = (entries: CpuidEntry[], f: number, index = 0): CpuidEntry =>
   entries.find((e) => e.function === f && e.index === index)!;
