@@ -16,6 +16,7 @@ import { Errno, errnoName } from '../host/errno.js';
 import { Sys, syscall } from '../host/system.js';
 import type { OpenDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
+import { allocateWritten } from './overlay-map.js';
 import { quote } from './range.js';
 
 export interface DiskFileOptions {
@@ -74,10 +75,22 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const overlay = await openTemporary(path, options.temporaryDirectory);
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
-    return new OpenFile(path, { kind: 'overlay', base, overlay, size, readOnly: false, limit }, fds);
+    const written = writtenBits(path, size);
+    return new OpenFile(path, { kind: 'overlay', base, overlay, written, size, readOnly: false, limit }, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
     throw error;
+  }
+}
+
+function writtenBits(path: string, size: number): SharedArrayBuffer {
+  try {
+    return allocateWritten(size);
+  } catch (cause) {
+    throw new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)} with ${size} bytes is too large to be ephemeral`, {
+      hint: 'copy the image and let the guest write to the copy',
+      cause,
+    });
   }
 }
 

@@ -15,6 +15,8 @@ export type OpenDisk =
       readonly base: number;
       /** Private to this disk, sparse, gone when it is closed. */
       readonly overlay: number;
+      /** Which sectors are there (overlay-map.ts). Kept while machines come and go: a reboot loses nothing. */
+      readonly written: SharedArrayBuffer;
       readonly size: number;
       readonly readOnly: false;
       /** Most bytes that it may hold; undefined leaves it to the file system. */
@@ -35,7 +37,7 @@ export interface DiskMap {
 }
 
 export const openDiskMap = (disk: OpenDisk): DiskMap =>
-  disk.kind === 'file' ? new FileMap(disk.fd) : new OverlayMap(disk.base, disk.overlay, disk.size, disk.limit);
+  disk.kind === 'file' ? new FileMap(disk.fd) : new OverlayMap(disk.base, disk.overlay, disk.written, disk.limit);
 
 class FileMap implements DiskMap {
   readonly fd: number;

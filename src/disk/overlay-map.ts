@@ -3,15 +3,21 @@
  * I/O worker.
  *
  * One bit per sector says where it is. Guests write whole sectors, so nothing is ever copied before a write, and a disk
- * of any size starts at once. Bits come in pages of 1 GiB of disk, made at the first write there. A transfer may stop
- * inside a sector and go on there.
+ * of any size starts at once: the bits are memory that the host supplies where the guest writes. They belong to the disk
+ * and not to this thread, so that a guest that reboots finds what it wrote. A transfer may stop inside a sector and go on
+ * there.
  */
 import type { DiskMap } from './disk-map.js';
 
 const sectorSize = 512;
-/** 2^21 sectors: 256 KiB of bits. */
-const sectorsPerPage = 2 ** 21;
+const sectorsPerWord = 32;
 const allSet = 0xffff_ffff;
+/** Sectors in the overlay, as a double; the bits follow. */
+const headerSize = 8;
+
+/** What an overlay of a disk of `size` bytes knows: nothing is written yet. Throws RangeError if it cannot be had. */
+export const allocateWritten = (size: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(headerSize + Math.ceil(size / sectorSize / sectorsPerWord) * Uint32Array.BYTES_PER_ELEMENT);
 
 export class OverlayMap implements DiskMap {
   fd = -1;
@@ -19,21 +25,23 @@ export class OverlayMap implements DiskMap {
   readonly syncFd = -1;
   readonly #base: number;
   readonly #overlay: number;
-  readonly #pages: (Uint32Array | undefined)[];
+  readonly #bits: Uint32Array;
   readonly #limit: number;
   /** Sectors in the overlay. */
-  #used = 0;
+  readonly #used: Float64Array;
 
-  constructor(base: number, overlay: number, size: number, limit = Number.POSITIVE_INFINITY) {
+  /** `written` comes from `allocateWritten`; one map at a time uses it. */
+  constructor(base: number, overlay: number, written: SharedArrayBuffer, limit = Number.POSITIVE_INFINITY) {
     this.#base = base;
     this.#overlay = overlay;
-    this.#pages = new Array(Math.ceil(size / sectorSize / sectorsPerPage)).fill(undefined);
+    this.#used = new Float64Array(written, 0, 1);
+    this.#bits = new Uint32Array(written, headerSize);
     this.#limit = limit / sectorSize;
   }
 
   /** Bytes that were ever written. */
   get used(): number {
-    return this.#used * sectorSize;
+    return this.#used[0]! * sectorSize;
   }
 
   locateRead(offset: number, length: number): number {
@@ -44,7 +52,7 @@ export class OverlayMap implements DiskMap {
 
   locateWrite(offset: number, length: number): number {
     this.fd = this.#overlay;
-    if (this.#used < this.#limit) return length;
+    if (this.#used[0]! < this.#limit) return length;
     // Full: what is there already may still be written again.
     return this.#run(offset, length, true);
   }
@@ -56,21 +64,19 @@ export class OverlayMap implements DiskMap {
   wrote(offset: number, length: number): void {
     const end = Math.floor((offset + length) / sectorSize);
     for (let sector = Math.floor(offset / sectorSize); sector < end; ) {
-      const page = this.#page(sector);
-      const bit = sector % sectorsPerPage;
-      const count = Math.min(32 - (bit & 31), end - sector);
-      const mask = count === 32 ? allSet : ((1 << count) - 1) << (bit & 31);
-      const before = page[bit >>> 5]!;
-      page[bit >>> 5] = before | mask;
-      this.#used += bitsSet(page[bit >>> 5]! ^ before);
+      const bit = sector % sectorsPerWord;
+      const count = Math.min(sectorsPerWord - bit, end - sector);
+      const mask = count === sectorsPerWord ? allSet : ((1 << count) - 1) << bit;
+      const at = Math.floor(sector / sectorsPerWord);
+      const before = this.#bits[at]!;
+      this.#bits[at] = before | mask;
+      this.#used[0]! += bitsSet(this.#bits[at]! ^ before);
       sector += count;
     }
   }
 
   #isWritten(sector: number): boolean {
-    const bit = sector % sectorsPerPage;
-    const page = this.#pages[Math.floor(sector / sectorsPerPage)];
-    return page !== undefined && ((page[bit >>> 5]! >>> (bit & 31)) & 1) === 1;
+    return ((this.#bits[Math.floor(sector / sectorsPerWord)]! >>> (sector % sectorsPerWord)) & 1) === 1;
   }
 
   /** How many of `length` bytes at `offset` are in sectors that are all written, or all not, in a row. */
@@ -83,29 +89,13 @@ export class OverlayMap implements DiskMap {
 
   #sectors(sector: number, count: number, written: boolean): number {
     const whole = written ? allSet : 0;
-    let run = 0;
-    while (run < count) {
+    for (let run = 0; run < count; ) {
       const at = sector + run;
-      const bit = at % sectorsPerPage;
-      const page = this.#pages[Math.floor(at / sectorsPerPage)];
-      if (page === undefined) {
-        if (written) return run;
-        run += sectorsPerPage - bit;
-      } else if ((bit & 31) === 0 && page[bit >>> 5] === whole) {
-        run += 32;
-      } else {
-        if ((((page[bit >>> 5]! >>> (bit & 31)) & 1) === 1) !== written) return run;
-        run++;
-      }
+      if (at % sectorsPerWord === 0 && this.#bits[at / sectorsPerWord] === whole) run += sectorsPerWord;
+      else if (this.#isWritten(at) === written) run++;
+      else return run;
     }
     return count;
-  }
-
-  #page(sector: number): Uint32Array {
-    const index = Math.floor(sector / sectorsPerPage);
-    const page = this.#pages[index] ?? new Uint32Array(sectorsPerPage / 32);
-    this.#pages[index] = page;
-    return page;
   }
 }
 

@@ -6,7 +6,8 @@
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; queue-size=N; depth=N; segments=N; start=SECTOR;
  * sectors=N; chunk=SECTORS a request; seed=N; tests=LIST of write, verify, checksum, flush, id, range, odd, read-only
- * (default: all but verify and checksum, and of write and read-only the one that fits the disk).
+ * (default: all but verify and checksum, and of write and read-only the one that fits the disk); decline=LIST of ro,
+ * flush: features not to negotiate.
  */
 #include "runtime/blk.h"
 #include "runtime/exit.h"
@@ -130,6 +131,8 @@ void guest_main(void) {
   seed = (u32)option_number("seed", 1);
   u64 wanted =
       (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
+  if (!option_lists("decline", "ro", false)) wanted |= BLK_FEATURE_RO;
+  if (!option_lists("decline", "flush", false)) wanted |= BLK_FEATURE_FLUSH;
   blk_open(&disk, (u32)option_number("device", 0), wanted, virtio_mode_option(), (u16)option_number("queue-size", 128),
            (u32)option_number("depth", 4), (u32)option_number("segments", 1), chunk * SECTOR_BYTES + 2 * SECTOR_BYTES);
   start = option_number("start", 0);

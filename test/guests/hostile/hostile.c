@@ -4,8 +4,8 @@
  *
  * Options: seed=N; iterations=N of each random part (default 2000); parts=LIST of rings, status, ports,
  * configuration, bars, holes, races (default all); patience=MS to watch for an answer to each attack (default 20);
- * skip=NAME,... leaves out attacks of the part rings; avoid=LOW-HIGH,... leaves out ports and skip-bridges PCI
- * bridges, see ports.c and pci-fuzz.c.
+ * skip=NAME,... leaves out attacks of the part rings, only=NAME,... leaves out all others; avoid=LOW-HIGH,... leaves out
+ * ports and skip-bridges PCI bridges, see ports.c and pci-fuzz.c.
  */
 #include "hostile.h"
 #include "attacks.h"

@@ -16,6 +16,7 @@ static void run_all(struct victim *v, const struct attack *attacks, u32 count, u
   for (u32 i = 0; i < count; i++) {
     const struct attack *a = &attacks[i];
     if ((a->features & ~virtio_offered_features(&v->device)) || option_lists("skip", a->name, false)) continue;
+    if (!option_lists("only", a->name, true)) continue;
     victim_begin(v, a->features);
     a->run(v);
     enum outcome outcome = victim_outcome(v, patience);

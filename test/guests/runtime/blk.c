@@ -20,7 +20,7 @@ void blk_open(struct blk *blk, u32 index, u64 wanted, enum interrupt_mode mode, 
   if (depth < 1 || depth > BLK_MAX_DEPTH) usage("depth is 1 to %u", BLK_MAX_DEPTH);
   if (segments < 1 || segments > BLK_MAX_SEGMENTS) usage("segments is 1 to %u", BLK_MAX_SEGMENTS);
   if (!virtio_find(&blk->device, VIRTIO_BLK, index)) usage("no virtio-blk device number %u", index);
-  virtio_begin(&blk->device, wanted | BLK_FEATURE_RO | BLK_FEATURE_BLK_SIZE | BLK_FEATURE_FLUSH, mode);
+  virtio_begin(&blk->device, wanted | BLK_FEATURE_BLK_SIZE, mode);
   virtqueue_open(&blk->queue, &blk->device, 0, queue_size);
   virtio_driver_ok(&blk->device);
   blk->sectors = read_capacity(&blk->device);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openDiskMap } from '../../../src/disk/disk-map.js';
-import { OverlayMap } from '../../../src/disk/overlay-map.js';
+import { allocateWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
 
 const BASE = 10;
 const OVERLAY = 11;
@@ -22,12 +22,12 @@ function ask(map: OverlayMap, from: number, to: number): number[] {
 }
 
 test('every sector is where it was last written', () => {
-  // Around word and page boundaries: page 0 ends at sector 2^21.
+  // Around word boundaries, at the start and at 1 GiB.
   const position = fc.oneof(fc.nat({ max: 200 }), fc.integer({ min: 2 ** 21 - 100, max: 2 ** 21 + 100 }));
   const range = fc.tuple(position, fc.integer({ min: 1, max: 120 }));
   fc.assert(
     fc.property(fc.array(range, { maxLength: 12 }), range, (writes, [from, length]) => {
-      const map = new OverlayMap(BASE, OVERLAY, 2 ** 32);
+      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32));
       const model = new Set<number>();
       for (const [at, count] of writes) {
         expect(map.locateWrite(at * sector, count * sector)).toBe(count * sector);
@@ -43,7 +43,7 @@ test('every sector is where it was last written', () => {
 });
 
 test('runs are as long as they can be', () => {
-  const map = new OverlayMap(BASE, OVERLAY, 2 ** 40);
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40));
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 31);
   map.wrote(2 ** 30, 4096);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 30);
@@ -53,7 +53,7 @@ test('runs are as long as they can be', () => {
 });
 
 test('a transfer that stops inside a sector goes on there', () => {
-  const map = new OverlayMap(BASE, OVERLAY, 2 ** 20);
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20));
   map.wrote(0, 700);
   expect(ask(map, 0, 3)).toEqual([OVERLAY, BASE, BASE]);
   map.wrote(700, 100);
@@ -64,9 +64,17 @@ test('a transfer that stops inside a sector goes on there', () => {
   expect([map.locateRead(1100, 436), map.fd]).toEqual([436, BASE]);
 });
 
+test('the next map of the disk knows what the one before wrote', () => {
+  const written = allocateWritten(2 ** 20);
+  new OverlayMap(BASE, OVERLAY, written).wrote(sector, 3 * sector);
+  const next = new OverlayMap(BASE, OVERLAY, written);
+  expect(ask(next, 0, 6)).toEqual([BASE, OVERLAY, OVERLAY, OVERLAY, BASE, BASE]);
+  expect(next.used).toBe(3 * sector);
+});
+
 describe('a limit', () => {
   test('stops new sectors, not old ones', () => {
-    const map = new OverlayMap(BASE, OVERLAY, 2 ** 20, 4 * sector);
+    const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 4 * sector);
     expect(map.locateWrite(0, 4 * sector)).toBe(4 * sector);
     map.wrote(0, 4 * sector);
     expect(map.locateWrite(8 * sector, sector)).toBe(0);

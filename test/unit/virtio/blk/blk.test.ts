@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
+import { allocateWritten } from '../../../../src/disk/overlay-map.js';
 import { Errno } from '../../../../src/host/errno.js';
 import { BlkDevice } from '../../../../src/virtio/blk/blk.js';
 import {
@@ -69,6 +70,7 @@ function overlay(): { open: OpenDisk; content: Buffer; path: string; overlay: nu
     kind: 'overlay',
     base: (base.open as { fd: number }).fd,
     overlay: fd,
+    written: allocateWritten(diskSize),
     size: diskSize,
     readOnly: false,
   };
@@ -356,6 +358,18 @@ describe('the identity', () => {
     expect(answer.status).toBe(BlkStatus.ok);
     expect(answer.data.toString('latin1')).toBe('serial-0'.padEnd(20, '\0'));
     expect(answer.length).toBe(21);
+  });
+
+  test.each(['', 'twenty bytes exactly', 'more than twenty bytes of it'])('may have any length (%j)', (id) => {
+    const { open } = disk();
+    const engine = new ScriptedEngine();
+    const bench = new DeviceBench(new BlkDevice(open, id), mappedRam(0x10_0000), {
+      engine,
+      config: new Uint8Array(64),
+    });
+    cleanups.push(() => bench.close());
+    const answer = ask(bench, [readable(header(Type.getId)), writable(20), writable(1)]);
+    expect(answer.data.toString('latin1')).toBe(id.slice(0, 20).padEnd(20, '\0'));
   });
 
   test('is cut to what the driver has room for', () => {

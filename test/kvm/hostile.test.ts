@@ -1,0 +1,178 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Warning } from 'tsvmm';
+import { describe, expect, test } from 'vitest';
+import { pattern, scratchFolder, sectorBytes } from './support/disks.js';
+import { type GuestOptions, startGuest, whyNoKvm } from './support/guests.js';
+import { expectClean, runClean } from './support/outcome.js';
+
+const scratch = scratchFolder();
+
+/** What a device that checks everything answers to these attacks of test/guests/hostile: it wants to be reset. */
+const mustNeedReset =
+  /^(loop_.*|.*_out_of_range|head_all_ones|next_all_ones|index_jumps.*|indirect_(?!longer_than_queue$).*)$/;
+/** The honest rings are still there after these: the request on them is served. */
+const mustBeUsed =
+  /^(.*_then_work|addresses_after_driver_ok|features_after_driver_ok|doorbell_flood|reset_with_work_in_flight)$/;
+
+interface Attacked {
+  output: string;
+  warnings: Warning[];
+  seconds: number;
+}
+
+/** The hostile guest with a disk, a console and the entropy device; it must say that it survived. */
+async function attack(cmdline: string, options: GuestOptions = {}): Promise<Attacked> {
+  const path = scratch.file(`victim-${victims++}.img`, 256 * sectorBytes);
+  const warnings: Warning[] = [];
+  const vm = await startGuest('hostile', { disks: [path], console: { device: 'virtio' }, cmdline, ...options });
+  vm.on('warning', (warning) => warnings.push(warning));
+  const exit = await vm.exited;
+  // What it sends to the virtio console comes in between: dots, and bytes of its canaries.
+  const output = exit.consoleTail.replaceAll(/[.\\\0]/g, '');
+  expectClean({ output, exit });
+  expect(output).toMatch(/^hostile survived: /m);
+  expect(output).toContain('end: 3 virtio devices work again');
+  return { output, warnings, seconds: exit.uptimeMs / 1000 };
+}
+let victims = 0;
+
+/** Every warning blames the driver, and no device has failed; a guest cannot make more of them than a few a second (T38, T56). */
+function expectBounded({ warnings, seconds }: Attacked): void {
+  expect(warnings.filter(({ source }) => source !== 'guest')).toEqual([]);
+  for (const { message } of warnings) expect(message).toMatch(/^driver: \S/);
+  const reporters = 4 + 2; // devices on the I/O worker and vCPUs, each 10 a second
+  expect(warnings.length).toBeLessThanOrEqual(10 * reporters * (seconds + 2));
+}
+
+interface Neighbour {
+  /** Ends it; how often it did its work. */
+  stop(): Promise<number>;
+}
+
+/** Asks an echo guest again and again. */
+async function conversing(): Promise<Neighbour> {
+  const vm = await startGuest('echo');
+  await vm.console.waitFor('echo ready');
+  let stopped = false;
+  const turns = (async () => {
+    for (let turn = 1; ; turn++) {
+      vm.console.write(`turn ${turn}\n`);
+      await vm.console.waitFor(`echo: turn ${turn}\n`, { timeout: '20s' });
+      if (stopped) return turn;
+    }
+  })();
+  return {
+    async stop() {
+      stopped = true;
+      const count = await turns.finally(() => vm.console.write('quit\n'));
+      const exit = await vm.exited;
+      expect(exit).toMatchObject({ reason: 'power-off', debugExit: 0 });
+      expect(exit.consoleTail).toMatch(/overruns 0 lost 0/);
+      return count;
+    },
+  };
+}
+
+/** Runs guests that write their disk and verify it, one after the other. */
+function computing(): Neighbour {
+  const path = scratch.file('neighbour.img', pattern(0, 64, 1));
+  let stopped = false;
+  const turns = (async () => {
+    for (let turn = 1; ; turn++) {
+      await runClean('virtio-blk', { disks: [path], cmdline: 'tests=verify,write,flush event-index depth=8' });
+      if (stopped) return turn;
+    }
+  })();
+  return {
+    stop() {
+      stopped = true;
+      return turns;
+    },
+  };
+}
+
+/** What each attack on each device's rings came to, as "device attack" -> "ignored" | "used" | "needs-reset". */
+const outcomesOf = ({ output }: Attacked): Map<string, string> =>
+  new Map([...output.matchAll(/^rings (\w+ \w+): (\S+), recovered$/gm)].map(([, what, outcome]) => [what!, outcome!]));
+
+/** Those that did not come to what a device that checks everything makes of them. */
+function wrongOf(outcomes: Map<string, string>): string[] {
+  return [...outcomes].flatMap(([what, outcome]) => {
+    const name = what.slice(what.indexOf(' ') + 1);
+    const expected = mustNeedReset.test(name) ? 'needs-reset' : mustBeUsed.test(name) ? 'used' : outcome;
+    return outcome === expected ? [] : [`${what}: ${outcome} instead of ${expected}`];
+  });
+}
+
+describe.skipIf(whyNoKvm !== undefined)('a hostile guest', () => {
+  test('breaks the rules of rings and queues, and each device says so or goes on (T1-T5, T7-T13, T22, T24)', async () => {
+    const attacked = await attack('parts=rings patience=5 seed=1');
+    const outcomes = outcomesOf(attacked);
+    for (const device of ['rng', 'blk', 'console']) {
+      const count = [...outcomes.keys()].filter((what) => what.startsWith(`${device} `)).length;
+      expect(count).toBeGreaterThan(60);
+    }
+    expectBounded(attacked);
+    expect(attacked.warnings.length).toBeGreaterThan(3);
+    // On a busy host an answer may take longer than the guest has looked for it: those once more, with more patience.
+    const late = wrongOf(outcomes).filter((wrong) => wrong.includes(': ignored '));
+    expect(wrongOf(outcomes)).toEqual(late);
+    if (late.length === 0) return;
+    const names = late.map((wrong) => /^\w+ (\w+)/.exec(wrong)![1]);
+    const again = outcomesOf(await attack(`parts=rings patience=3000 only=${names.join(',')}`));
+    expect(again.size).toBe(new Set(names).size * 3);
+    expect(wrongOf(again)).toEqual([]);
+  });
+
+  test.each([
+    { seed: 1, cpus: 1 },
+    { seed: 2, cpus: 1 },
+    { seed: 3, cpus: 2 },
+  ])(
+    'writes junk to every register, port and address (seed $seed, $cpus vCPUs; T7, T15, T16, T18-T21, T23)',
+    async ({ seed, cpus }) => {
+      const parts = 'parts=status,configuration,bars,holes,ports';
+      const attacked = await attack(`${parts} seed=${seed} iterations=800`, { cpus });
+      const { output } = attacked;
+      for (const device of ['rng', 'blk', 'console'])
+        expect(output).toContain(`status ${device}: 800 writes, features nobody offered refused, recovered\n`);
+      expect(output).toContain('configuration: 3 virtio devices work again');
+      expect(output).toContain('bars: 3 virtio devices work again');
+      expectBounded(attacked);
+      expect(attacked.warnings.some(({ suppressed }) => suppressed > 0)).toBe(true);
+    },
+  );
+
+  test('rewrites descriptors with one CPU while the device reads them for the other (T8, T9)', async () => {
+    const attacked = await attack('parts=races seed=5 iterations=400', { cpus: 2 });
+    for (const device of ['rng', 'blk', 'console'])
+      expect(attacked.output).toMatch(
+        new RegExp(`^races ${device}: \\d+ ignored, \\d+ used, \\d+ needs-reset, recovered$`, 'm'),
+      );
+    expectBounded(attacked);
+  });
+
+  test('is not noticed by its neighbours in the same process, nor by the process (T38, T39)', async () => {
+    const before = process.memoryUsage();
+    const delay = monitorEventLoopDelay({ resolution: 10 });
+    delay.enable();
+    const neighbours = [await conversing(), computing()];
+    const worst = 'data_huge,data_2_gib,loop_of_two,same_head_in_every_entry,doorbell_flood,reset_with_work_in_flight';
+    const attacks = await Promise.all([
+      attack('parts=status,configuration,bars,holes,ports,races seed=11 iterations=300', { cpus: 2 }),
+      attack(`parts=rings,status seed=12 iterations=1500 patience=5 only=${worst}`),
+    ]);
+    const turns = await Promise.all(neighbours.map((neighbour) => neighbour.stop()));
+    delay.disable();
+    for (const attacked of attacks) expectBounded(attacked);
+    for (const count of turns) expect(count).toBeGreaterThan(1);
+    const grown = process.memoryUsage().rss - before.rss;
+    const ms = (ns: number): string => (ns / 1e6).toFixed(1);
+    console.log(
+      `beside two hostile guests: turns ${turns.join(' and ')}; event loop delay ms: p50 ${ms(delay.percentile(50))} ` +
+        `p99 ${ms(delay.percentile(99))} max ${ms(delay.max)}; rss +${(grown / 2 ** 20).toFixed(0)} MiB`,
+    );
+    expect(delay.max / 1e6).toBeLessThan(5000);
+    expect(grown).toBeLessThan(400 * 2 ** 20);
+  });
+});
