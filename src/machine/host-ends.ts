@@ -3,7 +3,7 @@
  */
 import { native } from '../host/addon.js';
 import type { SharedLock } from '../memory/lock.js';
-import { consoleSize } from '../virtio/console/console.js';
+import { consoleSize } from '../virtio/console/console-format.js';
 import { ConsoleHost } from '../virtio/console/console-host.js';
 import { PlatformHost } from '../virtio/transport/platform-host.js';
 import { ClockService } from './clock-service.js';

@@ -8,7 +8,7 @@ import { TsvmmError } from '../errors.js';
 import { type CpuidEntry, cpuidPolicy, physicalAddressBits } from '../kvm/cpuid.js';
 import { type ControlLayout, layoutControl } from '../memory/control.js';
 import { blkConfig, blkShape } from '../virtio/blk/blk-format.js';
-import { consoleConfig, consoleShape } from '../virtio/console/console.js';
+import { consoleConfig, consoleShape } from '../virtio/console/console-format.js';
 import { type ConsoleLayout, layoutConsole } from '../virtio/console/console-state.js';
 import type { VirtioShape } from '../virtio/registers.js';
 import { rngShape } from '../virtio/rng/rng.js';

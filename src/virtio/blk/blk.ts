@@ -71,7 +71,9 @@ export class BlkDevice implements DataPath {
     this.#disk = openDiskMap(disk);
     this.#sectors = Math.floor(disk.size / sectorSize);
     this.#readOnly = disk.readOnly;
-    this.#id = Buffer.alloc(idSize, id.slice(0, idSize), 'latin1').fill(0, id.length);
+    const bytes = Buffer.alloc(idSize);
+    bytes.write(id, 'latin1'); // what is longer is cut
+    this.#id = bytes;
     for (let slot = 0; slot < maxInFlight; slot++) this.#free[this.#freeCount++] = slot;
   }
 

@@ -102,5 +102,3 @@ export class ConsoleDevice implements DataPath {
     this.#host.counters[ConsoleCounter.dropped]! += bytes;
   }
 }
-
-export { consoleConfig, consoleShape, consoleSize } from './console-format.js';

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -222,7 +223,23 @@ describe('a worker that dies', () => {
   });
 });
 
-test('the process ends although a worker sleeps in the kernel', { timeout: 20_000 }, async () => {
+test('the process ends although a helper waits for work', { timeout: 20_000 }, () => {
+  const channel = `const head = new Int32Array(new SharedArrayBuffer(1024), 0, 8); head[3] = 16;`; // capacity 16
+  const program = `
+    import { Worker } from 'node:worker_threads';
+    ${channel}
+    const worker = new Worker(new URL(${JSON.stringify(helper.url.href)}), { workerData: { channel: head.buffer }, execArgv: [] });
+    worker.on('error', (error) => { console.error(error); });
+    worker.once('online', () => setTimeout(() => process.exit(3), 50));
+  `;
+  const result = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    timeout: 8000,
+    encoding: 'utf8',
+  });
+  expect([result.signal, result.status, result.stderr]).toEqual([null, 3, '']);
+});
+
+test('the process ends although a worker sleeps in the kernel', { timeout: 20_000 }, () => {
   const program = `
     import { Worker } from 'node:worker_threads';
     const worker = new Worker(new URL(${JSON.stringify(worker.url.href)}), {
@@ -233,7 +250,6 @@ test('the process ends although a worker sleeps in the kernel', { timeout: 20_00
     worker.ref();
     setTimeout(() => (process.argv[1] === 'exit' ? process.exit(3) : worker.unref()), 50);
   `;
-  const { spawnSync } = await import('node:child_process');
   for (const [how, code] of [
     ['exit', 3],
     ['unref', 0],
