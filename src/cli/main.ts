@@ -1,9 +1,10 @@
 /** The program behind bin/tsvmm.js: the command line on this process and the real library. Main thread. */
 import type { Writable } from 'node:stream';
-import { doctor } from '../machine/doctor.js';
-import { VirtualMachine } from '../machine/virtual-machine.js';
+import { startVcpuAhead } from '../machine/prewarm.js';
 import { commandLine } from './command-line.js';
-import { inspectImage } from './inspect.js';
+
+// Its thread starts while the library is read and the machine is prepared.
+if (process.argv[2] === 'run') startVcpuAhead();
 
 /** Node makes its streams at first use, which takes some milliseconds each: the machine starts meanwhile. */
 const io = {
@@ -29,7 +30,11 @@ function forgiving<S extends Writable>(stream: S): S {
 
 const code = await commandLine(
   process.argv.slice(2),
-  { start: (options) => VirtualMachine.start(options), doctor, inspect: inspectImage },
+  {
+    start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
+    doctor: async () => (await import('../machine/doctor.js')).doctor(),
+    inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
+  },
   io,
 );
 await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));

@@ -5,8 +5,6 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import type { BootImage } from '../boot/boot-image.js';
-import { guestCmdline } from '../boot/cmdline.js';
-import { chooseEntry, findBootEntries, loadEntry } from '../boot/disk-boot.js';
 import { buildBootImage } from '../boot/linux/build.js';
 import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
 import type { MemoryRegion } from '../devices/memory-map.js';
@@ -51,7 +49,12 @@ async function readPayload(request: BootRequest): Promise<Payload> {
     const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
     return { kernel, initrd, cmdline: boot.cmdline };
   }
-  const reader = await disk(boot.disk);
+  // Partitions, file systems and boot loaders: only who boots from a disk reads that code.
+  const [{ chooseEntry, findBootEntries, loadEntry }, { guestCmdline }, reader] = await Promise.all([
+    import('../boot/disk-boot.js'),
+    import('../boot/cmdline.js'),
+    disk(boot.disk),
+  ]);
   const inspection = await findBootEntries(reader);
   const entry = await loadEntry(inspection, chooseEntry(inspection, boot.entry));
   return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };

@@ -169,6 +169,11 @@ export class GuestConsole extends Duplex {
     if (this.#size !== undefined) link.resize(...this.#size);
   }
 
+  /** @internal That machine is gone: until there is another, input waits and no ring is touched. */
+  detach(link: ConsoleLink): void {
+    if (this.#link === link) this.#link = undefined;
+  }
+
   /** @internal Whether output may be taken from the ring now. */
   get accepts(): boolean {
     return !this.#block || this.#unreadBytes < this.#limit;

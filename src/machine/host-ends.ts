@@ -41,7 +41,10 @@ export class HostEnds {
         if (fd >= 0) native().ring(fd);
       });
     });
-    owned.own('console', () => this.pump.drain());
+    owned.own('console', () => {
+      console.detach(this.pump);
+      this.pump.drain();
+    });
     this.#clock = new ClockService(this.#platform.rtc, withLock);
     owned.own('clock', () => this.#clock.close());
   }

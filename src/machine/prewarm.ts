@@ -12,6 +12,11 @@ export function vcpuPool(): VcpuPool {
   return pool;
 }
 
+/** Starts one worker now, for the machine that is about to be asked for. */
+export function startVcpuAhead(): void {
+  vcpuPool().startAhead();
+}
+
 /**
  * Keeps `vcpus` workers started and idle, so that machines start in a few milliseconds instead of 50 or more. They keep
  * nothing alive. Disposing of the result ends those that are not in use; workers come back to the pool until then.

@@ -32,6 +32,11 @@ export class VcpuPool {
     return pooled;
   }
 
+  /** Starts a worker for an `acquire` that is sure to come. */
+  startAhead(): void {
+    this.#keep(this.#start());
+  }
+
   /** Takes back a worker that is idle again, or ends it when the pool is full. */
   release(pooled: PooledWorker): void {
     if (this.#warm.length >= this.#target) {

@@ -3,11 +3,12 @@
  *
  * Urgent things do not wait for a message: stop and park are words in machine state followed by a kick (contract §2.2).
  */
-import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
+
 import type { WireError } from '../errors.js';
 import type { StartState } from '../kvm/start-state.js';
 import type { ControlLayout } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 
 /** Everything a worker needs to create and run one vCPU; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
