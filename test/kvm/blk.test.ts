@@ -154,6 +154,44 @@ describe.skipIf(never)('a virtio disk', () => {
     expect(readFileSync(path).equals(content)).toBe(true);
   });
 
+  test('keeps what was written over a reboot, and over a machine', async () => {
+    const path = scratch.file('starts.img', 8 * sectorBytes);
+    for (const [last, starts] of [
+      [3, [1, 2, 3]],
+      [5, [4, 5]],
+    ] as const) {
+      const vm = await startGuest('reset', { disks: [path], cmdline: `by=acpi count=${last} store=disk` });
+      expect(await vm.exited).toMatchObject({ reason: 'power-off', debugExit: 0 });
+      const seen = [...vm.console.tail.matchAll(/start (\d+) of/g)].map((match) => Number(match[1]));
+      expect(seen).toEqual(starts);
+    }
+  });
+
+  test('is one of as many as a machine can have', async () => {
+    const disks = Array.from({ length: 24 }, (_, i) => scratch.file(`many-${i}.img`, (i + 1) * 8 * sectorBytes));
+    const output = await runClean('virtio-blk', { disks, cmdline: 'device=23 sectors=192 tests=flush,id' });
+    expect(output).toContain('blk: 192 sectors');
+    expect(output).toContain('blk id: "tsvmm-disk23"\n');
+    const error = await startGuest('halt', { disks: [...disks, scratch.file('too-many.img', sectorBytes)] }).catch(
+      (e) => e,
+    );
+    expect(error).toMatchObject({ code: 'ERR_TSVMM_CONFIG', message: expect.stringContaining('25') });
+  });
+
+  test.each(['shared', 'own'] as const)('of several machines at once on I/O workers that are %s', async (ioWorker) => {
+    await Promise.all(
+      Array.from({ length: 4 }, async (_, i) => {
+        const path = scratch.file(`${ioWorker}-${i}.img`, 64 * sectorBytes);
+        await runClean('virtio-blk', {
+          disks: [path],
+          ioWorker,
+          cmdline: `seed=${i} depth=16 chunk=1 tests=write,flush`,
+        });
+        expect(readFileSync(path).equals(pattern(0, 64, i))).toBe(true);
+      }),
+    );
+  });
+
   test('counts what the guest did', async () => {
     const path = scratch.file('counted.img', 64 * sectorBytes);
     const vm = await startGuest('virtio-blk', { disks: [path], cmdline: 'sectors=64 chunk=8' });

@@ -73,7 +73,7 @@ describe.skipIf(whyNoKvm !== undefined)('the serial port', () => {
   test('that is to block stalls the guest while nobody reads, and loses nothing (T38)', async () => {
     await using vm = await startGuest('echo', { console: { buffer: '4K', whenUnread: 'block' } });
     await vm.console.waitFor('echo ready');
-    vm.console.write('burst 2000\nquit\n');
+    vm.console.write('burst 1200\nquit\n');
     // What is kept is bounded, so the guest comes to a stop long before it has printed all.
     let exits = -1;
     await expect
@@ -87,10 +87,10 @@ describe.skipIf(whyNoKvm !== undefined)('the serial port', () => {
       )
       .toBe(true);
     expect(vm.state).toBe('running');
-    expect(vm.console.tail).not.toContain('burst line 1999');
+    expect(vm.console.tail).not.toContain('burst line 1199');
     let text = '';
     for await (const chunk of vm.console) text += (chunk as Buffer).toString('latin1');
-    expect(text.startsWith(`echo ready\n${burst(2000)}echo counts: `)).toBe(true);
+    expect(text.startsWith(`echo ready\n${burst(1200)}echo counts: `)).toBe(true);
     expect(text.endsWith('echo done\n')).toBe(true);
     expect(vm.console.droppedBytes).toBe(0);
     expect(await vm.exited).toMatchObject({ reason: 'power-off', debugExit: 0 });
@@ -108,12 +108,10 @@ describe.skipIf(whyNoKvm !== undefined)('the serial port', () => {
   test('that drops keeps the newest bytes and counts the others; the guest is not slowed down (T38)', async () => {
     const vm = await startGuest('echo', { console: { buffer: '4K' } });
     await vm.console.waitFor('echo ready');
-    const lines = linesOf(10_000);
-    vm.console.write(`${lines.join('\n')}\nquit\n`);
+    vm.console.write('burst 700\nquit\n');
     const exit = await vm.exited; // it ends although nobody reads
     expect(exit).toMatchObject({ reason: 'power-off', debugExit: 0 });
-    const whole = `echo ready\n${echoed(lines)}`;
-    expect(exit.consoleTail).toContain(whole);
+    expect(exit.consoleTail).toContain(`echo ready\n${burst(700)}`);
     const kept = await rest(vm);
     expect(kept.length).toBeLessThanOrEqual(2 * 4096); // the buffer, and what the stream itself holds
     expect(kept.endsWith('echo done\n')).toBe(true);

@@ -50,6 +50,30 @@ test('what one machine after the other leaves unread is bounded, even where the 
   expect(console.droppedBytes).toBe(640 * 1024 - (256 * 1024 + 8));
 });
 
+test('input between two machines waits for the second', async () => {
+  const { console, link, typed } = make();
+  const first = { input: () => 0, resume() {}, resize() {} };
+  console.attach(first);
+  console.detach(first);
+  console.resize(100, 30);
+  console.write('early');
+  await delay(30);
+  expect([typed.length, link.resumed]).toEqual([0, 0]);
+  const second = { taken: '', size: [0, 0] };
+  console.attach({
+    input(bytes) {
+      second.taken += Buffer.from(bytes).toString();
+      return bytes.length;
+    },
+    resume() {},
+    resize(columns, rows) {
+      second.size = [columns, rows];
+    },
+  });
+  console.detach(first); // late, and of no effect
+  await expect.poll(() => second).toEqual({ taken: 'early', size: [100, 30] });
+});
+
 test('bytes lost on the way are counted with those dropped here', () => {
   const { console, say } = make(8);
   say('0123456789');
