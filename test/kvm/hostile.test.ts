@@ -157,7 +157,7 @@ describe.skipIf(whyNoKvm !== undefined)('a hostile guest', { timeout }, () => {
 
   test('can be killed at any moment, and leaves nothing', async () => {
     const path = scratch.file('killed.img', 256 * sectorBytes);
-    const options = { disks: [path], console: { device: 'virtio' }, cpus: 2 } as const;
+    const options: GuestOptions = { disks: [path], console: { device: 'virtio' }, cpus: 2 };
     await attack('parts=holes iterations=10', { cpus: 2 }); // whatever is kept for the next machine is there now
     const before = holdings();
     for (const ms of [50, 200, 400]) {
