@@ -1,15 +1,18 @@
 /**
  * Stock Debian disks under tsvmm on hardware-style KVM: they boot as they are, keep what is written, reboot, power off.
  *
- * The default run takes each disk once, with one or two vCPUs; TSVMM_TEST_FULL=1 runs every disk with both.
+ * The default run boots each disk once; TSVMM_TEST_FULL=1 boots every disk with systemd with one and with two vCPUs.
  */
 import { describe, expect, test } from 'vitest';
+import { ExitCode } from '../../src/cli/exit-codes.js';
 import { guestScript, type Lab, openLab } from './support/lab.js';
 
 const full = process.env['TSVMM_TEST_FULL'] === '1';
 /** For guests under software emulation, which would see soft lockups (contract §7.6). */
 const patient = 'quiet watchdog_thresh=60';
 const bootTimeout = 800;
+/** The emulated CPU does not tell KVM of XSETBV, so that the sizes in CPUID leaf 0xD would be wrong: no AVX here. */
+const cpu = ['--cpu', 'x86-64-v2'];
 
 interface DiskFacts {
   name: 'debian-gpt' | 'debian-mbr' | 'debian-bare';
@@ -19,8 +22,8 @@ interface DiskFacts {
 }
 const disks: DiskFacts[] = [
   { name: 'debian-gpt', cpus: full ? [1, 2] : [2], root: 2 },
-  { name: 'debian-mbr', cpus: full ? [1, 2] : [1], root: 5 },
-  { name: 'debian-bare', cpus: full ? [1, 2] : [1], root: 0 },
+  { name: 'debian-mbr', cpus: full ? [1, 2] : [], root: 5 },
+  { name: 'debian-bare', cpus: full ? [1, 2] : [], root: 0 },
 ];
 
 /** Bytes of the root file system's start, from the partition table. */
@@ -53,10 +56,10 @@ function answers(console: string): Record<string, string> {
   );
 }
 
-describe.each(disks)('$name', (disk) => {
+describe.each(disks.filter(({ cpus }) => cpus.length > 0))('$name', (disk) => {
   test.each(disk.cpus)('boots with %i vCPUs, is what it should be, and keeps what it wrote', async (cpus) => {
     await using lab = await openLab();
-    const run = ['node', 'bin/tsvmm.js', 'run', `/images/${disk.name}.img`, '-c', String(cpus), '--append'];
+    const run = ['node', 'bin/tsvmm.js', 'run', `/images/${disk.name}.img`, '-c', String(cpus), ...cpu, '--append'];
     const before = Math.floor(Date.now() / 1000);
     const { stdout, stderr, exitCode } = await lab.exec([...run, `${patient} tsvmm.marker ${guestScript(questions)}`], {
       timeout: bootTimeout,
@@ -84,25 +87,39 @@ describe.each(disks)('$name', (disk) => {
   });
 });
 
-test('a guest reboots itself, and SIGTERM to tsvmm powers it off cleanly', async () => {
+test('SIGTERM at the login prompt powers the guest off cleanly', async () => {
   await using lab = await openLab();
-  const script = '[ -e /root/again ] || { touch /root/again; sync; systemctl reboot; sleep 1000; }; echo second boot';
+  const disk = disks[1]!;
   let output = '';
-  const words = `${patient} tsvmm.stay ${guestScript(script)}`;
-  const run = lab.start(['node', 'bin/tsvmm.js', 'run', '/images/debian-bare.img', '--append', words], {
+  let asked = false;
+  const command = ['node', 'bin/tsvmm.js', 'run', `/images/${disk.name}.img`, ...cpu, '--stop-timeout', '300s'];
+  const run = lab.start([...command, '--append', patient], {
     onStdout: (data) => {
       output += data;
-      if (!termSent && /second boot[\s\S]*login: /.test(output)) {
-        termSent = true;
-        run.signal('SIGTERM');
-      }
+      if (asked || !/debian-mbr login: /.test(output)) return;
+      asked = true;
+      run.signal('SIGTERM');
     },
   });
-  let termSent = false;
   const code = await run.exited;
-  expect(output).toMatch(/second boot[\s\S]*login: /);
-  expect(output).toMatch(/Power down|reboot: Power/);
-  expect(code).toBe(143);
+  expect(output).toContain('debian-mbr login: ');
+  expect(code).toBe(ExitCode.ok);
+  const check = await lab.exec(['e2fsck', '-fn', `/images/${disk.name}.img?offset=${await rootOffset(lab, disk)}`]);
+  expect(check).toMatchObject({ exitCode: 0, stdout: expect.not.stringContaining('recovering journal') });
+});
+
+test('a guest reboots itself and finds what it wrote', async () => {
+  await using lab = await openLab();
+  const script = `mount -o remount,rw /
+    [ -e /root/again ] && echo second boot && exit 0
+    touch /root/again && sync && echo first boot && reboot -ff`;
+  const words = `${patient} init=/usr/local/sbin/tsvmm-marker ${guestScript(script)}`;
+  const { stdout, exitCode } = await lab.exec(
+    ['node', 'bin/tsvmm.js', 'run', '/images/debian-bare.img', ...cpu, '--append', words],
+    { timeout: bootTimeout },
+  );
+  expect(stdout).toMatch(/first boot[\s\S]*second boot/);
+  expect(exitCode).toBe(0);
   const check = await lab.exec(['e2fsck', '-fn', '/images/debian-bare.img']);
   expect(check).toMatchObject({ exitCode: 0 });
 });
@@ -111,7 +128,7 @@ test('kill -9 leaves no process and no lock', async () => {
   await using lab = await openLab();
   const disk = '/images/debian-bare.img';
   let output = '';
-  const run = lab.start(['node', 'bin/tsvmm.js', 'run', disk, '--append', 'tsvmm.marker'], {
+  const run = lab.start(['node', 'bin/tsvmm.js', 'run', disk, ...cpu], {
     onStdout: (data) => {
       output += data;
       if (output.includes('Linux version')) run.signal('SIGKILL');
