@@ -1,6 +1,7 @@
 /** One command in a lab of its own, on this process's standard streams; what `npm run lab` does. */
+import { spawnSync } from 'node:child_process';
 import { openLab } from './lab.js';
-import { Command, withDeadline } from './session.js';
+import { withDeadline } from './session.js';
 
 /** A command that does not end on a signal is killed with its lab after this. */
 const STOP_MS = 15_000;
@@ -10,10 +11,29 @@ const DEFAULT_TIMEOUT = 900;
 const terminalSize = () => ({ rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 });
 
 /**
+ * Hands this terminal to the one in the lab, which does all of the translating. Not by `setRawMode`, which still turns
+ * each line feed into two characters.
+ *
+ * @returns {() => void} gives it back
+ */
+function passTerminal() {
+  const stty = (/** @type {string[]} */ ...words) =>
+    spawnSync('stty', words, { stdio: ['inherit', 'pipe', 'inherit'], encoding: 'utf8' }).stdout.trim();
+  const before = stty('-g');
+  stty('raw', '-echo');
+  const restore = () => {
+    stty(before);
+    process.off('exit', restore);
+  };
+  process.on('exit', restore);
+  return restore;
+}
+
+/**
  * Connects this process's standard input, or its terminal, to a command.
  *
  * @param {import('./lab.js').Lab} lab
- * @param {Command} command
+ * @param {import('./session.js').Command} command
  * @param {boolean} terminal
  * @returns {() => void} undoes it
  */
@@ -26,17 +46,14 @@ function connectInput(lab, command, terminal) {
     lab.machine.onDrain(() => stdin.resume());
   };
   const onEnd = () => command.end();
-  if (terminal) {
-    stdin.setRawMode(true);
-    process.stdout.on('resize', onResize);
-  }
+  const giveBack = terminal ? passTerminal() : undefined;
+  if (terminal) process.stdout.on('resize', onResize);
   stdin.on('data', onData).once('end', onEnd).once('error', onEnd);
   return () => {
     stdin.off('data', onData).off('end', onEnd).off('error', onEnd);
     stdin.pause();
-    if (!terminal) return;
     process.stdout.off('resize', onResize);
-    stdin.setRawMode(false);
+    giveBack?.();
   };
 }
 
