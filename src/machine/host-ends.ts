@@ -56,12 +56,13 @@ export class HostEnds {
     return moved > 0;
   }
 
+  /** Resolves when the button was pressed, or when there is no machine any more to press it on. */
   pressPowerButton(): Promise<void> {
     return new Promise((resolve) => {
       this.#lock.run(() => {
         this.#platform.pressPowerButton();
         resolve();
-      });
+      }, resolve);
     });
   }
 }

@@ -9,22 +9,23 @@ import type { SharedLock } from '../memory/lock.js';
 
 export class MainLock {
   readonly #lock: SharedLock;
-  #queue: (() => void)[] = [];
+  #queue: { readonly task: () => void; readonly dropped: (() => void) | undefined }[] = [];
   #retry: NodeJS.Immediate | undefined;
 
   constructor(lock: SharedLock) {
     this.#lock = lock;
   }
 
-  run(task: () => void): void {
-    this.#queue.push(task);
+  /** `dropped` is called instead if the machine ends first. */
+  run(task: () => void, dropped?: () => void): void {
+    this.#queue.push({ task, dropped });
     this.#drain();
   }
 
   /** Forgets what has not run: the machine is gone. */
   close(): void {
     if (this.#retry !== undefined) clearImmediate(this.#retry);
-    this.#queue = [];
+    for (const { dropped } of this.#queue.splice(0)) dropped?.();
   }
 
   #drain(): void {
@@ -39,7 +40,7 @@ export class MainLock {
     const tasks = this.#queue;
     this.#queue = [];
     try {
-      for (const task of tasks) task();
+      for (const { task } of tasks) task();
     } finally {
       this.#lock.release();
     }

@@ -95,7 +95,10 @@ export class PowerCycle {
     this.#vcpus = workers.splice(0).map(
       (worker, cpu) =>
         new VcpuHandle(cpu, vcpuPool(), worker, this.#vcpuControls[cpu]!, {
-          warning: (device, message, suppressed) => hooks.warning({ source: 'guest', device, message, suppressed }),
+          warning: (device, message, suppressed) => {
+            const source = message.startsWith('host:') ? 'host' : 'guest';
+            hooks.warning({ source, device, message, suppressed });
+          },
           failed: (error) => {
             machineLock.releaseFor(lockOwner(cpu));
             topologyLock.releaseFor(lockOwner(cpu));
