@@ -50,6 +50,10 @@ const recipe = {
     'grub-pc-bin',
     'grub-efi-amd64-bin',
   ],
+  earlyHooks: [
+    // The initrd gets fsck for the root that is named here; each disk has its own table in the end.
+    'echo "LABEL=root / ext4 errors=remount-ro 0 1" > "$1"/etc/fstab',
+  ],
   lateHooks: [
     'chroot "$1" passwd --delete root',
     // Emulation makes honest work look like a lockup; and it is an option that update-grub has to carry over.

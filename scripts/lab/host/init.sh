@@ -50,6 +50,7 @@ mount -o ro "$in" /lab/in || fail 'cannot mount the drive with the agent'
 cp -a /lab/in/agent /lab/agent && sh /lab/agent/install-node.sh /lab/in/node || fail 'cannot install Node and the agent'
 umount /lab/in
 
+ulimit -H -n 524288 # as on any Debian with systemd; many machines in a process need many files
 setsid node /lab/agent/agent.js "$agent_port" &
 agent=$!
 # `wait` also reaps the orphans that become ours.
