@@ -14,6 +14,7 @@ export default defineConfig({
         test: {
           name: 'lab',
           include: ['test/lab/**/*.test.ts'],
+          globalSetup: 'test/lab/support/global-setup.ts',
           testTimeout: 900_000,
           hookTimeout: 900_000,
           ...alone(2),
