@@ -3,7 +3,7 @@
  */
 interface Closer {
   readonly name: string;
-  readonly close: () => void | Promise<unknown>;
+  readonly close: () => unknown;
   /** If it fails, whatever it could still use stays open. */
   readonly essential: boolean;
 }
