@@ -9,6 +9,7 @@ import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { TsvmmError } from '../errors.js';
+import { shielded } from './listeners.js';
 import { type Duration, parseDuration } from './units.js';
 
 export interface CallOptions {
@@ -29,6 +30,8 @@ export interface ConsoleLink {
 const tailSize = 64 * 1024;
 /** What `whenUnread: 'block'` keeps beyond its limit: more than the rings of one machine hold when it ends. */
 const resetAllowance = 256 * 1024;
+/** Chunks are joined up to this size. */
+const joinedChunk = 4096;
 /** How long a full input ring is left to the guest before it is looked at again. */
 const inputRetryMs = 10;
 
@@ -45,6 +48,8 @@ export class GuestConsole extends Duplex {
   #ended = false;
   #link: ConsoleLink | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** Of the write that waits for room in the guest's input. */
+  #written: (() => void) | undefined;
   #size: readonly [number, number] | undefined;
 
   constructor(options: { readonly buffer: number; readonly whenUnread: 'drop-oldest' | 'block' }) {
@@ -78,7 +83,10 @@ export class GuestConsole extends Duplex {
     this.#link?.resize(columns, rows);
   }
 
-  /** Lines of output from now on, without their line ends; ends with the machine. */
+  /**
+   * Lines of output from now on, without their line ends; ends with the machine. Who falls further behind than `buffer`
+   * (64 KiB at least) misses the oldest.
+   */
   async *lines(options: CallOptions = {}): AsyncGenerator<string, void, void> {
     const decoder = new StringDecoder('utf8');
     let rest = '';
@@ -117,11 +125,15 @@ export class GuestConsole extends Duplex {
   async *#chunks({ signal, timeout }: CallOptions): AsyncGenerator<Buffer, void, void> {
     if (this.#ended) return;
     const queue: Buffer[] = [];
+    let queued = 0;
+    const limit = Math.max(this.#limit, tailSize);
     let wake: () => void = () => {};
     let done = false;
     let failure: unknown;
     const onChunk = (chunk: Buffer): void => {
-      queue.push(chunk);
+      append(queue, chunk);
+      queued += chunk.length;
+      while (queued > limit && queue.length > 1) queued -= queue.shift()!.length;
       wake();
     };
     const onEnd = (): void => {
@@ -147,7 +159,10 @@ export class GuestConsole extends Duplex {
     this.#watchers.on('chunk', onChunk).once('end', onEnd);
     try {
       for (;;) {
-        while (queue.length > 0) yield queue.shift()!;
+        for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {
+          queued -= chunk.length;
+          yield chunk;
+        }
         if (failure !== undefined) throw failure;
         if (done) return;
         await new Promise<void>((resolve) => {
@@ -182,10 +197,10 @@ export class GuestConsole extends Duplex {
   /** @internal Output of the guest; the console keeps `chunk`. */
   deliver(chunk: Buffer): void {
     if (this.#ended || chunk.length === 0) return;
-    this.#tail.push(chunk);
+    append(this.#tail, chunk);
     this.#tailBytes += chunk.length;
     while (this.#tailBytes - this.#tail[0]!.length >= tailSize) this.#tailBytes -= this.#tail.shift()!.length;
-    if (this.#wanted && this.#unread.length === 0) this.#wanted = this.push(chunk);
+    if (this.#wanted && this.#unread.length === 0) this.#hand(chunk);
     else this.#keep(chunk);
     this.#watchers.emit('chunk', chunk);
   }
@@ -200,7 +215,7 @@ export class GuestConsole extends Duplex {
     if (this.#ended) return;
     this.#ended = true;
     this.#link = undefined;
-    clearTimeout(this.#retry);
+    this.#giveUpWrite();
     if (this.#wanted) this.#flush();
     this.#watchers.emit('end');
   }
@@ -215,14 +230,19 @@ export class GuestConsole extends Duplex {
     while (this.#wanted && this.#unread.length > 0) {
       const chunk = this.#unread.shift()!;
       this.#unreadBytes -= chunk.length;
-      this.#wanted = this.push(chunk);
+      this.#hand(chunk);
     }
     if (this.#ended && this.#unread.length === 0) this.push(null);
     else if (this.#block && before >= this.#limit && this.#unreadBytes < this.#limit) this.#link?.resume();
   }
 
+  /** A 'data' listener runs in here; if it throws, the stream wants more, as any stream of Node's then does. */
+  #hand(chunk: Buffer): void {
+    this.#wanted = shielded(() => this.push(chunk)) ?? true;
+  }
+
   #keep(chunk: Buffer): void {
-    this.#unread.push(chunk);
+    append(this.#unread, chunk);
     this.#unreadBytes += chunk.length;
     // A guest that is made to wait sends no more, but one that resets again and again leaves its rings behind each time.
     const limit = this.#block ? this.#limit + resetAllowance : this.#limit;
@@ -240,10 +260,12 @@ export class GuestConsole extends Duplex {
     // A guest that is gone reads nothing, as a closed terminal.
     const taken = this.#ended ? chunk.length : (this.#link?.input(chunk) ?? 0);
     if (taken === chunk.length) {
+      this.#written = undefined;
       callback();
       return;
     }
     // Flow control: the guest has not read what is there.
+    this.#written = callback;
     this.#retry = setTimeout(
       () => this._write(chunk.subarray(taken), 'buffer' as BufferEncoding, callback),
       inputRetryMs,
@@ -251,7 +273,22 @@ export class GuestConsole extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    clearTimeout(this.#retry);
+    this.#giveUpWrite();
     callback(error);
   }
+
+  /** Nobody will read what waits: whoever wrote it waits no longer. */
+  #giveUpWrite(): void {
+    clearTimeout(this.#retry);
+    const written = this.#written;
+    this.#written = undefined;
+    written?.();
+  }
+}
+
+/** Adds `chunk` to `list`; small ones are joined, since a Buffer of one byte costs 100 times that. */
+function append(list: Buffer[], chunk: Buffer): void {
+  const last = list.at(-1);
+  if (last === undefined || last.length + chunk.length > joinedChunk) list.push(chunk);
+  else list[list.length - 1] = Buffer.concat([last, chunk]);
 }

@@ -151,3 +151,25 @@ test('a size is checked, and told again to a machine that starts later', () => {
   console.attach({ input: () => 0, resume: () => {}, resize: (c, r) => void again.push(c, r) });
   expect(again).toEqual([132, 43]);
 });
+
+test('a write that the guest never read settles when the machine ends', async () => {
+  const { console, link } = make();
+  link.room = 0;
+  const written = new Promise((resolve) => console.write('never read', resolve));
+  console.finish();
+  expect(await written).toBeFalsy();
+});
+
+test('a reader of lines that falls behind misses the oldest and holds no more than the limit', async () => {
+  const { console, say } = make(8);
+  const lines = console.lines();
+  const first = lines.next();
+  say('first\n');
+  expect((await first).value).toBe('first');
+  for (let i = 0; i < 100_000; i++) say(`${i}\n`);
+  console.finish();
+  const rest: string[] = [];
+  for await (const line of lines) rest.push(line);
+  expect(rest.at(-1)).toBe('99999');
+  expect(rest.length).toBeLessThan(20_000);
+});
