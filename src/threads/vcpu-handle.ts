@@ -30,6 +30,7 @@ export class VcpuHandle {
   readonly #events: VcpuEvents;
   readonly #waiting = new Map<Answer, { resolve(): void; reject(error: TsvmmError): void }>();
   #created: { readonly watch: number; readonly fd: number; readonly runAddress: number } | undefined;
+  #creating: Promise<void> | undefined;
   #entered = false;
   #stopped: Promise<void> | undefined;
   #dead: TsvmmError | undefined;
@@ -45,7 +46,12 @@ export class VcpuHandle {
     pooled.worker.on('exit', this.#onExit);
   }
 
-  async create(assignment: VcpuAssignment): Promise<void> {
+  create(assignment: VcpuAssignment): Promise<void> {
+    this.#creating = this.#create(assignment);
+    return this.#creating;
+  }
+
+  async #create(assignment: VcpuAssignment): Promise<void> {
     await this.#pooled.idle;
     await this.#ask('created', { type: 'create', assignment });
   }
@@ -68,26 +74,31 @@ export class VcpuHandle {
   }
 
   ref(): void {
-    this.#pooled.worker.ref();
+    if (this.#stopped === undefined) this.#pooled.worker.ref(); // else it may be the pool's again
   }
 
   unref(): void {
-    this.#pooled.worker.unref();
+    if (this.#stopped === undefined) this.#pooled.worker.unref();
   }
 
   async #end(): Promise<void> {
+    // Another vCPU's creation failed while this one's is under way: what it makes has to be closed as well.
+    await this.#creating?.catch(() => {});
+    let idle = false;
     try {
       if (this.#dead === undefined && this.#created !== undefined) {
         // In the guest it sees the word after the kick; outside it (parked, failed) only a message reaches it.
         Atomics.store(this.#control.request, 0, VcpuRequest.stop);
         native().kick(this.#created.watch);
         await this.#ask('stopped', { type: 'close' }, stopDeadlineMs);
-        this.#created = undefined;
+        if (this.#dead === undefined) this.#created = undefined;
       }
+      idle = true;
     } finally {
       this.#detach();
-      if (this.#dead === undefined) this.#pool.release(this.#pooled);
-      else this.#abandon();
+      if (this.#dead !== undefined) this.#abandon();
+      else if (idle) this.#pool.release(this.#pooled);
+      else void this.#pooled.worker.terminate(); // stuck: for no machine any more
     }
   }
 
