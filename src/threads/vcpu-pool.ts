@@ -20,6 +20,8 @@ export class VcpuPool {
   readonly #url: URL;
   readonly #warm: PooledWorker[] = [];
   #target = 0;
+  /** Started by `reserve` and not up yet. */
+  #rising = 0;
 
   constructor(url: URL) {
     this.#url = url;
@@ -50,9 +52,17 @@ export class VcpuPool {
   async reserve(count: number): Promise<{ release(): Promise<void> }> {
     this.#target += count;
     const started: PooledWorker[] = [];
-    while (this.#warm.length + started.length < this.#target) started.push(this.#start());
-    // Referenced until they are up: a program that only waits for this must not end before.
-    await Promise.all(started.map(({ idle }) => idle));
+    try {
+      for (; this.#warm.length + this.#rising < this.#target; this.#rising++) started.push(this.#start());
+      // Referenced until they are up: a program that only waits for this must not end before.
+      await Promise.all(started.map(({ idle }) => idle));
+    } catch (error) {
+      this.#target -= count;
+      await Promise.all(started.map(({ worker }) => worker.terminate()));
+      throw error;
+    } finally {
+      this.#rising -= started.length;
+    }
     for (const pooled of started) this.#keep(pooled);
     let released = false;
     return {
@@ -69,10 +79,6 @@ export class VcpuPool {
   #keep(pooled: PooledWorker): void {
     pooled.worker.unref();
     this.#warm.push(pooled);
-    pooled.worker.once('exit', () => {
-      const at = this.#warm.indexOf(pooled);
-      if (at >= 0) this.#warm.splice(at, 1);
-    });
   }
 
   #start(): PooledWorker {
@@ -86,10 +92,13 @@ export class VcpuPool {
       worker.on('message', (report: VcpuReport) => {
         if (report.type === 'idle') resolve();
       });
-      worker.once('error', (error) => reject(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')));
-      worker.once('exit', () =>
-        reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready')),
-      );
+      // For as long as it lives: an error without a listener would be the embedding program's.
+      worker.on('error', (error) => reject(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')));
+      worker.once('exit', () => {
+        reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready'));
+        const at = this.#warm.findIndex((warm) => warm.worker === worker);
+        if (at >= 0) this.#warm.splice(at, 1);
+      });
     });
     idle.catch(() => {}); // whoever acquires it awaits it; a warm worker that dies is only dropped
     return { worker, idle };
