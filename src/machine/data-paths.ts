@@ -77,15 +77,20 @@ export class DataPaths {
   #attach(): void {
     if (this.#attaching !== undefined) return;
     this.doorbell.unwatch(); // from here on the I/O worker answers it
-    const worker = this.#options.ioWorker === 'own' ? this.#ownWorker() : sharedIoWorker({ url: workerUrl });
-    this.#attaching = worker.attach(this.#attachment, {
-      warning: (source, device, message, suppressed) => this.#options.warning({ source, device, message, suppressed }),
-      failed: (error) => this.#options.failed(error),
-    });
+    this.#attaching = this.#attachNow();
     this.#attaching.then(
       () => native().ring(this.doorbell.fd), // what happened before has not been looked at
       (error) => this.#options.failed(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')),
     );
+  }
+
+  /** Rejects, too, when the host cannot start a thread: the doorbell's callback has nobody to throw to. */
+  async #attachNow(): Promise<IoMachine> {
+    const worker = this.#options.ioWorker === 'own' ? this.#ownWorker() : sharedIoWorker({ url: workerUrl });
+    return worker.attach(this.#attachment, {
+      warning: (source, device, message, suppressed) => this.#options.warning({ source, device, message, suppressed }),
+      failed: (error) => this.#options.failed(error),
+    });
   }
 
   #ownWorker(): IoWorker {

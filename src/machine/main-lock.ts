@@ -11,6 +11,7 @@ export class MainLock {
   readonly #lock: SharedLock;
   #queue: { readonly task: () => void; readonly dropped: (() => void) | undefined }[] = [];
   #retry: NodeJS.Immediate | undefined;
+  #closed = false;
 
   constructor(lock: SharedLock) {
     this.#lock = lock;
@@ -18,12 +19,17 @@ export class MainLock {
 
   /** `dropped` is called instead if the machine ends first. */
   run(task: () => void, dropped?: () => void): void {
+    if (this.#closed) {
+      dropped?.();
+      return;
+    }
     this.#queue.push({ task, dropped });
     this.#drain();
   }
 
-  /** Forgets what has not run: the machine is gone. */
+  /** Forgets what has not run, and runs nothing any more: the machine is gone. */
   close(): void {
+    this.#closed = true;
     if (this.#retry !== undefined) clearImmediate(this.#retry);
     for (const { dropped } of this.#queue.splice(0)) dropped?.();
   }

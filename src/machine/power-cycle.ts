@@ -51,7 +51,7 @@ export interface CycleMetrics {
 
 export class PowerCycle {
   readonly #hooks: CycleHooks;
-  readonly #owned = new Ownership();
+  readonly #owned: Ownership;
   readonly #startedAt = performance.now();
   readonly #hardware: Hardware;
   readonly #hostEnds: HostEnds;
@@ -70,8 +70,10 @@ export class PowerCycle {
     console: GuestConsole,
     hooks: CycleHooks,
     battery: Battery | undefined,
+    owned: Ownership,
   ) {
     this.#hooks = hooks;
+    this.#owned = owned;
     const hardware = new Hardware(context.kvm, plan, battery, this.#owned, () => this.#onRing());
     this.#hardware = hardware;
     const { control, state } = hardware;
@@ -124,13 +126,15 @@ export class PowerCycle {
   ): Promise<PowerCycle> {
     const context = kvmContext();
     // Workers first: they start while everything else is prepared.
-    const workers = Array.from({ length: config.cpus }, () => vcpuPool().acquire());
+    const workers: PooledWorker[] = [];
+    const owned = new Ownership();
     let cycle: PowerCycle | undefined;
     try {
+      while (workers.length < config.cpus) workers.push(vcpuPool().acquire());
       const plan = planMachine(config, disks.disks, context);
       const image = await prepare(config, plan, disks, phases);
       await phases.run('create machine', () => {
-        cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery);
+        cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
         cycle.#hardware.load(image);
       });
       await phases.run('create vCPUs', () => cycle!.#create(image, context.runPageSize));
@@ -143,13 +147,19 @@ export class PowerCycle {
           () => {}, // it died by itself
         );
       }
-      await cycle?.close();
+      // What a constructor that failed half way had opened is owned all the same.
+      await (cycle ?? owned).close();
       throw error;
     }
   }
 
   get regions(): readonly RamRegion[] {
     return this.#hardware.regions;
+  }
+
+  /** Nothing of it may be touched any more. */
+  get isClosing(): boolean {
+    return this.#owned.isClosing;
   }
 
   get battery(): Battery {

@@ -15,6 +15,7 @@ import { type DiskSet, openDisks } from './disk-set.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
 import type { Battery } from './hardware.js';
+import { shielded } from './listeners.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
@@ -64,6 +65,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #resolveExited!: (exit: VmExit) => void;
   /** Set by whoever first wants the machine to end; the reason it will have. */
   #ending: Promise<VmExit> | undefined;
+  #reason: ExitReason | undefined;
   #stopping: Promise<VmExit> | undefined;
   #startedAt = performance.now();
 
@@ -75,7 +77,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.name = config.name;
     this.console = new GuestConsole(config.console);
     this.memory = guestMemoryApi(PowerCycle.ramLayout(config), () => {
-      if (this.#cycle !== undefined) return this.#cycle.regions;
+      if (this.#cycle?.isClosing === false) return this.#cycle.regions;
       throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
     });
     this.exited = new Promise((resolve) => {
@@ -93,11 +95,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const vm = new VirtualMachine(token, config);
     config.signal?.addEventListener('abort', vm.#onAbort, { once: true });
     try {
-      vm.#disks = await vm.#phases.run('open disks', () => openDisks(config.disks));
+      await vm.#openDisks();
       vm.#throwIfEnded();
       await vm.#powerOn();
       vm.#throwIfEnded();
-      vm.#moveTo('running');
+      // Its guest may have ended it already: then `exited` says how, and it does not run any more.
+      if (vm.#state === 'starting') vm.#moveTo('running');
       return vm;
     } catch (failure) {
       const error = config.signal?.aborted ? config.signal.reason : vm.#startError(failure);
@@ -163,13 +166,22 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
+  /** An end that comes meanwhile waits, so that it finds them and closes them. */
+  async #openDisks(): Promise<void> {
+    const opening = this.#phases.run('open disks', async () => {
+      this.#disks = await openDisks(this.#config.disks);
+    });
+    this.#poweringOn = opening.catch(() => {});
+    await opening;
+  }
+
   async #powerOn(battery?: Battery): Promise<void> {
     const hooks: CycleHooks = {
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
       warning: (warning) => {
-        this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message);
-        this.emit('warning', warning);
+        shielded(() => this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message));
+        this.#tell('warning', warning);
       },
     };
     const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, battery);
@@ -190,12 +202,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   async #reboot(): Promise<void> {
-    const cycle = this.#cycle!;
-    this.#config.logger?.info({ vm: this.name }, 'guest reset');
+    await this.#poweringOn; // a guest may reset while its other vCPUs are still on their way in
+    const cycle = this.#cycle;
+    if (cycle === undefined || this.#ending !== undefined) return;
+    shielded(() => this.#config.logger?.info({ vm: this.name }, 'guest reset'));
+    this.#lastMetrics = cycle.metrics();
     await cycle.close();
     this.#cycle = undefined;
     if (this.#ending !== undefined) return;
-    this.emit('reboot');
+    this.#tell('reboot');
     if (cycle.uptimeMs < restingUptimeMs)
       await delay(restingUptimeMs - cycle.uptimeMs, undefined, { ref: this.#referenced });
     if (this.#ending === undefined) await this.#powerOn(cycle.battery);
@@ -210,7 +225,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       this.#cycle
         ?.pressPowerButton()
         .catch((cause) =>
-          this.emit('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause }),
+          this.#tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause }),
         );
     };
     const timer = setInterval(press, pressEveryMs);
@@ -226,30 +241,33 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** The one way out: whoever comes first decides the reason, everybody waits for the same end. */
   #end(reason: ExitReason): Promise<VmExit> {
-    this.#ending ??= this.#finish(reason);
+    if (this.#ending === undefined) {
+      this.#reason = reason;
+      this.#ending = this.#finish(reason);
+    }
     return this.#ending;
   }
 
   async #finish(reason: ExitReason): Promise<VmExit> {
     await this.#poweringOn;
-    if (this.#state === 'running') this.#moveTo('stopping');
+    if (this.#state !== 'stopping') this.#moveTo('stopping');
     this.#config.signal?.removeEventListener('abort', this.#onAbort);
     const failures: unknown[] = [];
-    for (const close of [() => this.#closeCycle(), () => this.#disks?.close()]) {
+    for (const close of [() => this.#closeCycle(), () => this.#disks?.close(), () => this.console.finish()]) {
       try {
         await close();
       } catch (error) {
         failures.push(error);
       }
     }
-    this.console.finish();
     const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: performance.now() - this.#startedAt } as VmExit;
     for (const cause of failures)
-      this.emit('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
+      this.#tell('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
     this.#moveTo('stopped');
-    this.#config.logger?.info({ vm: this.name, reason: exit.reason, uptimeMs: exit.uptimeMs }, 'machine ended');
+    const { reason: why, uptimeMs } = exit;
+    shielded(() => this.#config.logger?.info({ vm: this.name, reason: why, uptimeMs }, 'machine ended'));
     this.#resolveExited(exit);
-    this.emit('exit', exit);
+    this.#tell('exit', exit);
     return exit;
   }
 
@@ -266,8 +284,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   };
 
   #throwIfEnded(): void {
-    if (this.#ending !== undefined)
-      throw this.#config.signal?.reason ?? new TsvmmError('ERR_TSVMM_STATE', 'the machine was ended while it started');
+    if (this.#reason?.reason === 'aborted') throw this.#reason.cause;
+    if (this.#reason?.reason === 'error') throw this.#reason.error;
+  }
+
+  #tell<K extends keyof VmEvents>(event: K, ...values: VmEvents[K]): void {
+    shielded(() => (this as EventEmitter).emit(event, ...values));
   }
 
   #startError(failure: unknown): TsvmmError {
@@ -281,7 +303,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     checkTransition(this.#state, next);
     const from = this.#state;
     this.#state = next;
-    this.emit('state', next, from);
+    this.#tell('state', next, from);
   }
 }
 

@@ -74,6 +74,21 @@ describe.skipIf(whyNoKvm !== undefined).each(['halt', 'spin'])('with a guest tha
     expect(ended).toMatchObject({ code: 0, signal: null, output: expect.stringContaining('killed') });
   });
 
+  test('listeners that throw are the program’s affair: the machine ends all the same', async () => {
+    const body = `
+      let thrown = 0;
+      process.on('uncaughtException', ({ message }) => message === 'mine' ? thrown++ : console.log('foreign', message));
+      const mine = () => { throw new Error('mine'); };
+      for (const event of ['state', 'exit']) vm.on(event, mine);
+      const killed = vm.kill();
+      console.log((await vm.exited).reason, (await killed).reason, vm.state);
+      setImmediate(() => console.log('thrown', thrown));`;
+    const ended = await inNode(guest, body);
+    expect(ended).toMatchObject({ code: 0, signal: null });
+    expect(ended.output).toContain('killed killed stopped\nthrown 3');
+    expect(ended.output).not.toContain('foreign');
+  });
+
   test('a report, a heap snapshot and the machine goes on', async () => {
     const ended = await inNode(
       guest,

@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { prewarm, TsvmmError } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
+import { scratchFolder } from './support/disks.js';
 import { guestFile, holdings, runGuest, startGuest, whyNoKvm } from './support/guests.js';
+
+const scratch = scratchFolder();
 
 describe.skipIf(whyNoKvm !== undefined)('a machine', () => {
   test('runs a guest and says how it ended', async () => {
@@ -85,6 +88,18 @@ describe.skipIf(whyNoKvm !== undefined)('a machine', () => {
       await vm?.exited;
     }
     await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds + 2);
+  });
+
+  test('aborted while it opens its disks closes them', async () => {
+    const disk = scratch.file('aborted.img', 1024 ** 2);
+    for (let i = 0; i < 3; i++) {
+      const controller = new AbortController();
+      const starting = startGuest('halt', { disks: [disk], signal: controller.signal });
+      controller.abort(new Error('at once'));
+      await expect(starting).rejects.toThrow('at once');
+    }
+    await using vm = await startGuest('halt', { disks: [disk] }); // its lock is free
+    expect(vm.state).toBe('running');
   });
 
   test('runs as a worker of many in one process, again and again, and leaves nothing', async () => {
