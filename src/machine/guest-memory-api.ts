@@ -4,10 +4,14 @@
  * No live view of guest memory leaves the library (contract §4.13); a page the host cannot supply reads as zeroes and
  * ends the machine with the reason.
  */
+import { isUint8Array } from 'node:util/types';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestMemory as RamMap } from '../memory/guest-memory.js';
+
+/** The length that the shim will copy, whatever a subclass or a property of the same name says. */
+const lengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')!.get!;
 
 export interface GuestMemory {
   /** Bytes of RAM. */
@@ -42,8 +46,8 @@ export function guestMemoryApi(
       },
     );
   };
-  const bytes = (what: string, value: Uint8Array): Uint8Array => {
-    if (value instanceof Uint8Array) return value;
+  const lengthFor = (what: string, value: Uint8Array): number => {
+    if (isUint8Array(value)) return lengthOf.call(value);
     throw new TsvmmError('ERR_TSVMM_CONFIG', `memory.${what}: expected a Uint8Array`, {
       hint: 'pass a Buffer or Uint8Array',
     });
@@ -58,10 +62,10 @@ export function guestMemoryApi(
       return copy;
     },
     readInto(address, target) {
-      native().copyOut(locate(address, bytes('readInto', target).length), target);
+      native().copyOut(locate(address, lengthFor('readInto', target)), target);
     },
     write(address, source) {
-      native().copyIn(locate(address, bytes('write', source).length), source);
+      native().copyIn(locate(address, lengthFor('write', source)), source);
     },
   };
 }

@@ -19,6 +19,8 @@ export function show(value: unknown): string {
 
 const sizeUnits: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
 const durationUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };
+/** A timer of Node's with a longer delay fires at once. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /** Bytes; throws `ERR_TSVMM_CONFIG` naming `what` when it is no size. */
 export function parseSize(what: string, size: unknown): number {
@@ -44,7 +46,7 @@ export function parseDuration(what: string, duration: unknown): number {
       : match === null
         ? Number.NaN
         : Number(match[1]) * durationUnits[match[2]!]!;
-  if (Number.isFinite(ms) && ms >= 0) return ms;
+  if (Number.isFinite(ms) && ms >= 0) return Math.min(ms, longestTimerMs);
   throw new TsvmmError('ERR_TSVMM_CONFIG', `${what}: ${show(duration)} is not a duration`, {
     hint: 'write milliseconds as a number, or a number with ms, s or m, such as "30s"',
   });
