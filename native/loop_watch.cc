@@ -82,6 +82,8 @@ int Unwatch(uint64_t id) {
   return 0;
 }
 
+void OnEnvironmentEnd(void* id) { Unwatch(reinterpret_cast<uint64_t>(id)); }
+
 }  // namespace
 
 int KickSignalNumber() { return kick_signal.load(); }
@@ -130,14 +132,17 @@ static napi_value WatchLoop(napi_env env, napi_callback_info info) {
       return NumberOf(env, -error);
     }
   }
-  napi_add_env_cleanup_hook(env, [](void* id) { Unwatch(reinterpret_cast<uint64_t>(id)); }, reinterpret_cast<void*>(id));
+  napi_add_env_cleanup_hook(env, OnEnvironmentEnd, reinterpret_cast<void*>(id));
   return NumberOf(env, static_cast<int64_t>(id));
 }
 
 // unwatchLoop(id) -> 0 or -errno; after it returns nobody touches that kvm_run page or thread any more
 static napi_value UnwatchLoop(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
-  return NumberOf(env, Unwatch(a.at(env, 0)));
+  const uint64_t id = a.at(env, 0);
+  // A worker serves one machine after another; a hook of another environment than this one is not found, and has run.
+  napi_remove_env_cleanup_hook(env, OnEnvironmentEnd, reinterpret_cast<void*>(id));
+  return NumberOf(env, Unwatch(id));
 }
 
 // kick(id) -> 0 or -errno: immediate_exit = 1, then the signal. From any thread; -ENOENT once the watch has ended.
