@@ -43,16 +43,20 @@ await runScript(async () => {
   const { ensureDisk, runInLab } = await import('./lab/index.js');
   const [image, kvm] = [await ensureDisk(disk), await findKvm()];
   const interactive = process.stdin.isTTY === true && process.stdout.isTTY === true;
-  const run = (/** @type {string} */ file, /** @type {string} */ patience) => [
+  const run = (/** @type {string} */ file, /** @type {string[]} */ ...words) => [
     'run',
     file,
     '-m',
     '512M',
     '--ephemeral',
-    ...(interactive ? [] : ['--until', 'login: ', '--timeout', patience]),
+    ...words,
+    ...(interactive ? [] : ['--until', 'login: ']),
   ];
   if (interactive) console.error('demo: log in as root, no password');
-  if (kvm.stockKernels) return runHere(run(image, '5m'));
+  if (kvm.stockKernels) return runHere(run(image, ...(interactive ? [] : ['--timeout', '5m'])));
   console.error(`demo: ${kvm.why}; so this runs in the lab, a KVM host in emulation, and takes a few minutes`);
-  return runInLab(['node', 'bin/tsvmm.js', ...run(`/images/${disk}.img`, '10m')], { timeout: interactive ? 0 : 900 });
+  const patience = ['--append', 'systemd.default_timeout_start_sec=600', '--stop-timeout', '3m'];
+  return runInLab(['node', 'bin/tsvmm.js', ...run(`/images/${disk}.img`, ...patience)], {
+    timeout: interactive ? 0 : 1200,
+  });
 });

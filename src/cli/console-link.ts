@@ -10,7 +10,7 @@ import type { Machine } from './machine.js';
 type GuestConsole = Machine['console'];
 
 export interface OutputHooks {
-  /** Sees every chunk before it goes out. */
+  /** Sees every chunk, once it has gone out. */
   onData?(chunk: Buffer): void;
   /** The reader of the output went away (EPIPE), or its terminal did (EIO). */
   onGone(): void;
@@ -19,8 +19,6 @@ export interface OutputHooks {
 /** Shows the console on `output`. The promise resolves when the console has ended and everything is handed over. */
 export function showConsole(guest: GuestConsole, output: Writable, hooks: OutputHooks): Promise<void> {
   return new Promise((resolve) => {
-    const { onData } = hooks;
-    if (onData) guest.on('data', (chunk: Buffer) => onData(chunk));
     guest.once('end', resolve).once('close', resolve);
     guest.on('error', () => resolve()); // the machine's own exit says what happened
     output.once('error', () => {
@@ -29,6 +27,8 @@ export function showConsole(guest: GuestConsole, output: Writable, hooks: Output
       hooks.onGone();
     });
     guest.pipe(output, { end: false });
+    const { onData } = hooks;
+    if (onData) guest.on('data', (chunk: Buffer) => onData(chunk)); // after the pipe's own listener
   });
 }
 

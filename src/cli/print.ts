@@ -72,3 +72,26 @@ export function table(rows: readonly (readonly string[])[], indent = ''): string
     )
     .join('');
 }
+
+/** What the program itself says on stderr while a console is shown: on a terminal that both share, on lines of its own. */
+export class Notices {
+  readonly #io: { readonly stderr: Writable & TerminalLike };
+  #midLine = false;
+
+  constructor(io: { readonly stderr: Writable & TerminalLike }) {
+    this.#io = io;
+  }
+
+  /** Sees what the console shows. */
+  watch(chunk: Uint8Array): void {
+    this.#midLine = chunk.at(-1) !== lineFeed;
+  }
+
+  say(text: string): void {
+    const { stderr } = this.#io;
+    const apart = this.#midLine && stderr.isTTY === true;
+    if (stderr.writable) stderr.write(`${apart ? '\n' : ''}tsvmm: ${printable(text)}\n`);
+    this.#midLine = false;
+  }
+}
+const lineFeed = 0x0a;

@@ -9,7 +9,7 @@ import { Ending, type SignalSource } from './ending.js';
 import { codeForEnd, codeForExit, codeForThrown, type EndCause } from './exit-codes.js';
 import { JsonEvents } from './json-events.js';
 import type { Machine, StartMachine } from './machine.js';
-import { painter, printable, renderError } from './print.js';
+import { Notices, painter, renderError } from './print.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
 
@@ -36,7 +36,7 @@ interface Session {
   readonly ending: Ending;
   readonly events: JsonEvents | undefined;
   readonly logger: Logger | undefined;
-  notice(text: string): void;
+  readonly notices: Notices;
 }
 
 const askedBy: Readonly<Record<EndCause, string>> = {
@@ -54,13 +54,11 @@ const askedBy: Readonly<Record<EndCause, string>> = {
 export async function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
   const verbose = given.switches.has('verbose');
   const events = given.switches.has('json') ? new JsonEvents(io.stdout) : undefined;
-  const notice = (text: string): void => {
-    if (io.stderr.writable) io.stderr.write(`tsvmm: ${printable(text)}\n`);
-  };
+  const notices = new Notices(io);
   const ending = new Ending({
     onRequest(cause, forced) {
       events?.ending(cause, forced);
-      notice(
+      notices.say(
         forced ? 'forcing the guest off' : `asking the guest to power off: ${askedBy[cause]} (once more forces it off)`,
       );
     },
@@ -70,7 +68,7 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   try {
     const options = runOptions(given);
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
-    return await runMachine({ start, io, options, ending, events, logger, notice });
+    return await runMachine({ start, io, options, ending, events, logger, notices });
   } catch (error) {
     const interrupted =
       ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
@@ -86,7 +84,7 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
 const loadLogger = async (output: RunIo['stderr']): Promise<Logger> => (await import('./log.js')).createLogger(output);
 
 async function runMachine(session: Session): Promise<number> {
-  const { start, options, ending, events, logger, notice } = session;
+  const { start, options, ending, events, logger, notices } = session;
   const { timeoutMs } = options;
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
@@ -94,7 +92,7 @@ async function runMachine(session: Session): Promise<number> {
     ending.attach(machine, options.stopTimeoutMs);
     if (events) events.started(machine);
     else if (!logger)
-      machine.on('warning', ({ source, device, message }) => notice(`warning: ${device ?? source}: ${message}`));
+      machine.on('warning', ({ source, device, message }) => notices.say(`warning: ${device ?? source}: ${message}`));
     logger?.debug({ phases: machine.phases }, 'started');
     const link = connect(machine, session);
     const exit = await machine.exited;
@@ -115,13 +113,13 @@ interface Link {
   disconnect(): void;
 }
 
-function connect(machine: Machine, { io, options, ending, events, notice }: Session): Link {
+function connect(machine: Machine, { io, options, ending, events, notices }: Session): Link {
   const { stdin } = io;
   const output = events ? io.stderr : io.stdout;
   const terminal =
     stdin.isTTY && isForeground() ? new RawTerminal(stdin, output.isTTY ? output : undefined) : undefined;
   let unseen = options.until !== undefined;
-  const watchers: ((chunk: Buffer) => void)[] = [];
+  const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk)];
   if (terminal) watchers.push((chunk) => terminal.watch(chunk));
   if (options.until !== undefined) {
     watchers.push(
@@ -147,7 +145,7 @@ function connect(machine: Machine, { io, options, ending, events, notice }: Sess
 
   let stopInput: (() => void) | undefined;
   if (terminal) {
-    notice('Ctrl-] leaves the console and powers the guest off');
+    notices.say('Ctrl-] leaves the console and powers the guest off');
     terminal.enter();
     stopInput = feedConsole(machine.console, stdin, () => ending.request('escape'));
   } else if (!stdin.isTTY) stopInput = feedConsole(machine.console, stdin);
@@ -165,14 +163,14 @@ function connect(machine: Machine, { io, options, ending, events, notice }: Sess
 }
 
 /** Says how the machine ended and answers the exit code. */
-function report(exit: VmExit, unseen: boolean, { io, options, ending, events, logger, notice }: Session): number {
+function report(exit: VmExit, unseen: boolean, { io, options, ending, events, logger, notices }: Session): number {
   const code = codeForExit(exit, ending.cause, unseen);
   if (exit.reason === 'error') io.stderr.write(renderError(exit.error, logger !== undefined, painter(io.stderr)));
   else if (exit.reason === 'panic') {
     const error = new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`);
     io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr)));
   } else if (unseen && ending.cause === undefined) {
-    notice(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
+    notices.say(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
   }
   events?.exited(exit, code);
   return code;

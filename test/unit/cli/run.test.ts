@@ -115,6 +115,12 @@ describe('the console', () => {
     expect(slow.text).toContain('line 49\n');
   });
 
+  it('is not cut through by messages on the same terminal', async () => {
+    const stderr = Object.assign(new Sink(), { isTTY: true });
+    await play(['d.img', '--until', 'login:'], (vm) => vm.console.show('debian login: '), { stderr });
+    expect(stderr.text).toMatch(/^\ntsvmm: asking the guest to power off/);
+  });
+
   it('stops the guest when its reader goes away', async () => {
     const { code, machine } = await play(['d.img'], (_vm, { stdout }) => {
       stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));

@@ -58,7 +58,7 @@ describe('durations', () => {
     ['90s', 90_000],
     ['1.5m', 90_000],
   ])('%s', (text, milliseconds) => expect(parseDuration(text, '--timeout')).toBe(milliseconds));
-  it.each(['', '5', 's', '-1s', '0s', '0.0001ms', '100000m', '1h', '5 minutes'])('refuses %j', (text) => {
+  it.each(['', '5', 's', '-1s', '0s', '0.0001ms', '1h', '5 minutes'])('refuses %j', (text) => {
     expect(refusal(() => parseDuration(text, '--timeout')).message).toContain('--timeout');
   });
 });
