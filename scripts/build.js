@@ -104,15 +104,22 @@ async function bundle() {
   for (const name of readdirSync(dist)) if (/\.js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
 }
 
+/** Replaces dist/types when tsc is content: whoever reads it meanwhile sees the old declarations, not none. */
 function declarations() {
+  const types = join(dist, 'types');
+  const fresh = `${types}.${process.pid}.tmp`;
   const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc');
-  rmSync(join(dist, 'types'), { recursive: true, force: true });
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.json'], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.json', '--outDir', fresh], {
     cwd: projectRoot,
     encoding: 'utf8',
     maxBuffer: 64 << 20,
   });
-  if (status !== 0) throw new Error(`type check failed:\n${stdout}${stderr}`.trim());
+  if (status !== 0) {
+    rmSync(fresh, { recursive: true, force: true });
+    throw new Error(`type check failed:\n${stdout}${stderr}`.trim());
+  }
+  rmSync(types, { recursive: true, force: true });
+  renameSync(fresh, types);
 }
 
 /** @param {{ types?: boolean }} [options] */
