@@ -28,11 +28,14 @@ identify() {
 # TARGET...: options of grub-install
 grub() {
   for system in dev proc sys run; do mount --rbind "/$system" "/mnt/$system"; done
+  # grub-probe runs udevadm some 16 times, each a third of a second here, for what it otherwise asks the kernel.
+  mount --bind /dev/null /mnt/usr/bin/udevadm
   for target; do
     # shellcheck disable=SC2086 # several words
     chroot /mnt grub-install $target
   done
   chroot /mnt update-grub
+  umount /mnt/usr/bin/udevadm
   for system in dev proc sys run; do umount -l "/mnt/$system"; done
 }
 
