@@ -34,7 +34,9 @@ const productPaths = [
 /** `cp -a` by hard links where the file system allows it. @param {string} from @param {string} to */
 async function link(from, to) {
   mkdirSync(dirname(to), { recursive: true });
-  await runTool('cp', ['-a', '--link', from, to]).catch(() => runTool('cp', ['-a', '--sparse=always', from, to]));
+  await runTool('cp', ['-aT', '--link', from, to]).catch(() =>
+    runTool('cp', ['-aT', '--remove-destination', '--sparse=always', from, to]),
+  );
 }
 
 /**
