@@ -5,12 +5,12 @@
  * Only Node's own modules are imported before npm has run.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { hashOf, isBuiltFrom, markBuiltFrom, projectRoot } from './inputs.js';
-import { findProgram, installPackages } from './lab/tools.js';
+import { findProgram, installPackages, isRoot } from './lab/tools.js';
 
-/** Debian packages by what they are for, each with a program that shows that it (or its like) is there. */
+/** Debian packages by what they are for, each with a program, or a file, that shows that it (or its like) is there. */
 export const debianPackages = /** @type {const} */ ({
   build: { 'g++': 'g++', make: 'make', python3: 'python3' },
   guests: { gcc: 'gcc' },
@@ -24,13 +24,28 @@ export const debianPackages = /** @type {const} */ ({
   oracles: {
     'acpica-tools': 'iasl',
     binutils: 'objdump',
+    'btrfs-progs': 'mkfs.btrfs',
     cpio: 'cpio',
+    'cryptsetup-bin': 'cryptsetup',
     dosfstools: 'mkfs.fat',
+    'erofs-utils': 'mkfs.erofs',
+    exfatprogs: 'mkfs.exfat',
+    'f2fs-tools': 'mkfs.f2fs',
     fdisk: 'sfdisk',
     gdb: 'gdb',
     gdisk: 'sgdisk',
+    genisoimage: 'genisoimage',
+    'grub-common': 'grub-script-check',
+    'grub-emu': 'grub-emu',
+    jfsutils: 'jfs_mkfs',
+    'linux-image-cloud-amd64': '/boot/vmlinuz-*-cloud-amd64',
     mtools: 'mcopy',
+    'ntfs-3g': 'mkntfs',
+    reiserfsprogs: 'mkfs.reiserfs',
+    'squashfs-tools': 'mksquashfs',
     strace: 'strace',
+    udftools: 'mkudffs',
+    xfsprogs: 'mkfs.xfs',
   },
 });
 
@@ -44,6 +59,14 @@ function checkNode() {
   const [oldestMajor = 0, oldestMinor = 0] = oldestNode;
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
   throw new BootstrapError(`this is Node.js ${process.versions.node}; tsvmm needs ${oldestNode.join('.')} or newer`);
+}
+
+/** @param {string} sign a program's name, or a path whose last part may hold one `*` */
+function isThere(sign) {
+  if (!sign.startsWith('/')) return findProgram(sign) !== undefined;
+  const [before = '', after = ''] = basename(sign).split('*');
+  const names = existsSync(dirname(sign)) ? readdirSync(dirname(sign)) : [];
+  return names.some((name) => name.startsWith(before) && name.endsWith(after));
 }
 
 const lockStamp = 'node_modules/.tsvmm-lock';
@@ -81,15 +104,41 @@ function installNpmPackages() {
 
 const say = (/** @type {string} */ text) => console.error(`bootstrap: ${text}`);
 
+/** @param {Partial<Record<string, string>>} group @returns {string[]} */
+const missingOf = (group) => Object.keys(group).filter((name) => !isThere(group[name] ?? name));
+
 /**
- * @param {{ packages?: (keyof typeof debianPackages)[], why?: string }} [options] which groups of Debian packages are
- *   needed besides those that build the addon, and what for: "needed to ..."
+ * Oracles that cannot be installed are left out, as a release may not have one of them: their tests are skipped then, and
+ * say so.
  */
-export async function bootstrap({ packages = [], why = 'build tsvmm' } = {}) {
+function installOracles() {
+  const missing = missingOf(debianPackages.oracles);
+  if (missing.length === 0) return;
+  const why = 'compare tsvmm with other tools in the tests';
+  try {
+    installPackages(missing, why);
+  } catch (error) {
+    say(`${error.message}\n  ${error.hint}`);
+    if (!isRoot()) return;
+    for (const name of missing) {
+      try {
+        installPackages([name], why);
+      } catch {
+        say(`going on without ${name}`);
+      }
+    }
+  }
+}
+
+/**
+ * @param {{ packages?: ('guests' | 'demo')[], oracles?: boolean, why?: string }} [options] which groups of Debian packages
+ *   are needed besides those that build the addon, and what for: "needed to ..."; whether oracles are wanted too
+ */
+export async function bootstrap({ packages = [], oracles = false, why = 'build tsvmm' } = {}) {
   checkNode();
-  const wanted = Object.assign({}, ...['build', ...packages].map((group) => debianPackages[group]));
-  const missing = Object.keys(wanted).filter((name) => findProgram(wanted[name]) === undefined);
+  const missing = ['build', ...packages].flatMap((group) => missingOf(debianPackages[group]));
   if (missing.length > 0) installPackages(missing, why);
+  if (oracles) installOracles();
   installNpmPackages();
   const { buildNative, nativeIsBuilt } = await import('./build-native.js');
   if (!nativeIsBuilt()) {

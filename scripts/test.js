@@ -76,7 +76,7 @@ async function runTests(args, { full, checked }) {
 
 await runScript(async () => {
   const args = process.argv.slice(2);
-  await bootstrap({ packages: ['guests', 'demo', 'oracles'], why: 'run the tests' });
+  await bootstrap({ packages: ['guests', 'demo'], oracles: true, why: 'run the tests' });
   const { buildGuests } = await import('./build-guests.js');
   await buildGuests();
   const checked = await check();
