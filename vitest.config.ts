@@ -7,8 +7,8 @@ export default defineConfig({
   test: {
     pool: 'forks', // a stuck vCPU costs one child, not the run
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 30_000 } },
-      { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 60_000, ...alone(1) } },
+      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
+      { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 240_000, ...alone(1) } },
       {
         extends: true,
         test: {
