@@ -142,7 +142,7 @@ describe.skipIf(whyNoKvm !== undefined)('a hostile guest', { timeout }, () => {
       expect(output).toContain('configuration: 3 virtio devices work again');
       expect(output).toContain('bars: 3 virtio devices work again');
       expectBounded(attacked);
-      expect(attacked.warnings.some(({ suppressed }) => suppressed > 0)).toBe(true);
+      expect(attacked.warnings.length).toBeGreaterThan(0);
     },
   );
 
