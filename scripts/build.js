@@ -53,7 +53,7 @@ function offences(metafile) {
   for (const [output, { imports }] of Object.entries(metafile.outputs)) {
     for (const { path, kind, external } of imports) {
       if (!external || path.startsWith('node:')) continue;
-      if (/-(worker|helper)\.js$/.test(output))
+      if (/-(worker|helper)\.cjs$/.test(output))
         found.push(`${output} imports ${path}: a worker imports only node: modules`);
       else if (kind !== 'dynamic-import')
         found.push(`${output} imports ${path} at its start: import it where it is needed`);
@@ -74,7 +74,6 @@ async function bundle() {
     absWorkingDir: projectRoot,
     outdir: dist,
     bundle: true,
-    format: 'esm',
     platform: 'node',
     target: 'node20.19',
     packages: 'external',
@@ -88,8 +87,18 @@ async function bundle() {
     write: false,
   });
   const results = await Promise.all([
-    build(/** @type {const} */ ({ ...options, entryPoints: of(true), splitting: true })),
-    build(/** @type {const} */ ({ ...options, entryPoints: of(false), splitting: false })),
+    build(/** @type {const} */ ({ ...options, entryPoints: of(true), format: 'esm', splitting: true })),
+    // CommonJS: a worker with an ES module takes some 12 ms longer to start.
+    build(
+      /** @type {const} */ ({
+        ...options,
+        entryPoints: of(false),
+        format: 'cjs',
+        outExtension: { '.js': '.cjs' },
+        define: { 'import.meta.url': 'moduleUrl' },
+        banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
+      }),
+    ),
   ]);
   const outputFiles = results.flatMap((result) => result.outputFiles);
   const wrong = results.flatMap(({ metafile }) => offences(metafile));
@@ -101,7 +110,7 @@ async function bundle() {
     renameSync(`${path}.${process.pid}.tmp`, path);
   }
   const current = new Set(outputFiles.map(({ path }) => basename(path)));
-  for (const name of readdirSync(dist)) if (/\.js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
+  for (const name of readdirSync(dist)) if (/\.c?js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
 }
 
 /** Replaces dist/types when tsc is content: whoever reads it meanwhile sees the old declarations, not none. */

@@ -66,8 +66,10 @@ function machineArguments(options) {
       `memory-backend-file,id=ram,size=${memory}M,mem-path=${memoryFile.replaceAll(',', ',,')},share=${shareMemory ? 'on' : 'off'}`,
     ],
     ...['-kernel', join(kernelFolder, 'vmlinuz'), '-initrd', join(kernelFolder, 'initrd.img')],
+    // QEMU's #VMEXIT clears CPU_INTERRUPT_VIRQ with a plain store and can lose an interrupt that another thread raises at
+    // that moment. Periodic ticks raise what is pending again within 4 ms; a one-shot timer would be gone for ever.
     '-append',
-    `root=LABEL=${ROOT_LABEL} rw init=/lab/init console=ttyS0 quiet panic=-1 watchdog_thresh=60 mitigations=off apparmor=0 init_on_alloc=0 clocksource=tsc tsc=reliable`,
+    `root=LABEL=${ROOT_LABEL} rw init=/lab/init console=ttyS0 quiet panic=-1 watchdog_thresh=60 mitigations=off apparmor=0 init_on_alloc=0 clocksource=tsc tsc=reliable nohz=off highres=off`,
     ...channel('qmp', channels.qmp),
     ...['-mon', 'chardev=qmp,mode=control'],
     ...channel('console', channels.console),

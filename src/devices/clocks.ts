@@ -12,6 +12,16 @@ export interface Clocks {
 }
 
 export function hostClocks(): Clocks {
+  let origin: number | undefined; // a guest that never looks at a timer does not pay for node:perf_hooks
+  const monotonicNs = (): number => {
+    origin ??= alignedOrigin();
+    return origin + performance.now() * 1e6;
+  };
+  return { now: Date.now, monotonicNs };
+}
+
+/** CLOCK_MONOTONIC at the moment from which this thread's `performance.now()` counts, in nanoseconds. */
+function alignedOrigin(): number {
   let origin = 0;
   let narrowest = Number.POSITIVE_INFINITY;
   // A thread may be preempted between the two readings; the closest pair of several is taken.
@@ -23,5 +33,5 @@ export function hostClocks(): Clocks {
     narrowest = after - before;
     origin = seconds * 1e9 + nanoseconds - ((before + after) / 2) * 1e6;
   }
-  return { now: Date.now, monotonicNs: () => origin + performance.now() * 1e6 };
+  return origin;
 }

@@ -5,7 +5,6 @@
  * other user, a read-only one excludes writers. The content is not looked at here: formats are refused where images are
  * probed (raw-image.ts).
  */
-import { randomBytes } from 'node:crypto';
 import { close as closeCallback, constants, fstat, open as openCallback, type Stats, unlink } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { promisify } from 'node:util';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
+import { randomBytes } from '../host/random.js';
 import { Sys, syscall } from '../host/system.js';
 import type { OpenDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';

@@ -2,7 +2,6 @@
  * Loads the shim, at first use and never at import, and refuses runtimes it cannot live in. Any thread.
  */
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsvmmError } from '../errors.js';
@@ -32,7 +31,6 @@ function load(): Native {
     join(root, 'build/Release/tsvmm.node'),
     ...['gnu', 'musl'].map((libc) => join(root, `prebuilds/linux-x64-${libc}.node`)),
   ];
-  const require = createRequire(import.meta.url);
   const failures: string[] = [];
   for (const file of candidates) {
     if (!existsSync(file)) {
@@ -40,7 +38,9 @@ function load(): Native {
       continue;
     }
     try {
-      return require(file) as Native;
+      const module = { exports: {} };
+      process.dlopen(module, file);
+      return module.exports as Native;
     } catch (error) {
       failures.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -16,7 +16,7 @@ import type { DevicePlan, MachinePlan } from './plan.js';
 import type { Warning } from './virtual-machine.js';
 
 /** Beside this module once bundled (scripts/build.js). */
-const workerUrl = new URL('./io-worker.js', import.meta.url);
+const workerUrl = new URL('./io-worker.cjs', import.meta.url);
 
 export interface DataPathsOptions {
   readonly name: string;

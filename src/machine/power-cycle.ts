@@ -8,6 +8,7 @@ import type { BootImage } from '../boot/boot-image.js';
 import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
 import { TsvmmError } from '../errors.js';
+import { monotonicMs } from '../host/clock.js';
 import { encodeCpuid, forVcpu } from '../kvm/cpuid.js';
 import { exitName } from '../kvm/ioctls.js';
 import { exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
@@ -52,7 +53,7 @@ export interface CycleMetrics {
 export class PowerCycle {
   readonly #hooks: CycleHooks;
   readonly #owned: Ownership;
-  readonly #startedAt = performance.now();
+  readonly #startedAt = monotonicMs();
   readonly #hardware: Hardware;
   readonly #hostEnds: HostEnds;
   readonly #dataPaths: DataPaths;
@@ -167,7 +168,7 @@ export class PowerCycle {
   }
 
   get uptimeMs(): number {
-    return performance.now() - this.#startedAt;
+    return monotonicMs() - this.#startedAt;
   }
 
   pressPowerButton(): Promise<void> {

@@ -4,7 +4,7 @@ import { VcpuPool } from '../threads/vcpu-pool.js';
 import { maxCpus } from './options.js';
 
 /** Beside this module once bundled (scripts/build.js). */
-const workerUrl = new URL('./vcpu-worker.js', import.meta.url);
+const workerUrl = new URL('./vcpu-worker.cjs', import.meta.url);
 let pool: VcpuPool | undefined;
 
 export function vcpuPool(): VcpuPool {

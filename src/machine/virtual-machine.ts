@@ -5,11 +5,12 @@
  * after another. Its promise to the embedding program: `exited` never rejects, no event is named 'error', nothing logs,
  * exits or reads the environment, and after the end nothing is left.
  */
-import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
+import { monotonicMs } from '../host/clock.js';
+import { randomUUID } from '../host/random.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
@@ -47,7 +48,7 @@ const restingUptimeMs = 1000;
 const token = Symbol('VirtualMachine.start');
 
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
-  readonly id = randomUUID();
+  #id: string | undefined;
   readonly name: string;
   readonly console: GuestConsole;
   readonly memory: GuestMemory;
@@ -67,7 +68,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #ending: Promise<VmExit> | undefined;
   #reason: ExitReason | undefined;
   #stopping: Promise<VmExit> | undefined;
-  #startedAt = performance.now();
+  #startedAt = monotonicMs();
 
   /** @internal Use `VirtualMachine.start`. */
   constructor(key: symbol, config: VmConfig) {
@@ -107,6 +108,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       await vm.#end({ reason: 'error', error: asTsvmmError(failure, 'ERR_TSVMM_STATE') });
       throw error;
     }
+  }
+
+  /** A UUID, this object's own. */
+  get id(): string {
+    this.#id ??= randomUUID();
+    return this.#id;
   }
 
   get state(): VmState {
@@ -260,7 +267,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
         failures.push(error);
       }
     }
-    const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: performance.now() - this.#startedAt } as VmExit;
+    const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: monotonicMs() - this.#startedAt } as VmExit;
     for (const cause of failures)
       this.#tell('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
     this.#moveTo('stopped');

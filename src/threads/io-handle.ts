@@ -69,7 +69,7 @@ export class IoWorker {
   #dead: TsvmmError | undefined;
   #cause: Error | undefined;
 
-  constructor({ url, helper = new URL('./io-helper.js', url), engine = 'auto', nice = defaultNice }: IoWorkerOptions) {
+  constructor({ url, helper = new URL('./io-helper.cjs', url), engine = 'auto', nice = defaultNice }: IoWorkerOptions) {
     this.#ready = new Promise((resolve, reject) => {
       this.#becomeReady = { resolve, reject };
     });

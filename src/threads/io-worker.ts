@@ -12,7 +12,7 @@ import { IoLoop } from './io-loop.js';
 import type { IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
 
 const port = parentPort;
-if (port === null) throw new Error('io-worker.js is started by tsvmm as a worker');
+if (port === null) throw new Error('io-worker is started by tsvmm as a worker');
 
 const data = workerData as IoWorkerData;
 // A host program that is nicer already keeps its own value: the kernel refuses to lower it.

@@ -10,7 +10,7 @@ import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
 
 const port = parentPort;
-if (port === null) throw new Error('vcpu-worker.js is started by tsvmm as a worker');
+if (port === null) throw new Error('vcpu-worker is started by tsvmm as a worker');
 
 let thread: VcpuThread | undefined;
 

@@ -2,7 +2,7 @@
  * Kernels entered in 64-bit mode with a zero page: a bzImage (Linux boot protocol §1.15), or an ELF64 vmlinux, which is
  * what a bzImage unpacks to. Main thread.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes } from '../../host/random.js';
 import type { BootImage } from '../boot-image.js';
 import { buildPageTables } from '../x86/page-tables.js';
 import type { BootContext, BootRequest, InitrdLimits } from './boot-context.js';

@@ -215,7 +215,7 @@ describe('a worker that dies', () => {
   });
 
   test('that cannot start says why', async () => {
-    const io = new IoWorker({ url: new URL('file:///nowhere/io-worker.js') });
+    const io = new IoWorker({ url: new URL('file:///nowhere/io-worker.cjs') });
     await expect(io.engine).rejects.toMatchObject({
       code: 'ERR_TSVMM_WORKER_DIED',
       message: expect.stringContaining('nowhere'),
