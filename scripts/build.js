@@ -110,7 +110,8 @@ async function bundle() {
     renameSync(`${path}.${process.pid}.tmp`, path);
   }
   const current = new Set(outputFiles.map(({ path }) => basename(path)));
-  for (const name of readdirSync(dist)) if (/\.c?js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
+  for (const name of readdirSync(dist))
+    if (/\.c?js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
 }
 
 /** Replaces dist/types when tsc is content: whoever reads it meanwhile sees the old declarations, not none. */
