@@ -5,6 +5,7 @@
  * irqchip costs 50 times as much, and KVM refuses an irqchip once a vCPU exists.
  */
 import { native } from '../host/addon.js';
+import { Errno } from '../host/errno.js';
 import { closeFd } from '../host/system.js';
 import { Ioctl } from './ioctls.js';
 import { type Kvm, must } from './kvm.js';
@@ -31,7 +32,11 @@ export class KvmVm {
   }
 
   static create(kvm: Kvm): KvmVm {
-    return new KvmVm(must('KVM_CREATE_VM', native().ioctl(kvm.fd, Ioctl.KVM_CREATE_VM, 0)));
+    let fd: number;
+    do {
+      fd = native().ioctl(kvm.fd, Ioctl.KVM_CREATE_VM, 0);
+    } while (fd === -Errno.EINTR); // a signal, a profiler's for one, while KVM takes the locks of our address space
+    return new KvmVm(must('KVM_CREATE_VM', fd));
   }
 
   /** Another thread's handle on the same machine; the descriptor stays the creator's. */

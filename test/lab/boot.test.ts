@@ -21,7 +21,7 @@ interface DiskFacts {
   root: number;
 }
 const disks: DiskFacts[] = [
-  { name: 'debian-gpt', cpus: [1, 2], root: 2 },
+  { name: 'debian-gpt', cpus: [1, 2], root: 1 },
   { name: 'debian-mbr', cpus: [1, 2], root: 5 },
   { name: 'debian-bare', cpus: [1, 2], root: 0 },
 ];
