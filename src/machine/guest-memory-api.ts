@@ -4,6 +4,7 @@
  * No live view of guest memory leaves the library (contract §4.13); a page the host cannot supply reads as zeroes and
  * ends the machine with the reason.
  */
+import { constants } from 'node:buffer';
 import { isUint8Array } from 'node:util/types';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
@@ -57,6 +58,11 @@ export function guestMemoryApi(
     regions: layout.map(({ start, size }) => ({ start, size })),
     read(address, length) {
       const host = locate(address, length);
+      if (length > constants.MAX_LENGTH) {
+        throw new TsvmmError('ERR_TSVMM_CONFIG', `memory: ${length} bytes are more than one Buffer holds here`, {
+          hint: `read at most ${constants.MAX_LENGTH} bytes at once`,
+        });
+      }
       const copy = Buffer.alloc(length);
       native().copyOut(host, copy);
       return copy;

@@ -9,7 +9,7 @@ import type { SharedLock } from '../memory/lock.js';
 
 export class MainLock {
   readonly #lock: SharedLock;
-  #queue: { readonly task: () => void; readonly dropped: (() => void) | undefined }[] = [];
+  readonly #queue: { readonly task: () => void; readonly dropped: (() => void) | undefined }[] = [];
   #retry: NodeJS.Immediate | undefined;
   #closed = false;
 
@@ -34,21 +34,24 @@ export class MainLock {
     for (const { dropped } of this.#queue.splice(0)) dropped?.();
   }
 
+  #later(): void {
+    this.#retry ??= setImmediate(() => {
+      this.#retry = undefined;
+      this.#drain();
+    });
+  }
+
   #drain(): void {
     if (this.#queue.length === 0) return;
     if (!this.#lock.try(mainOwner)) {
-      this.#retry ??= setImmediate(() => {
-        this.#retry = undefined;
-        this.#drain();
-      });
+      this.#later();
       return;
     }
-    const tasks = this.#queue;
-    this.#queue = [];
     try {
-      for (const { task } of tasks) task();
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next.task();
     } finally {
       this.#lock.release();
+      if (this.#queue.length > 0) this.#later(); // a task has thrown; the others are not its fault
     }
   }
 }

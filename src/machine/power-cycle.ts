@@ -281,7 +281,7 @@ async function prepare(config: VmConfig, plan: MachinePlan, disks: DiskSet, phas
       phases,
     );
   } finally {
-    for (const reader of opened) await reader[Symbol.asyncDispose]();
+    await allSettled(opened.map(async (reader) => reader[Symbol.asyncDispose]()));
   }
 }
 

@@ -6,7 +6,6 @@
  * exits or reads the environment, and after the end nothing is left.
  */
 import { EventEmitter } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
@@ -20,6 +19,7 @@ import { shielded } from './listeners.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
+import { Rest } from './rest.js';
 import { checkTransition, type VmState } from './states.js';
 import { parseDuration } from './units.js';
 
@@ -63,6 +63,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #poweringOn: Promise<unknown> = Promise.resolve();
   #lastMetrics: CycleMetrics = { exits: {}, devices: {} };
   #referenced = true;
+  /** Between two power cycles of a guest that resets again and again. */
+  readonly #rest = new Rest();
   #resolveExited!: (exit: VmExit) => void;
   /** Set by whoever first wants the machine to end; the reason it will have. */
   #ending: Promise<VmExit> | undefined;
@@ -163,6 +165,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   ref(): this {
     this.#referenced = true;
     this.#cycle?.ref();
+    this.#rest.ref();
     return this;
   }
 
@@ -170,6 +173,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   unref(): this {
     this.#referenced = false;
     this.#cycle?.unref();
+    this.#rest.unref();
     return this;
   }
 
@@ -218,8 +222,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#cycle = undefined;
     if (this.#ending !== undefined) return;
     this.#tell('reboot');
-    if (cycle.uptimeMs < restingUptimeMs)
-      await delay(restingUptimeMs - cycle.uptimeMs, undefined, { ref: this.#referenced });
+    const resting = restingUptimeMs - cycle.uptimeMs;
+    if (resting > 0) await this.#rest.wait(resting, this.#referenced);
     if (this.#ending === undefined) await this.#powerOn(cycle.battery);
     if (this.#ending !== undefined) await this.#closeCycle();
   }
@@ -250,6 +254,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #end(reason: ExitReason): Promise<VmExit> {
     if (this.#ending === undefined) {
       this.#reason = reason;
+      this.#rest.cut();
       this.#ending = this.#finish(reason);
     }
     return this.#ending;
