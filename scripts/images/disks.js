@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { ensureArtefact, keyOf } from '../lab/cache.js';
 import { asRoot, makeRootTar } from '../lab/debian.js';
 import { driveSizes, makeFileSystem, makeSparse } from '../lab/drives.js';
+import { ensureEmulator } from '../lab/emulator.js';
 import { ensureHost, extractKernel } from '../lab/host.js';
 import { Machine } from '../lab/machine.js';
 import { makeRunFolder } from '../lab/run-folder.js';
@@ -129,7 +130,9 @@ async function installGrub(directory, host) {
     format: 'raw',
     writes: 'keep',
   });
+  const { program: emulator } = await ensureEmulator();
   const machine = new Machine({
+    emulator,
     kernelFolder: host,
     runFolder: run,
     smp: 2,

@@ -67,7 +67,7 @@ export function sourceLines(name, text) {
 }
 
 /** The machine's own sources of the suite, or undefined when it has none. */
-function machineSources() {
+export function machineSources() {
   const files = ['/etc/apt/sources.list'];
   const directory = '/etc/apt/sources.list.d';
   if (existsSync(directory))

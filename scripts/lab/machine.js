@@ -31,6 +31,7 @@ const BEGIN_MS = 120_000;
 
 /**
  * @typedef {object} MachineOptions
+ * @property {string} emulator the program (emulator.js)
  * @property {string} kernelFolder holds `vmlinuz` and `initrd.img`
  * @property {string} runFolder where this run may put its files
  * @property {number} smp
@@ -98,7 +99,7 @@ export class Machine {
 
   /** @param {MachineOptions} options */
   constructor(options) {
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...machineArguments(options)], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', options.emulator, ...machineArguments(options)], {
       cwd: options.runFolder,
       env: { ...toolEnvironment(), TMPDIR: options.runFolder },
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],

@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { artefactPath, ensureArtefact, keyOf } from './cache.js';
 import { driveSizes, makeFileSystem, makeSparse } from './drives.js';
+import { ensureEmulator } from './emulator.js';
 import { ensureHost, hostKey } from './host.js';
 import { Machine } from './machine.js';
 import { runTool } from './process.js';
@@ -27,11 +28,11 @@ export const tools = /** @type {const} */ (['qemu-system-x86_64', 'qemu-img', 'm
  * @param {Size} size
  */
 async function stateKey(size) {
-  const qemu = await runTool('qemu-system-x86_64', ['--version']);
+  const { version } = await ensureEmulator();
   const processor = /^model name.*$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[0];
   const here = import.meta.dirname;
   return keyOf(
-    [hostKey(), size, driveSizes, nodeIdentity(), qemu, processor],
+    [hostKey(), size, driveSizes, nodeIdentity(), version, processor],
     [join(here, 'agent'), join(here, 'machine.js')],
   );
 }
@@ -88,6 +89,7 @@ async function prepare(directory, host, size) {
   const empty = (name) => ({ name, file: blank, format: 'raw', writes: 'discard' });
   const machine = new Machine({
     ...size,
+    emulator: (await ensureEmulator()).program,
     kernelFolder: host,
     runFolder: run,
     memoryFile: join(directory, 'ram'),
@@ -120,6 +122,7 @@ export async function resumeMachine(size, runFolder, drives) {
   const host = await ensureHost();
   const machine = new Machine({
     ...size,
+    emulator: (await ensureEmulator()).program,
     kernelFolder: host,
     runFolder,
     memoryFile: join(state, 'ram'),

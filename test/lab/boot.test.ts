@@ -1,7 +1,8 @@
 /**
  * Stock Debian disks under tsvmm on hardware-style KVM: they boot as they are, keep what is written, reboot, power off.
  *
- * The default run boots two of the disks; TSVMM_TEST_FULL=1 boots every disk, with systemd, with one and with two vCPUs.
+ * The default run boots each disk once, one of them with two vCPUs; TSVMM_TEST_FULL=1 boots every disk, with systemd, with
+ * one and with two vCPUs.
  */
 import { describe, expect, test } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.js';
@@ -57,35 +58,41 @@ function answers(console: string): Record<string, string> {
   );
 }
 
-if (!full) console.log('skipped: every disk with 1 and 2 vCPUs takes half an hour: npm run test:full');
-describe.skipIf(!full).each(disks)('$name', (disk) => {
-  test.each(disk.cpus)('boots with %i vCPUs, is what it should be, and keeps what it wrote', async (cpus) => {
-    await using lab = await openLab();
-    const run = ['node', 'bin/tsvmm.js', 'run', `/images/${disk.name}.img`, '-c', String(cpus), ...cpu, '--append'];
-    const before = Math.floor(Date.now() / 1000);
-    const { stdout, stderr, exitCode } = await lab.exec([...run, `${patient} tsvmm.marker ${guestScript(questions)}`], {
-      timeout: bootTimeout,
-    });
-    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
-    expect(stdout).toContain(`TSVMM-MARKER ${disk.name}`);
-    expect(stdout).toContain('TSVMM-EXIT 0');
-    const image = `/images/${disk.name}.img?offset=${await rootOffset(lab, disk)}`;
-    const said = answers((await lab.exec(['debugfs', '-R', 'cat /root/answers', image])).stdout);
-    expect(said['pci']).toBe('0x1b36:0x0008 0x1af4:0x1042 0x1af4:0x1044');
-    expect(Number(said['interrupts'])).toBeGreaterThanOrEqual(2);
-    expect(said['cpus']).toBe(`${cpus} hypervisor`);
-    expect(said['topology']).toBe(`Thread(s) per core: 1,Core(s) per socket: ${cpus},Socket(s): 1,`);
-    expect(said['clocksource']).toBe('kvm-clock');
-    const seconds = Number(said['time']) - before;
-    expect(seconds).toBeGreaterThanOrEqual(-5);
-    expect(seconds).toBeLessThan(bootTimeout);
-    expect(said['cmdline']).toContain('console=ttyS0');
+if (!full) console.log('skipped: but for one of them, every disk with 1 and 2 vCPUs: npm run test:full');
+describe.each(disks)('$name', (disk) => {
+  test.skipIf(!full && disk.name !== 'debian-gpt').each(full ? disk.cpus : [2])(
+    'boots with %i vCPUs, is what it should be, and keeps what it wrote',
+    async (cpus) => {
+      await using lab = await openLab();
+      const run = ['node', 'bin/tsvmm.js', 'run', `/images/${disk.name}.img`, '-c', String(cpus), ...cpu, '--append'];
+      const before = Math.floor(Date.now() / 1000);
+      const { stdout, stderr, exitCode } = await lab.exec(
+        [...run, `${patient} tsvmm.marker ${guestScript(questions)}`],
+        {
+          timeout: bootTimeout,
+        },
+      );
+      expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+      expect(stdout).toContain(`TSVMM-MARKER ${disk.name}`);
+      expect(stdout).toContain('TSVMM-EXIT 0');
+      const image = `/images/${disk.name}.img?offset=${await rootOffset(lab, disk)}`;
+      const said = answers((await lab.exec(['debugfs', '-R', 'cat /root/answers', image])).stdout);
+      expect(said['pci']).toBe('0x1b36:0x0008 0x1af4:0x1042 0x1af4:0x1044');
+      expect(Number(said['interrupts'])).toBeGreaterThanOrEqual(2);
+      expect(said['cpus']).toBe(`${cpus} hypervisor`);
+      expect(said['topology']).toBe(`Thread(s) per core: 1,Core(s) per socket: ${cpus},Socket(s): 1,`);
+      expect(said['clocksource']).toBe('kvm-clock');
+      const seconds = Number(said['time']) - before;
+      expect(seconds).toBeGreaterThanOrEqual(-5);
+      expect(seconds).toBeLessThan(bootTimeout);
+      expect(said['cmdline']).toContain('console=ttyS0');
 
-    const check = await lab.exec(['e2fsck', '-fn', image]);
-    expect(check).toMatchObject({ exitCode: 0 });
-    const proof = await lab.exec(['debugfs', '-R', 'cat /root/proof', image]);
-    expect(proof.stdout).toBe('kept by the disk\n');
-  });
+      const check = await lab.exec(['e2fsck', '-fn', image]);
+      expect(check).toMatchObject({ exitCode: 0 });
+      const proof = await lab.exec(['debugfs', '-R', 'cat /root/proof', image]);
+      expect(proof.stdout).toBe('kept by the disk\n');
+    },
+  );
 });
 
 test('SIGTERM at the login prompt powers the guest off cleanly', async () => {

@@ -14,6 +14,7 @@ const { encodeFrame, FrameReader } = await script<{
   FrameReader: new (onFrame: (kind: number, id: number, payload: Buffer) => void) => { push(chunk: Buffer): void };
 }>('agent/frames.js');
 const { sourceLines } = await script<{ sourceLines(name: string, text: string): string[] }>('debian.js');
+const { isRecent } = await script<{ isRecent(version: string): boolean }>('emulator.js');
 const { runtimePackages } = await script<{ runtimePackages(root: string): string[] }>('product.js');
 
 describe('frames', () => {
@@ -120,4 +121,13 @@ test('run-time packages are found as Node finds them, development ones and absen
   } finally {
     rmSync(root, { recursive: true });
   }
+});
+
+test.each([
+  ['QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)', false],
+  ['QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)', true],
+  ['QEMU emulator version 11.1.0', true],
+  ['something else', false],
+])('%s is recent enough for the lab: %s', (version, recent) => {
+  expect(isRecent(version)).toBe(recent);
 });
