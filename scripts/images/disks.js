@@ -65,8 +65,12 @@ const recipe = {
   ],
 };
 
+/** The recipe names files by their paths; where the checkout is does not change what is made. */
 const key = () =>
-  keyOf([recipe, DISK_SIZE, driveSizes.images], [filler, grubber, join(here, 'files'), join(here, '../lab/debian.js')]);
+  keyOf(
+    [JSON.stringify(recipe).replaceAll(here, ''), DISK_SIZE, driveSizes.images],
+    [filler, grubber, join(here, 'files'), join(here, '../lab/debian.js')],
+  );
 
 /** @returns {Promise<string>} */
 const ensure = () => ensureArtefact('disks', key(), build);
