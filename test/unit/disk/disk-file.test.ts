@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readlinkSync,
   readSync,
   rmSync,
   symlinkSync,
@@ -43,18 +44,29 @@ async function refusal(options: Parameters<typeof openDiskFile>[0]): Promise<Tsv
   return result as TsvmmError;
 }
 
-const openFds = (): number => readdirSync('/proc/self/fd').length;
+/** What this process has open by a path; pipes and sockets come and go with the processes that tests start. */
+const openFiles = (): string[] =>
+  readdirSync('/proc/self/fd')
+    .flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)];
+      } catch {
+        return []; // the descriptor that listed the folder
+      }
+    })
+    .filter((target) => target.startsWith('/') && !target.startsWith('/proc/'))
+    .sort();
 
 describe('access', () => {
   test('a writable disk is opened for both, and closed once', async () => {
-    const before = openFds();
+    const before = openFiles();
     const disk = await openDiskFile({ path: image(8192) });
     expect([disk.size, disk.readOnly, disk.open.kind]).toEqual([8192, false, 'file']);
     if (disk.open.kind !== 'file') throw new Error();
     expect(writeSync(disk.open.fd, Buffer.alloc(512), 0, 512, 0)).toBe(512);
     await disk.close();
     await disk.close();
-    expect(openFds()).toBe(before);
+    expect(openFiles()).toEqual(before);
   });
 
   test('a read-only disk cannot be written by anybody who has its descriptor', async () => {
@@ -138,10 +150,10 @@ time.sleep(60)`;
   test('a failed open leaves nothing open and nothing locked', async () => {
     const path = image();
     const disk = await openDiskFile({ path });
-    const before = openFds();
+    const before = openFiles();
     await refusal({ path, ephemeral: true });
     await refusal({ path });
-    expect(openFds()).toBe(before);
+    expect(openFiles()).toEqual(before);
     await disk.close();
     const fd = openSync(path, 'r+');
     expect(lockFile(fd, 'write')).toBe(0);
@@ -193,12 +205,12 @@ describe('what is no disk', () => {
     return path;
   };
   test.each(wrong)('%s', async (_name, path, code, message) => {
-    const before = openFds();
+    const before = openFiles();
     const error = await refusal({ path: path() });
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
     expect(error.hint).toBeTruthy();
-    expect(openFds()).toBe(before);
+    expect(openFiles()).toEqual(before);
   });
 
   test.skipIf(process.getuid?.() === 0)('a file that may not be written (not tried as root)', async () => {
