@@ -150,6 +150,11 @@ export async function bootstrap({ packages = [], oracles = false, why = 'build t
     say('building dist');
     await buildDist();
   }
+  const { compileAhead, isCompiledAhead } = await import('./compile-ahead.js');
+  if (!isCompiledAhead()) {
+    say(`compiling for Node.js ${process.version}`);
+    await compileAhead();
+  }
 }
 
 /**

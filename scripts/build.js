@@ -1,24 +1,24 @@
 /**
- * Builds dist/: the library, the command line program and one self-contained file per worker as bundles by esbuild, and
- * the declarations by tsc.
+ * Builds dist/: the library as an ES module, the command and the workers as one self-contained file each, with what V8
+ * compiled of these (compile-ahead.js), by esbuild; the declarations by tsc.
  *
  *   node scripts/build.js [--force] [--no-types]
  *
- * A worker's file may import nothing but Node's own modules, and dist/cli.js no package before it is needed: both are
- * checked here, as a slip costs every start some tens of milliseconds and nobody would see it.
+ * A worker's file may import nothing but Node's own modules, which is checked here: a slip costs every start some tens of
+ * milliseconds and nobody would see it.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hashOf, isBuiltFrom, markBuiltFrom, projectRoot } from './inputs.js';
+import { codeHash, compileAhead } from './compile-ahead.js';
+import { hashOf, isBuiltFrom, markBuiltFrom, projectRoot, replaceFile } from './inputs.js';
 
 const dist = join(projectRoot, 'dist');
 const stamp = 'dist/.inputs';
 
 /** What must be there; other workers and helpers of src/threads are found. */
 const required = {
-  index: 'src/index.ts',
   cli: 'src/cli/main.ts',
   'vcpu-worker': 'src/threads/vcpu-worker.ts',
   'io-worker': 'src/threads/io-worker.ts',
@@ -34,8 +34,8 @@ const inputs = () =>
 
 export const distIsBuilt = () => isBuiltFrom(stamp, inputs());
 
-/** @returns {Record<string, string>} output name to source */
-function entryPoints() {
+/** @returns {[name: string, source: string][]} the programs: the command, the workers and their helpers */
+function programs() {
   const threads = join(projectRoot, 'src/threads');
   const found = existsSync(threads) ? readdirSync(threads).filter((name) => /-(worker|helper)\.ts$/.test(name)) : [];
   const entries = {
@@ -44,74 +44,97 @@ function entryPoints() {
   };
   const missing = Object.values(entries).filter((file) => !existsSync(join(projectRoot, file)));
   if (missing.length > 0) throw new Error(`nothing to build from: ${missing.join(', ')} does not exist`);
-  return entries;
+  return Object.entries(entries);
 }
 
-/** @param {import('esbuild').Metafile} metafile @returns {string[]} what a bundle may not do */
-function offences(metafile) {
-  const found = [];
-  for (const [output, { imports }] of Object.entries(metafile.outputs)) {
-    for (const { path, kind, external } of imports) {
-      if (!external || path.startsWith('node:')) continue;
-      if (/-(worker|helper)\.cjs$/.test(output))
-        found.push(`${output} imports ${path}: a worker imports only node: modules`);
-      else if (kind !== 'dynamic-import')
-        found.push(`${output} imports ${path} at its start: import it where it is needed`);
-    }
-  }
-  return found;
+/** @param {import('esbuild').Metafile} metafile @returns {string[]} what a worker may not import */
+function offences({ outputs }) {
+  return Object.entries(outputs)
+    .filter(([output]) => /-(worker|helper)\.js$/.test(output))
+    .flatMap(([output, { imports }]) =>
+      imports
+        .filter(({ path, external }) => external && !path.startsWith('node:'))
+        .map(({ path }) => `${output} imports ${path}: a worker imports only node: modules`),
+    );
 }
 
-/** The library and the command share their code in chunks, and load what they need when they need it. */
-const shared = ['index', 'cli'];
+const options = /** @type {const} */ ({
+  absWorkingDir: projectRoot,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  packages: 'external',
+  // Names stay: they are in stack traces. White space only costs time to read.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  metafile: true,
+  write: false,
+});
+
+/** The library, in chunks that are loaded when they are needed. */
+const library = /** @type {import('esbuild').BuildOptions} */ ({
+  ...options,
+  entryPoints: { index: 'src/index.ts' },
+  outdir: dist,
+  format: 'esm',
+  splitting: true,
+  sourcemap: true,
+});
+
+/** A program's code, as src/host/start-bundle.ts calls it. */
+const code = /** @type {import('esbuild').BuildOptions} */ ({
+  ...options,
+  outdir: join(dist, 'code'),
+  format: 'cjs',
+  sourcemap: true,
+  supported: { 'dynamic-import': false }, // require() instead: a script of node:vm has no import()
+  define: { 'import.meta.url': 'moduleUrl' },
+  banner: {
+    js: '(function(require,__filename,handed){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;const module={exports:{}};',
+  },
+  footer: { js: '})' },
+});
+
+/** What starts a program's code. @param {string} name @returns {import('esbuild').BuildOptions} */
+const starter = (name) => ({
+  ...options,
+  ...(name === 'cli'
+    ? { entryPoints: ['src/cli/start.ts'] }
+    : {
+        stdin: {
+          contents: `import { startBundle } from './start-bundle.js'; startBundle('${name}', require, __filename);`,
+          resolveDir: join(projectRoot, 'src/host'),
+        },
+      }),
+  outfile: join(dist, `${name}.cjs`),
+  format: 'cjs',
+});
 
 async function bundle() {
   const { build } = await import('esbuild');
-  const entries = Object.entries(entryPoints());
-  const of = (/** @type {boolean} */ together) =>
-    Object.fromEntries(entries.filter(([name]) => shared.includes(name) === together));
-  const options = /** @type {const} */ ({
-    absWorkingDir: projectRoot,
-    outdir: dist,
-    bundle: true,
-    platform: 'node',
-    target: 'node20.19',
-    packages: 'external',
-    // Names stay: they are in stack traces. White space only costs time to read.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    sourcemap: true,
-    legalComments: 'none',
-    logLevel: 'warning',
-    metafile: true,
-    write: false,
-  });
+  const entries = programs();
   const results = await Promise.all([
-    build(/** @type {const} */ ({ ...options, entryPoints: of(true), format: 'esm', splitting: true })),
-    // CommonJS: a worker with an ES module takes some 12 ms longer to start.
-    build(
-      /** @type {const} */ ({
-        ...options,
-        entryPoints: of(false),
-        format: 'cjs',
-        outExtension: { '.js': '.cjs' },
-        define: { 'import.meta.url': 'moduleUrl' },
-        banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
-      }),
-    ),
+    build(library),
+    build({ ...code, entryPoints: Object.fromEntries(entries) }),
+    ...entries.map(([name]) => build(starter(name))),
   ]);
-  const outputFiles = results.flatMap((result) => result.outputFiles);
-  const wrong = results.flatMap(({ metafile }) => offences(metafile));
+  const wrong = results.flatMap(({ metafile }) => offences(/** @type {import('esbuild').Metafile} */ (metafile)));
   if (wrong.length > 0) throw new Error(wrong.join('\n'));
-  mkdirSync(dist, { recursive: true });
+  const outputs = results.flatMap(({ outputFiles = [] }) =>
+    outputFiles.map(({ path, text }) => ({
+      path,
+      text: dirname(path) !== dist && path.endsWith('.js') ? text + codeHash(text) : text,
+    })),
+  );
   // By rename: a program that runs from dist meanwhile reads the old file or the new one, never half of one.
-  for (const { path, contents } of outputFiles) {
-    writeFileSync(`${path}.${process.pid}.tmp`, contents);
-    renameSync(`${path}.${process.pid}.tmp`, path);
-  }
-  const current = new Set(outputFiles.map(({ path }) => basename(path)));
-  for (const name of readdirSync(dist))
-    if (/\.c?js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(dist, name));
+  mkdirSync(join(dist, 'code'), { recursive: true });
+  for (const { path, text } of outputs) replaceFile(path, text);
+  const current = new Set(outputs.map(({ path }) => path));
+  for (const folder of [dist, join(dist, 'code')])
+    for (const path of readdirSync(folder).map((name) => join(folder, name)))
+      if (/\.c?js(\.map)?$/.test(path) && !current.has(path)) rmSync(path);
 }
 
 /** Replaces dist/types when tsc is content: whoever reads it meanwhile sees the old declarations, not none. */
@@ -137,6 +160,7 @@ export async function buildDist({ types = true } = {}) {
   const hash = inputs(); // before the build: what changes meanwhile is built next time
   rmSync(join(projectRoot, stamp), { force: true });
   await bundle();
+  await compileAhead();
   if (!types) return;
   declarations();
   markBuiltFrom(stamp, hash);

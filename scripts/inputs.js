@@ -3,7 +3,7 @@
  * clone, a checkout or a copy. The hash of the inputs is kept in a file beside the product.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -43,4 +43,11 @@ export function isBuiltFrom(stamp, hash) {
 export function markBuiltFrom(stamp, hash) {
   mkdirSync(dirname(join(projectRoot, stamp)), { recursive: true });
   writeFileSync(join(projectRoot, stamp), hash);
+}
+
+/** Whoever reads `path` meanwhile sees the old file or the new one, never half of one. @param {string} path @param {string | Uint8Array} content */
+export function replaceFile(path, content) {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, content);
+  renameSync(temporary, path);
 }

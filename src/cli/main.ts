@@ -1,10 +1,12 @@
-/** The program behind bin/tsvmm.js: the command line on this process and the real library. Main thread. */
+/** The program behind bin/tsvmm.js (by start.ts): the command line on this process and the real library. Main thread. */
 import type { Writable } from 'node:stream';
-import { startVcpuAhead } from '../machine/prewarm.js';
+import type { Worker } from 'node:worker_threads';
+import { adoptVcpu } from '../machine/prewarm.js';
 import { commandLine } from './command-line.js';
 
-// Its thread starts while the library is read and the machine is prepared.
-if (process.argv[2] === 'run') startVcpuAhead();
+/** From start.ts: a thread for the machine's first vCPU. */
+declare const handed: Worker | undefined;
+if (handed !== undefined) adoptVcpu(handed);
 
 /** Node makes its streams at first use, which takes some milliseconds each: the machine starts meanwhile. */
 const io = {
@@ -28,14 +30,18 @@ function forgiving<S extends Writable>(stream: S): S {
   return stream;
 }
 
-const code = await commandLine(
-  process.argv.slice(2),
-  {
-    start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
-    doctor: async () => (await import('../machine/doctor.js')).doctor(),
-    inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
-  },
-  io,
-);
-await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));
-process.exit(code);
+async function main(): Promise<never> {
+  const code = await commandLine(
+    process.argv.slice(2),
+    {
+      start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
+      doctor: async () => (await import('../machine/doctor.js')).doctor(),
+      inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
+    },
+    io,
+  );
+  await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));
+  process.exit(code);
+}
+
+void main();

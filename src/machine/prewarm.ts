@@ -1,4 +1,5 @@
 /** The pool of vCPU workers that all machines of this environment share, and `prewarm`. Main thread. */
+import type { Worker } from 'node:worker_threads';
 import { TsvmmError } from '../errors.js';
 import { VcpuPool } from '../threads/vcpu-pool.js';
 import { maxCpus } from './options.js';
@@ -12,9 +13,9 @@ export function vcpuPool(): VcpuPool {
   return pool;
 }
 
-/** Starts one worker now, for the machine that is about to be asked for. */
-export function startVcpuAhead(): void {
-  vcpuPool().startAhead();
+/** Takes a worker that was started a moment ago, for the machine that is about to be asked for. */
+export function adoptVcpu(worker: Worker): void {
+  vcpuPool().adopt(worker);
 }
 
 /**

@@ -3,12 +3,10 @@
  *
  * A worker costs 30-50 ms and 8 MiB to start; a warm one is idle and unref'd, so that it keeps nothing alive.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { asTsvmmError, TsvmmError } from '../errors.js';
 import type { VcpuReport } from './vcpu-protocol.js';
-
-/** The heap of a worker holds the register code and nothing that grows. */
-const heapMegabytes = 64;
+import { startVcpuWorker } from './vcpu-start.js';
 
 /** A started worker; `idle` resolves when it can be given a vCPU, and rejects if it died before. */
 export interface PooledWorker {
@@ -34,9 +32,9 @@ export class VcpuPool {
     return pooled;
   }
 
-  /** Starts a worker for an `acquire` that is sure to come. */
-  startAhead(): void {
-    this.#keep(this.#start());
+  /** Takes a worker that was started a moment ago, for an `acquire` that is sure to come. */
+  adopt(worker: Worker): void {
+    this.#keep(this.#watch(worker));
   }
 
   /** Takes back a worker that is idle again, or ends it when the pool is full. */
@@ -82,12 +80,10 @@ export class VcpuPool {
   }
 
   #start(): PooledWorker {
-    const worker = new Worker(this.#url, {
-      name: 'tsvmm-vcpu',
-      execArgv: [],
-      env: {},
-      resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
-    });
+    return this.#watch(startVcpuWorker(this.#url));
+  }
+
+  #watch(worker: Worker): PooledWorker {
     const idle = new Promise<void>((resolve, reject) => {
       worker.on('message', (report: VcpuReport) => {
         if (report.type === 'idle') resolve();

@@ -60,9 +60,11 @@ describe('the package', () => {
     for (const file of [
       'bin/tsvmm.js',
       'dist/index.js',
-      'dist/cli.js',
+      'dist/cli.cjs',
       'dist/vcpu-worker.cjs',
       'dist/io-worker.cjs',
+      'dist/code/cli.js',
+      `dist/code/cli.${process.version}-${process.arch}`,
       'dist/types/index.d.ts',
       'LICENSE',
       'README.md',
