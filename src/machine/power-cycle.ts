@@ -11,6 +11,7 @@ import { TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { encodeCpuid, forVcpu } from '../kvm/cpuid.js';
 import { exitName } from '../kvm/ioctls.js';
+import type { StartState } from '../kvm/start-state.js';
 import { exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
@@ -32,8 +33,8 @@ import type { Warning } from './virtual-machine.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;
-/** How long output gathers between two looks; the first byte after silence does not wait. */
-const gatherMs = 4;
+/** How long output gathers between two looks: longer and longer while it flows; the first byte does not wait. */
+const gatherMs = { first: 1, most: 4 };
 
 export interface CycleHooks {
   /** The guest asked to end or to restart; at most once. */
@@ -60,6 +61,7 @@ export class PowerCycle {
   readonly #vcpus: readonly VcpuHandle[];
   readonly #vcpuControls: readonly VcpuControl[];
   #gathering: NodeJS.Timeout | undefined;
+  #gatherMs = gatherMs.first;
   /** The hooks have heard of the end. */
   #told = false;
 
@@ -126,20 +128,23 @@ export class PowerCycle {
     battery?: Battery,
   ): Promise<PowerCycle> {
     const context = kvmContext();
-    // Workers first: they start while everything else is prepared.
+    // Workers first: they start while the machine is made.
     const workers: PooledWorker[] = [];
     const owned = new Ownership();
     let cycle: PowerCycle | undefined;
     try {
       while (workers.length < config.cpus) workers.push(vcpuPool().acquire());
       const plan = planMachine(config, disks.disks, context);
-      const image = await prepare(config, plan, disks, phases);
       await phases.run('create machine', () => {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
-        cycle.#hardware.load(image);
       });
-      await phases.run('create vCPUs', () => cycle!.#create(image, context.runPageSize));
-      await phases.run('enter', () => cycle!.#enter(console));
+      // The workers create the vCPUs while main reads the kernel.
+      const creating = phases.run('create vCPUs', () => cycle!.#create(context.runPageSize));
+      creating.catch(() => {}); // awaited below, unless the kernel cannot be read
+      const image = await prepare(config, plan, disks, phases);
+      await phases.run('load', () => cycle!.#hardware.load(image));
+      await creating;
+      await phases.run('enter', () => cycle!.#enter(console, image.entry));
       return cycle!;
     } catch (error) {
       for (const worker of workers) {
@@ -203,7 +208,7 @@ export class PowerCycle {
     return this.#owned.close();
   }
 
-  async #create(image: BootImage, runPageSize: number): Promise<void> {
+  async #create(runPageSize: number): Promise<void> {
     const { plan, vm, state, regions, descriptors, doorbell } = this.#hardware;
     await Promise.all(
       this.#vcpus.map((vcpu, cpu) =>
@@ -212,7 +217,6 @@ export class PowerCycle {
           vmFd: vm.fd,
           runPageSize,
           cpuid: encodeCpuid(forVcpu(plan.cpuid, cpu, this.#vcpus.length)),
-          start: cpu === 0 ? image.entry : undefined,
           state,
           control: plan.control,
           platform: plan.platform,
@@ -227,9 +231,10 @@ export class PowerCycle {
     this.#hardware.connectInterrupts();
   }
 
-  async #enter(console: GuestConsole): Promise<void> {
+  /** The other vCPUs wait for INIT and SIPI. */
+  async #enter(console: GuestConsole, boot: StartState): Promise<void> {
     console.attach(this.#hostEnds.pump);
-    await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
+    await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter(vcpu.cpu === 0 ? boot : undefined)));
   }
 
   /**
@@ -245,7 +250,10 @@ export class PowerCycle {
       Atomics.store(control.mainRung, 0, 0); // before the last look: what comes later rings again
       output = this.#hostEnds.pump.pending;
     }
-    if (output) this.#gathering = setTimeout(() => this.#onRing(), gatherMs).unref();
+    if (output) {
+      this.#gathering = setTimeout(() => this.#onRing(), this.#gatherMs).unref();
+      this.#gatherMs = Math.min(2 * this.#gatherMs, gatherMs.most);
+    } else this.#gatherMs = gatherMs.first;
     if (Atomics.load(control.memoryFailed, 0) !== 0) {
       this.#fail(
         new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {

@@ -7,6 +7,7 @@
 import { asTsvmmError, fromWire, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { closeFd } from '../host/system.js';
+import type { StartState } from '../kvm/start-state.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
@@ -44,22 +45,22 @@ export class VcpuHandle {
     pooled.worker.on('message', this.#onReport);
     pooled.worker.on('error', this.#onError);
     pooled.worker.on('exit', this.#onExit);
+    pooled.idle.catch((error) => this.#die(error)); // it may have died before anybody listened
   }
 
+  /** A worker that is still starting finds the order when it is up. */
   create(assignment: VcpuAssignment): Promise<void> {
-    this.#creating = this.#create(assignment);
+    this.#creating = this.#ask('created', { type: 'create', assignment });
     return this.#creating;
   }
 
-  async #create(assignment: VcpuAssignment): Promise<void> {
-    await this.#pooled.idle;
-    await this.#ask('created', { type: 'create', assignment });
-  }
-
-  /** Resolves when the worker is about to enter the guest. */
-  enter(): Promise<void> {
+  /**
+   * Resolves when the worker is about to enter the guest: at `start`, or where it was, which for a new vCPU is to wait for
+   * INIT and SIPI.
+   */
+  enter(start?: StartState): Promise<void> {
     this.#entered = true;
-    return this.#ask('entered', { type: 'enter' });
+    return this.#ask('entered', { type: 'enter', start });
   }
 
   /** Makes the vCPU leave the guest and stay out, its exits completed. It may be entered again. */
@@ -160,12 +161,11 @@ export class VcpuHandle {
 
   #onFailed(wire: WireError): void {
     const error = fromWire(wire);
-    const creating = this.#waiting.get('created');
-    if (creating !== undefined) {
-      this.#waiting.delete('created');
-      creating.reject(error);
-    } else {
-      this.#events.failed(error);
+    const answer = (['created', 'entered'] as const).find((answer) => this.#waiting.has(answer));
+    if (answer === undefined) this.#events.failed(error);
+    else {
+      this.#waiting.get(answer)!.reject(error);
+      this.#waiting.delete(answer);
     }
   }
 

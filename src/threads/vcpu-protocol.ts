@@ -17,8 +17,6 @@ export interface VcpuAssignment {
   readonly runPageSize: number;
   /** `kvm_cpuid_entry2` array of this vCPU. */
   readonly cpuid: Uint8Array;
-  /** Absent: an application processor, which waits for INIT/SIPI. */
-  readonly start?: StartState | undefined;
   readonly state: SharedArrayBuffer;
   readonly control: ControlLayout;
   readonly platform: PlatformLayout;
@@ -35,8 +33,8 @@ export interface VcpuAssignment {
 /** main -> vCPU worker */
 export type VcpuCommand =
   | { readonly type: 'create'; readonly assignment: VcpuAssignment }
-  /** Enter the guest: after creation, and after a park. */
-  | { readonly type: 'enter' }
+  /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */
+  | { readonly type: 'enter'; readonly start: StartState | undefined }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 

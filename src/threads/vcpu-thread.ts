@@ -14,7 +14,7 @@ import { setThreadNice } from '../host/system.js';
 import { describeExit } from '../kvm/exit-report.js';
 import { Exit, SystemEvent } from '../kvm/ioctls.js';
 import { must } from '../kvm/kvm.js';
-import { setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
+import { type StartState, setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
 import { KvmRun, KvmRunExits } from '../kvm/structs.js';
 import { Vcpu } from '../kvm/vcpu.js';
 import { KvmVm } from '../kvm/vm.js';
@@ -76,7 +76,6 @@ export class VcpuThread {
     try {
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
-      if (assignment.start !== undefined) setStartState(this.#vcpu, assignment.start);
       setThreadNice(assignment.nice);
       this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
     } catch (error) {
@@ -86,8 +85,9 @@ export class VcpuThread {
     report({ type: 'created', watch: this.#watch, fd: this.#vcpu.fd, runAddress: this.#vcpu.runAddress });
   }
 
-  /** Enters the guest at the next turn of the event loop. */
-  enter(): void {
+  /** Enters the guest at the next turn of the event loop: at `start`, or where it is. */
+  enter(start: StartState | undefined): void {
+    if (start !== undefined) setStartState(this.#vcpu, start);
     Atomics.store(this.#control.state, 0, VcpuState.running);
     this.#report({ type: 'entered' });
     setImmediate(this.#turn);

@@ -19,17 +19,13 @@ const report = (message: VcpuReport): void => {
   port.postMessage(message);
 };
 
-port.on('message', (command: VcpuCommand) => {
+function obey(command: VcpuCommand): void {
   switch (command.type) {
     case 'create':
-      try {
-        thread = new VcpuThread(command.assignment, report);
-      } catch (error) {
-        report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_KVM_IOCTL').toWire() });
-      }
+      thread = new VcpuThread(command.assignment, report);
       break;
     case 'enter':
-      thread?.enter();
+      thread?.enter(command.start);
       break;
     case 'close':
       // Already gone if the kick reached it first; then it has reported.
@@ -39,6 +35,15 @@ port.on('message', (command: VcpuCommand) => {
       break;
     default:
       command satisfies never;
+  }
+}
+
+port.on('message', (command: VcpuCommand) => {
+  try {
+    obey(command);
+  } catch (error) {
+    if (command.type === 'close') throw error;
+    report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_KVM_IOCTL').toWire() });
   }
 });
 
