@@ -22,13 +22,9 @@ const left = new Map<string, number[]>();
 async function boot(monitor: Monitor): Promise<Figures> {
   lab ??= openLab({ copy: [{ from: join(process.cwd(), 'bench/lab-boot.js'), to: '/bench/lab-boot.mjs' }] });
   const machine = await lab;
-  for (let attempt = 1; ; attempt++) {
-    const { stdout, stderr, exitCode } = await machine.exec(['node', '/bench/lab-boot.mjs', monitor], { timeout: 900 });
-    if (exitCode === 0) return JSON.parse(stdout) as Figures;
-    // Under emulation one in six of QEMU's own guests is lost on the way (docs/test-beds.md); ours are not forgiven.
-    if (monitor === 'tsvmm' || attempt === 3) throw new Error(`${monitor}: ${stderr}`);
-    console.error(`boot: ${monitor} did not reach its marker, once more`);
-  }
+  const { stdout, stderr, exitCode } = await machine.exec(['node', '/bench/lab-boot.mjs', monitor], { timeout: 900 });
+  if (exitCode !== 0) throw new Error(`${monitor}: ${stderr}`);
+  return JSON.parse(stdout) as Figures;
 }
 
 const measure = (monitor: Monitor, figure: keyof Figures, peer: string) => async (): Promise<number> => {

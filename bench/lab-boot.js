@@ -20,7 +20,7 @@ const monitor = '/tmp/bench-boot.qmp';
 /** @type {Record<string, string[]>} */
 const commands = {
   tsvmm: [
-    ...[process.execPath, '/project/bin/tsvmm.js', 'run', disk, '--ephemeral', '--json', '--cpu', 'x86-64-v2'],
+    ...[process.execPath, '/project/bin/tsvmm.js', 'run', disk, '--ephemeral', '--json'],
     ...['-m', '512M', '--kernel', kernel[0], '--initrd', kernel[1], '--cmdline', cmdline],
   ],
   q35: qemu(['-M', 'q35'], 'virtio-blk-pci'),
@@ -30,7 +30,7 @@ const commands = {
 /** @param {string[]} machine @param {string} device */
 function qemu(machine, device) {
   return [
-    ...['qemu-system-x86_64', ...machine, '-accel', 'kvm', '-cpu', 'host,-xsave', '-m', '512', '-nodefaults'],
+    ...['qemu-system-x86_64', ...machine, '-accel', 'kvm', '-cpu', 'host', '-m', '512', '-nodefaults'],
     ...['-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot', '-S'],
     ...['-qmp', `unix:${monitor},server=on,wait=off`, '-drive', `file=${disk},if=none,id=d,format=raw,snapshot=on`],
     ...['-device', `${device},drive=d`, '-kernel', kernel[0], '-initrd', kernel[1], '-append', cmdline],

@@ -10,7 +10,7 @@ const usage = `usage: npm run lab -- [OPTION]... [--] COMMAND [ARGUMENT]...    r
 
   --copy HOSTPATH:LABPATH   bring a file or folder into the lab first (LABPATH/ keeps its name)
   --get LABPATH:HOSTPATH    bring a file or folder back afterwards
-  --smp N                   processors of the lab (2)
+  --smp N                   processors of the lab (1)
   --memory M                its memory in MiB (3072)
   --timeout S               kill the lab after S seconds (900; none on a terminal; 0: none)
 

@@ -5,7 +5,7 @@
  * a triple fault or a vCPU that stops for ever, more with two vCPUs, whatever monitor runs it. Where the machine's own QEMU
  * is too old, the one of the suite's backports is unpacked into the cache, beside the libraries of the installed one.
  */
-import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureArtefact, keyOf } from './cache.js';
 import { machineSources, suite } from './debian.js';
@@ -60,15 +60,15 @@ async function unpack(directory) {
   // The machine's own settings and keys, but lists and sources of our own: nothing of this is to be seen outside.
   const configuration = join(apt, 'apt.conf');
   writeFileSync(join(apt, 'sources.list'), sources.replace(` ${suite} `, ` ${suite}-backports `));
-  writeFileSync(configuration, '');
-  for (const [name, value] of [
-    ['Dir::Etc::sourcelist', join(apt, 'sources.list')],
-    ['Dir::Etc::sourceparts', '/dev/null'],
-    ['Dir::State::lists', join(apt, 'lists')],
-    ['Dir::Cache', join(apt, 'cache')],
-    ['APT::Sandbox::User', 'root'], // another could not write here
-  ])
-    appendFileSync(configuration, `${name} "${value}";\n`);
+  const settings = {
+    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
+    'Dir::Etc::sourceparts': '/dev/null',
+    'Dir::State::lists': join(apt, 'lists'),
+    'Dir::Cache': join(apt, 'cache'),
+    'APT::Sandbox::User': 'root', // another could not write here
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
+  writeFileSync(configuration, lines.join(''));
   const env = { APT_CONFIG: configuration };
   await runTool('apt-get', ['-qq', 'update'], { env });
   await runTool('apt-get', ['-qq', 'download', ...packages], { env, cwd: join(apt, 'debs') });

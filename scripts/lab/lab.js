@@ -13,11 +13,15 @@ import { Command, execute } from './session.js';
 import { ensureState, resumeMachine } from './state.js';
 import { LabError } from './tools.js';
 
-export const defaults = /** @type {const} */ ({ smp: 2, memory: 3072 });
+/**
+ * One processor: with two, each emulated by a thread of its own, QEMU now and then loses an interrupt between them, and a
+ * guest with two vCPUs stalls; and guests boot no faster.
+ */
+export const defaults = /** @type {const} */ ({ smp: 1, memory: 3072 });
 
 /**
  * @typedef {object} LabOptions
- * @property {number} [smp] processors; 2 by default
+ * @property {number} [smp] processors; 1 by default
  * @property {number} [memory] MiB; 3072 by default
  * @property {{ from: string, to: string }[]} [copy] files and folders from here into the lab, as `cp -a` does it
  * @property {boolean} [disks] whether the test disks are in /images; true by default

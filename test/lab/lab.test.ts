@@ -3,9 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { LabError, lab, openLab } from './support/lab.js';
-
-const full = process.env['TSVMM_TEST_FULL'] === '1';
+import { full, LabError, lab, openLab } from './support/lab.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tsvmm-lab-'));
 afterAll(() => rmSync(folder, { recursive: true }));
