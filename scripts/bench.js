@@ -19,6 +19,16 @@ const names = readdirSync(folder)
   .map((file) => basename(file, '.ts'))
   .sort();
 
+/** The lab finds its files beside its modules: it is imported from where it is. @type {import('esbuild').Plugin} */
+const scriptsInPlace = {
+  name: 'scripts in place',
+  setup: (build) =>
+    build.onResolve({ filter: /^\.\.\/scripts\// }, ({ path }) => ({
+      path: pathToFileURL(join(folder, path)).href,
+      external: true,
+    })),
+};
+
 /** Bundles TypeScript of bench/ and imports it; what it needs of the product it imports as `tsvmm`, from dist. @param {string} name */
 async function load(name) {
   const { build } = await import('esbuild');
@@ -32,6 +42,7 @@ async function load(name) {
     platform: 'node',
     target: 'node20.19',
     packages: 'external',
+    plugins: [scriptsInPlace],
     sourcemap: 'inline',
     logLevel: 'warning',
   });
