@@ -48,6 +48,6 @@ export function markBuiltFrom(stamp, hash) {
 /** Whoever reads `path` meanwhile sees the old file or the new one, never half of one. @param {string} path @param {string | Uint8Array} content */
 export function replaceFile(path, content) {
   const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, content);
+  writeFileSync(temporary, content, { flush: true }); // nor, after a power cut, an empty one
   renameSync(temporary, path);
 }

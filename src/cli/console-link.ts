@@ -45,7 +45,8 @@ export function feedConsole(guest: GuestConsole, input: Readable, onEscape?: () 
       const at = chunk.indexOf(escapeKey);
       const typed = at < 0 ? chunk : chunk.subarray(0, at);
       if (typed.length > 0 && guest.writableLength < mostTyped) send(typed);
-      if (at >= 0) onEscape();
+      // Pressed twice while we were busy, it comes twice at once.
+      if (at >= 0) for (const key of chunk.subarray(at)) if (key === escapeKey) onEscape();
     } else if (!send(chunk)) {
       input.pause();
       guest.once('drain', () => input.resume());

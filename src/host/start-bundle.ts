@@ -3,7 +3,8 @@
  *
  * V8 compiles a program anew in every process and every worker, which takes longer than all the rest of a small machine's
  * start. Compiled code of another V8, of other flags or of a text of another length is refused by V8 itself; that it belongs
- * to this very text is told by the hash that both end with. Without it everything works, only later.
+ * to this very text is told by the hash that both end with. Without it everything works, only later. It is trusted as the text
+ * beside it is: neither's content is looked at.
  */
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';

@@ -30,6 +30,9 @@ export function isForeground(stat: string = readFileSync('/proc/self/stat', 'lat
 const ordinary = '\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l';
 const alternateScreen = { on: '\x1b[?1049h', off: '\x1b[?1049l' };
 
+/** End a program by default and are nobody else's here: they end it all the same, but the terminal first. */
+const deadly = ['SIGALRM', 'SIGIO', 'SIGPWR', 'SIGUSR2', 'SIGVTALRM', 'SIGXCPU', 'SIGXFSZ'] as const;
+
 /** One terminal in raw mode while a console is on it. Every method may be called at any time, any number of times. */
 export class RawTerminal {
   readonly #input: TerminalInput;
@@ -46,6 +49,10 @@ export class RawTerminal {
     this.#process.kill(this.#process.pid, 'SIGSTOP');
   };
   readonly #continue = () => this.#apply();
+  readonly #die = (signal: NodeJS.Signals) => {
+    this.leave();
+    this.#process.kill(this.#process.pid, signal);
+  };
 
   /** `output`: where the guest's console is shown, if that is a terminal. */
   constructor(input: TerminalInput, output: Writable | undefined, process: NodeJS.Process = globalThis.process) {
@@ -58,6 +65,7 @@ export class RawTerminal {
     if (this.#wanted) return;
     this.#wanted = true;
     this.#process.on('exit', this.#leave).on('SIGTSTP', this.#suspend).on('SIGCONT', this.#continue);
+    for (const signal of deadly) this.#process.on(signal, this.#die);
     this.#apply();
   }
 
@@ -65,6 +73,7 @@ export class RawTerminal {
     if (!this.#wanted) return;
     this.#wanted = false;
     this.#process.off('exit', this.#leave).off('SIGTSTP', this.#suspend).off('SIGCONT', this.#continue);
+    for (const signal of deadly) this.#process.off(signal, this.#die);
     this.#restore();
   }
 

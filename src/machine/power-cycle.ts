@@ -17,6 +17,7 @@ import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
+import { abortable } from './abortable.js';
 import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
 import { DataPaths } from './data-paths.js';
@@ -139,20 +140,20 @@ export class PowerCycle {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
       });
       // The workers create the vCPUs while main reads the kernel.
-      const creating = phases.run('create vCPUs', () => cycle!.#create(context.runPageSize));
+      const { signal } = config;
+      const creating = abortable(
+        phases.run('create vCPUs', () => cycle!.#create(context.runPageSize)),
+        signal,
+      );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
       const image = await prepare(config, plan, disks, phases);
+      signal?.throwIfAborted();
       await phases.run('load', () => cycle!.#hardware.load(image));
       await creating;
       await phases.run('enter', () => cycle!.#enter(console, image.entry));
       return cycle!;
     } catch (error) {
-      for (const worker of workers) {
-        worker.idle.then(
-          () => vcpuPool().release(worker),
-          () => {}, // it died by itself
-        );
-      }
+      for (const worker of workers) vcpuPool().release(worker);
       // What a constructor that failed half way had opened is owned all the same.
       await (cycle ?? owned).close();
       throw error;

@@ -10,6 +10,7 @@ import { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { randomUUID } from '../host/random.js';
+import { abortable } from './abortable.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
@@ -317,14 +318,4 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#state = next;
     this.#tell('state', next, from);
   }
-}
-
-/** `promise`, or `signal`'s reason if that comes first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -78,6 +78,8 @@ export class IoWorker {
       name: 'tsvmm-io',
       execArgv: [],
       env: {},
+      stdout: true,
+      stderr: true,
       workerData: { engine, helper: helper.href, nice } satisfies IoWorkerData,
       resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
     });

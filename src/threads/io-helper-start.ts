@@ -9,7 +9,13 @@ export interface HelperData {
 /** `url` is the bundle of io-helper.ts. */
 export function helperStarter(url: URL): StartHelper {
   return (channel, onDeath) => {
-    const worker = new Worker(url, { workerData: { channel } satisfies HelperData, execArgv: [], env: {} });
+    const worker = new Worker(url, {
+      workerData: { channel } satisfies HelperData,
+      execArgv: [],
+      env: {},
+      stdout: true,
+      stderr: true,
+    });
     worker.unref();
     worker.once('error', () => {}); // `exit` follows, and the operations it had fail with EIO
     worker.once('exit', (code) => {

@@ -9,6 +9,7 @@ import { native } from '../host/addon.js';
 import { closeFd } from '../host/system.js';
 import type { StartState } from '../kvm/start-state.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
+import { VcpuHoldings } from './vcpu-holdings.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
@@ -30,7 +31,8 @@ export class VcpuHandle {
   readonly #control: VcpuControl;
   readonly #events: VcpuEvents;
   readonly #waiting = new Map<Answer, { resolve(): void; reject(error: TsvmmError): void }>();
-  #created: { readonly watch: number; readonly fd: number; readonly runAddress: number } | undefined;
+  readonly #holdings: VcpuHoldings;
+  #created = false;
   #creating: Promise<void> | undefined;
   #entered = false;
   #stopped: Promise<void> | undefined;
@@ -41,11 +43,16 @@ export class VcpuHandle {
     this.#pool = pool;
     this.#pooled = pooled;
     this.#control = control;
+    this.#holdings = new VcpuHoldings(control);
     this.#events = events;
     pooled.worker.on('message', this.#onReport);
     pooled.worker.on('error', this.#onError);
     pooled.worker.on('exit', this.#onExit);
-    pooled.idle.catch((error) => this.#die(error)); // it may have died before anybody listened
+    // It may have died before anybody listened here.
+    pooled.idle.then(
+      () => pooled.isGone && this.#onExit(),
+      (error) => this.#die(error),
+    );
   }
 
   /** A worker that is still starting finds the order when it is up. */
@@ -83,16 +90,16 @@ export class VcpuHandle {
   }
 
   async #end(): Promise<void> {
-    // Another vCPU's creation failed while this one's is under way: what it makes has to be closed as well.
+    // A start was given up. Nobody waits for a thread that is still on its way; what one that is up is making is closed.
+    if (!this.#pooled.isUp) await this.#pooled.worker.terminate();
     await this.#creating?.catch(() => {});
     let idle = false;
     try {
-      if (this.#dead === undefined && this.#created !== undefined) {
+      if (this.#dead === undefined && this.#created) {
         // In the guest it sees the word after the kick; outside it (parked, failed) only a message reaches it.
         Atomics.store(this.#control.request, 0, VcpuRequest.stop);
-        native().kick(this.#created.watch);
+        this.#kick();
         await this.#ask('stopped', { type: 'close' }, stopDeadlineMs);
-        if (this.#dead === undefined) this.#created = undefined;
       }
       idle = true;
     } finally {
@@ -106,7 +113,7 @@ export class VcpuHandle {
   async #demand(request: number, answer: Answer): Promise<void> {
     Atomics.store(this.#control.request, 0, request);
     const answered = this.#wait(answer, stopDeadlineMs);
-    if (this.#created !== undefined) native().kick(this.#created.watch);
+    this.#kick();
     await answered;
     Atomics.store(this.#control.request, 0, VcpuRequest.none);
   }
@@ -151,7 +158,7 @@ export class VcpuHandle {
         this.#onFailed(report.error);
         return;
       case 'created':
-        this.#created = { watch: report.watch, fd: report.fd, runAddress: report.runAddress };
+        this.#created = true;
         break;
     }
     const waiting = this.#waiting.get(report.type);
@@ -193,11 +200,15 @@ export class VcpuHandle {
 
   /** What a dead worker left open in this process. */
   #abandon(): void {
-    if (this.#created === undefined) return;
-    native().unwatchLoop(this.#created.watch);
-    native().releaseMemory(this.#created.runAddress);
-    closeFd(this.#created.fd);
-    this.#created = undefined;
+    const [watch, runAddress, fd] = (['watch', 'runAddress', 'fd'] as const).map((what) => this.#holdings.get(what));
+    if (watch !== undefined) native().unwatchLoop(watch);
+    if (runAddress !== undefined) native().releaseMemory(runAddress);
+    if (fd !== undefined) closeFd(fd);
+  }
+
+  #kick(): void {
+    const watch = this.#holdings.get('watch');
+    if (watch !== undefined) native().kick(watch);
   }
 
   #detach(): void {

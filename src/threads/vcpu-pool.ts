@@ -12,6 +12,8 @@ import { startVcpuWorker } from './vcpu-start.js';
 export interface PooledWorker {
   readonly worker: Worker;
   readonly idle: Promise<void>;
+  readonly isUp: boolean;
+  readonly isGone: boolean;
 }
 
 export class VcpuPool {
@@ -37,13 +39,10 @@ export class VcpuPool {
     this.#keep(this.#watch(worker));
   }
 
-  /** Takes back a worker that is idle again, or ends it when the pool is full. */
+  /** Takes back a worker that is idle again; ends it when the pool is full, or it never came up. */
   release(pooled: PooledWorker): void {
-    if (this.#warm.length >= this.#target) {
-      void pooled.worker.terminate();
-      return;
-    }
-    this.#keep(pooled);
+    if (pooled.isUp && this.#warm.length < this.#target) this.#keep(pooled);
+    else void pooled.worker.terminate();
   }
 
   /** Keeps `count` more workers warm; resolves when they are. The result's `release` gives them up again. */
@@ -75,6 +74,7 @@ export class VcpuPool {
   }
 
   #keep(pooled: PooledWorker): void {
+    if (pooled.isGone) return;
     pooled.worker.unref();
     this.#warm.push(pooled);
   }
@@ -84,19 +84,33 @@ export class VcpuPool {
   }
 
   #watch(worker: Worker): PooledWorker {
+    let isUp = false;
+    let isGone = false;
     const idle = new Promise<void>((resolve, reject) => {
       worker.on('message', (report: VcpuReport) => {
-        if (report.type === 'idle') resolve();
+        if (report.type !== 'idle') return;
+        isUp = true;
+        resolve();
       });
       // For as long as it lives: an error without a listener would be the embedding program's.
       worker.on('error', (error) => reject(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')));
       worker.once('exit', () => {
+        isGone = true;
         reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready'));
         const at = this.#warm.findIndex((warm) => warm.worker === worker);
         if (at >= 0) this.#warm.splice(at, 1);
       });
     });
     idle.catch(() => {}); // whoever acquires it awaits it; a warm worker that dies is only dropped
-    return { worker, idle };
+    return {
+      worker,
+      idle,
+      get isUp() {
+        return isUp;
+      },
+      get isGone() {
+        return isGone;
+      },
+    };
   }
 }

@@ -42,8 +42,7 @@ export type VcpuCommand =
 export type VcpuReport =
   /** The worker is idle and may be given a vCPU. */
   | { readonly type: 'idle' }
-  /** `watch` is what `native().kick` takes; descriptor and run page are closed by main if the worker dies with them. */
-  | { readonly type: 'created'; readonly watch: number; readonly fd: number; readonly runAddress: number }
+  | { readonly type: 'created' }
   | { readonly type: 'entered' }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */

@@ -31,6 +31,7 @@ import {
 import { SharedLock } from '../memory/lock.js';
 import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
+import { VcpuHoldings } from './vcpu-holdings.js';
 import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
 
@@ -48,7 +49,7 @@ export class VcpuThread {
   readonly #owner: number;
   readonly #wires: VcpuWires;
   readonly #platform: Platform;
-  readonly #watch: number;
+  readonly #holdings: VcpuHoldings;
   #failure: TsvmmError | undefined;
   #closed = false;
 
@@ -72,17 +73,20 @@ export class VcpuThread {
       descriptors: assignment.descriptors,
       wakeMain: () => this.#wires.wakeMain(),
     });
+    this.#holdings = new VcpuHoldings(this.#control);
     this.#vcpu = new Vcpu(cpu, vm.createVcpu(cpu), assignment.runPageSize);
     try {
+      this.#holdings.set('fd', this.#vcpu.fd);
+      this.#holdings.set('runAddress', this.#vcpu.runAddress);
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
       setThreadNice(assignment.nice);
-      this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
+      this.#holdings.set('watch', must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress)));
+      report({ type: 'created' });
     } catch (error) {
-      this.#vcpu.close();
+      this.#release();
       throw error;
     }
-    report({ type: 'created', watch: this.#watch, fd: this.#vcpu.fd, runAddress: this.#vcpu.runAddress });
   }
 
   /** Enters the guest at the next turn of the event loop: at `start`, or where it is. */
@@ -96,9 +100,16 @@ export class VcpuThread {
   /** Leaves KVM for good. Nobody kicks this thread for this vCPU any more once it returns. */
   close(): void {
     this.#closed = true;
-    native().unwatchLoop(this.#watch);
-    this.#vcpu.close();
+    this.#release();
     Atomics.store(this.#control.state, 0, VcpuState.stopped);
+  }
+
+  /** Each is forgotten before it is given up: main must never close what is somebody else's by then. */
+  #release(): void {
+    const watch = this.#holdings.get('watch');
+    for (const what of ['watch', 'runAddress', 'fd'] as const) this.#holdings.set(what, undefined);
+    if (watch !== undefined) native().unwatchLoop(watch);
+    this.#vcpu.close();
   }
 
   readonly #turn = (): void => {

@@ -52,6 +52,12 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     expect(await guest('hello').done).toEqual({ code: 0, signal: null, stdout: 'hello from guest\n', stderr: '' });
   });
 
+  test('many vCPUs leave nothing on stderr, Node’s warnings of too many listeners included', async () => {
+    const { code, stdout, stderr } = await guest('smp', '-c', '12').done;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('smp 12 ok');
+  });
+
   test('gives stdin to the guest, and its end does not end the guest', async () => {
     const running = guest('echo');
     await running.shows('echo ready');

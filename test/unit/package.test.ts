@@ -64,7 +64,6 @@ describe('the package', () => {
       'dist/vcpu-worker.cjs',
       'dist/io-worker.cjs',
       'dist/code/cli.js',
-      `dist/code/cli.${process.version}-${process.arch}`,
       'dist/types/index.d.ts',
       'LICENSE',
       'README.md',

@@ -23,7 +23,7 @@ const { start } = fakeStart((machine) => {
     trace(`calls ${machine.calls.join(',')}`);
     trace(`reason ${reason}`);
   });
-  if (machine.name === 'stubborn') machine.onStop = () => machine.console.show('no\r\n');
+  if (machine.name.startsWith('stubborn')) machine.onStop = () => machine.console.show('no\r\n');
 });
 
 process.exit(

@@ -115,10 +115,12 @@ describe.skipIf(!hasScript)('a console on a terminal (needs script of util-linux
     expect(screen.lastIndexOf('\x1b[?25h')).toBeGreaterThan(screen.lastIndexOf('\x1b[?25l'));
   });
 
-  it('forces a guest that does not obey with a second Ctrl-]', async () => {
-    const { trace, code, before, after } = await onTerminal('stubborn', async ({ type }) => {
-      await type('\x1d');
-      await type('\x1d');
+  it.each([
+    ['stubborn', ['\x1d', '\x1d']],
+    ['stubborn-at-once', ['ab\x1d\x1dlost']],
+  ])('forces a guest that does not obey with a second Ctrl-] (%s)', async (name, keys) => {
+    const { trace, code, before, after } = await onTerminal(name, async ({ type }) => {
+      for (const key of keys) await type(key);
     });
     expect(trace['calls']).toBe('stop,kill');
     expect(code).toBe(130);
@@ -133,6 +135,15 @@ describe.skipIf(!hasScript)('a console on a terminal (needs script of util-linux
   ] as const)('is restored after %s', async (signal, expected) => {
     const { trace, code, before, after } = await onTerminal(signal, async ({ kill }) => kill(signal));
     expect(trace['calls']).toBe('stop');
+    expect(code).toBe(expected);
+    expect(after).toBe(before);
+  });
+
+  it.each([
+    ['SIGUSR2', 128 + 12],
+    ['SIGALRM', 128 + 14],
+  ] as const)('is restored before %s kills the program', async (signal, expected) => {
+    const { code, before, after } = await onTerminal(signal, async ({ kill }) => kill(signal));
     expect(code).toBe(expected);
     expect(after).toBe(before);
   });

@@ -33,6 +33,26 @@ test('two reservations at once start no more workers than both ask for', async (
   await Promise.all([first.release(), second.release()]);
 });
 
+test('a worker that dies while others still start is not kept', async () => {
+  const pool = new VcpuPool(
+    script(`
+    import { parentPort, threadId } from 'node:worker_threads';
+    const idle = () => parentPort.postMessage({ type: 'idle' });
+    if (threadId % 2) { idle(); setTimeout(() => process.exit(), 1); }
+    else setTimeout(idle, 500);
+    parentPort.on('message', () => {});`),
+  );
+  const reservation = await pool.reserve(2);
+  const first = pool.acquire();
+  expect([first.isUp, first.isGone]).toEqual([true, false]);
+  const second = pool.acquire(); // a new one
+  expect([second.isUp, second.isGone]).toEqual([false, false]);
+  pool.release(first);
+  pool.release(second); // not up: ended
+  await reservation.release();
+  await expect(second.idle).rejects.toThrow('ended before it was ready');
+});
+
 test('workers that die at once reject the reservation', async () => {
   const pool = new VcpuPool(script("throw new Error('as the test asked')"));
   await expect(pool.reserve(2)).rejects.toThrow('as the test asked');
