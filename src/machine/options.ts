@@ -109,7 +109,7 @@ export interface VmConfig {
 
 const pageSize = 4096;
 /** A zero page, a stack, tables and a small kernel need about this much. */
-const minMemory = 1024 ** 2;
+const minMemory = 2 * 1024 ** 2;
 const maxMemory = 1024 ** 4;
 /** APIC ids are one byte wide without x2APIC routing; 255 is the broadcast id. */
 export const maxCpus = 254;

@@ -38,9 +38,13 @@ test('a worker that dies while others still start is not kept', async () => {
     script(`
     import { parentPort, threadId } from 'node:worker_threads';
     const idle = () => parentPort.postMessage({ type: 'idle' });
-    if (threadId % 2) { idle(); setTimeout(() => process.exit(), 1); }
-    else setTimeout(idle, 500);
-    parentPort.on('message', () => {});`),
+    const other = new BroadcastChannel('tsvmm-test');
+    if (threadId % 2) {
+      other.onmessage = () => { idle(); other.postMessage('dying'); setTimeout(() => process.exit(), 1); };
+    } else {
+      const calling = setInterval(() => other.postMessage('are you there?'), 20);
+      other.onmessage = () => { clearInterval(calling); setTimeout(idle, 500); };
+    }`),
   );
   const reservation = await pool.reserve(2);
   const first = pool.acquire();
