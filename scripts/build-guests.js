@@ -9,10 +9,11 @@
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { replaceFile } from './inputs.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const sources = join(root, 'test/guests');
@@ -61,8 +62,7 @@ async function ifChanged(path, inputs, force, build) {
   const temporary = `${path}.${process.pid}.tmp`;
   await build(temporary);
   renameSync(temporary, path);
-  writeFileSync(`${keyPath}.${process.pid}.tmp`, key);
-  renameSync(`${keyPath}.${process.pid}.tmp`, keyPath);
+  replaceFile(keyPath, key);
   return true;
 }
 

@@ -8,7 +8,7 @@
  * guest from a kernel file and, where mke2fs is there, from a disk. Each rehearsal starts with what the one before it had
  * compiled and adds to it. Where there is no KVM they fail early, and less is compiled: that costs time at a start, nothing else.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -18,7 +18,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,12 +25,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildGuests } from './build-guests.js';
 import { projectRoot } from './inputs.js';
+import { makeFileSystem } from './lab/drives.js';
 import { findProgram } from './lab/tools.js';
 
 const folder = join(projectRoot, 'dist/code');
 
 /** What a program's code ends with, and what was compiled of it too. @param {string} text */
 export const codeHash = (text) => `\n//${createHash('sha256').update(text).digest('hex')}`;
+
+/** What a file compiled here ends in, after its program's name: another Node makes another. */
+export const compiledFor = `${process.version}-${process.arch}`;
 
 /** The programs that a rehearsal starts. */
 const rehearsed = ['cli', 'vcpu-worker', 'io-worker'];
@@ -43,24 +46,21 @@ function belongs(file, program) {
 }
 
 export function isCompiledAhead() {
-  const file = `cli.${process.version}-${process.arch}`;
+  const file = `cli.${compiledFor}`;
   return existsSync(join(folder, file)) && belongs(file, 'cli');
 }
 
 /** What is typed after `tsvmm`, one rehearsal after another. @param {string} scratch @param {string} guest */
-function* rehearsals(scratch, guest) {
+async function* rehearsals(scratch, guest) {
   yield ['run', '--kernel', guest, '-m', '64M'];
-  const mke2fs = findProgram('mke2fs');
-  if (mke2fs === undefined) return;
+  if (findProgram('mke2fs') === undefined) return;
   const boot = join(scratch, 'root/boot');
   mkdirSync(join(boot, 'grub'), { recursive: true });
   copyFileSync(guest, join(boot, 'vmlinuz-1'));
   writeFileSync(join(boot, 'initrd.img-1'), 'rehearsal');
   writeFileSync(join(boot, 'grub/grub.cfg'), grubConfig);
   const disk = join(scratch, 'disk.img');
-  writeFileSync(disk, '');
-  truncateSync(disk, 8 << 20);
-  execFileSync(mke2fs, ['-q', '-F', '-t', 'ext4', '-d', join(scratch, 'root'), disk]);
+  await makeFileSystem(join(scratch, 'root'), disk, 8 << 20);
   yield ['run', disk, '-m', '64M'];
 }
 
@@ -82,7 +82,7 @@ export async function compileAhead() {
   const scratch = mkdtempSync(join(tmpdir(), 'tsvmm-rehearsal-'));
   try {
     const [guest] = await buildGuests(['hello']);
-    for (const words of rehearsals(scratch, guest.path)) {
+    for await (const words of rehearsals(scratch, guest.path)) {
       const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'rehearsal.js'), ...words], {
         encoding: 'utf8',
         stdio: ['ignore', 'ignore', 'pipe'],

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import workerThreads from 'node:worker_threads';
-import { codeHash } from './compile-ahead.js';
+import { codeHash, compiledFor } from './compile-ahead.js';
 import { replaceFile } from './inputs.js';
 
 /** @type {{ script: vm.Script, text: string, file: string }[]} */
@@ -26,7 +26,7 @@ function keep() {
   for (const { script, text, file } of scripts) {
     const ending = text.slice(-codeHash('').length);
     const compiled = Buffer.concat([script.createCachedData(), Buffer.from(ending)]);
-    replaceFile(file.replace(/js$/, `${process.version}-${process.arch}`), compiled);
+    replaceFile(file.replace(/js$/, compiledFor), compiled);
   }
 }
 

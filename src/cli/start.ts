@@ -4,7 +4,7 @@
  */
 import { pathToFileURL } from 'node:url';
 import { startBundle } from '../host/start-bundle.js';
-import { startVcpuWorker } from '../threads/vcpu-start.js';
+import { startVcpuWorker } from '../threads/worker-start.js';
 
 const ahead =
   process.argv[2] === 'run' ? startVcpuWorker(new URL('./vcpu-worker.cjs', pathToFileURL(__filename))) : undefined;

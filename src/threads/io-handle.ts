@@ -5,11 +5,12 @@
  * The worker keeps nothing alive but while an answer is awaited. If it dies every machine on it ends with
  * `ERR_TSVMM_WORKER_DIED`: a shared fate (contract §1.6). The next machine gets a new worker.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { fromWire, TsvmmError } from '../errors.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import { closeFd } from '../host/system.js';
 import type { IoAttachment, IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
+import { startWorker } from './worker-start.js';
 
 /** Rings, bitmaps of ephemeral disks and device state; nothing that a guest can make grow. */
 const heapMegabytes = 256;
@@ -74,12 +75,8 @@ export class IoWorker {
       this.#becomeReady = { resolve, reject };
     });
     this.#ready.catch(() => {}); // whoever attaches is told
-    this.#worker = new Worker(url, {
+    this.#worker = startWorker(url, {
       name: 'tsvmm-io',
-      execArgv: [],
-      env: {},
-      stdout: true,
-      stderr: true,
       workerData: { engine, helper: helper.href, nice } satisfies IoWorkerData,
       resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
     });

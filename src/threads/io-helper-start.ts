@@ -1,6 +1,6 @@
 /** Starts the helper thread of the epoll engine. The I/O worker. */
-import { Worker } from 'node:worker_threads';
 import type { StartHelper } from '../host/epoll-engine.js';
+import { startWorker } from './worker-start.js';
 
 export interface HelperData {
   readonly channel: SharedArrayBuffer;
@@ -9,13 +9,7 @@ export interface HelperData {
 /** `url` is the bundle of io-helper.ts. */
 export function helperStarter(url: URL): StartHelper {
   return (channel, onDeath) => {
-    const worker = new Worker(url, {
-      workerData: { channel } satisfies HelperData,
-      execArgv: [],
-      env: {},
-      stdout: true,
-      stderr: true,
-    });
+    const worker = startWorker(url, { workerData: { channel } satisfies HelperData });
     worker.unref();
     worker.once('error', () => {}); // `exit` follows, and the operations it had fail with EIO
     worker.once('exit', (code) => {

@@ -200,7 +200,7 @@ export class VcpuHandle {
 
   /** What a dead worker left open in this process. */
   #abandon(): void {
-    const [watch, runAddress, fd] = (['watch', 'runAddress', 'fd'] as const).map((what) => this.#holdings.get(what));
+    const { watch, runAddress, fd } = this.#holdings.take();
     if (watch !== undefined) native().unwatchLoop(watch);
     if (runAddress !== undefined) native().releaseMemory(runAddress);
     if (fd !== undefined) closeFd(fd);

@@ -5,7 +5,7 @@
 import type { VcpuControl } from '../memory/control.js';
 
 const slots = ['fd', 'runAddress', 'watch'] as const;
-export type Holding = (typeof slots)[number];
+type Holding = (typeof slots)[number];
 
 /** A value from 0 to 2^53 - 2 in two words, plus one, so that zero says that there is none. */
 export class VcpuHoldings {
@@ -26,5 +26,12 @@ export class VcpuHoldings {
     const stored = value === undefined ? 0 : value + 1;
     Atomics.store(this.#words, at, stored | 0);
     Atomics.store(this.#words, at + 1, Math.floor(stored / 2 ** 32));
+  }
+
+  /** All of them, which it forgets: nobody must close later what is somebody else's by then. */
+  take(): Record<Holding, number | undefined> {
+    const held = { fd: this.get('fd'), runAddress: this.get('runAddress'), watch: this.get('watch') };
+    for (const what of slots) this.set(what, undefined);
+    return held;
   }
 }

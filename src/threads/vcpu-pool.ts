@@ -6,7 +6,7 @@
 import type { Worker } from 'node:worker_threads';
 import { asTsvmmError, TsvmmError } from '../errors.js';
 import type { VcpuReport } from './vcpu-protocol.js';
-import { startVcpuWorker } from './vcpu-start.js';
+import { startVcpuWorker } from './worker-start.js';
 
 /** A started worker; `idle` resolves when it can be given a vCPU, and rejects if it died before. */
 export interface PooledWorker {
@@ -84,33 +84,23 @@ export class VcpuPool {
   }
 
   #watch(worker: Worker): PooledWorker {
-    let isUp = false;
-    let isGone = false;
     const idle = new Promise<void>((resolve, reject) => {
       worker.on('message', (report: VcpuReport) => {
         if (report.type !== 'idle') return;
-        isUp = true;
+        pooled.isUp = true;
         resolve();
       });
       // For as long as it lives: an error without a listener would be the embedding program's.
       worker.on('error', (error) => reject(asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED')));
       worker.once('exit', () => {
-        isGone = true;
+        pooled.isGone = true;
         reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'a vCPU worker ended before it was ready'));
-        const at = this.#warm.findIndex((warm) => warm.worker === worker);
+        const at = this.#warm.indexOf(pooled);
         if (at >= 0) this.#warm.splice(at, 1);
       });
     });
     idle.catch(() => {}); // whoever acquires it awaits it; a warm worker that dies is only dropped
-    return {
-      worker,
-      idle,
-      get isUp() {
-        return isUp;
-      },
-      get isGone() {
-        return isGone;
-      },
-    };
+    const pooled = { worker, idle, isUp: false, isGone: false };
+    return pooled;
   }
 }

@@ -104,10 +104,8 @@ export class VcpuThread {
     Atomics.store(this.#control.state, 0, VcpuState.stopped);
   }
 
-  /** Each is forgotten before it is given up: main must never close what is somebody else's by then. */
   #release(): void {
-    const watch = this.#holdings.get('watch');
-    for (const what of ['watch', 'runAddress', 'fd'] as const) this.#holdings.set(what, undefined);
+    const { watch } = this.#holdings.take();
     if (watch !== undefined) native().unwatchLoop(watch);
     this.#vcpu.close();
   }

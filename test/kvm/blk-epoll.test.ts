@@ -2,10 +2,11 @@
  * Devices on a host that forbids io_uring, as the default seccomp profiles of container runtimes do. This process forbids
  * it to itself, for good, before tsvmm looks.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { native } from '../../src/host/addon.js';
 import { Sys, syscall } from '../../src/host/system.js';
+import { openTargets } from '../support/descriptors.js';
 import { accessModes, pattern, scratchFolder, sectorBytes } from './support/disks.js';
 import { runGuest, startGuest, whyNoKvm } from './support/guests.js';
 import { runClean } from './support/outcome.js';
@@ -47,14 +48,7 @@ function forbidIoUring(): void {
 }
 
 /** What the anonymous descriptors of this process are: "[eventpoll]", "[io_uring]", ... */
-const anonymous = (): string[] =>
-  readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      return /^anon_inode:(.*)$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1] ?? [];
-    } catch {
-      return []; // closed meanwhile
-    }
-  });
+const anonymous = (): string[] => openTargets().flatMap((target) => /^anon_inode:(.*)$/.exec(target)?.[1] ?? []);
 
 describe.skipIf(whyNoKvm !== undefined)('without io_uring', () => {
   beforeAll(forbidIoUring);

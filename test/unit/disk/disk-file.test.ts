@@ -7,7 +7,6 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
-  readlinkSync,
   readSync,
   rmSync,
   symlinkSync,
@@ -21,6 +20,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { openDiskFile } from '../../../src/disk/disk-file.js';
 import { lockFile } from '../../../src/disk/file-lock.js';
 import { TsvmmError } from '../../../src/errors.js';
+import { openTargets } from '../../support/descriptors.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-disk-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -46,14 +46,7 @@ async function refusal(options: Parameters<typeof openDiskFile>[0]): Promise<Tsv
 
 /** What this process has open by a path; pipes and sockets come and go with the processes that tests start. */
 const openFiles = (): string[] =>
-  readdirSync('/proc/self/fd')
-    .flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/self/fd/${fd}`)];
-      } catch {
-        return []; // the descriptor that listed the folder
-      }
-    })
+  openTargets()
     .filter((target) => target.startsWith('/') && !target.startsWith('/proc/'))
     .sort();
 
