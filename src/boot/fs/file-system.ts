@@ -30,6 +30,8 @@ export interface FileSystem {
   list(path: string): Promise<DirectoryEntry[]>;
   /** The whole file. Rejects if it is missing, no regular file, or larger than `limit` bytes. */
   readFile(path: string, limit: number): Promise<Buffer>;
+  /** `length` bytes of a regular file from `offset`. Rejects if it is missing or does not have them all. */
+  readRange(path: string, offset: number, length: number): Promise<Buffer>;
 }
 
 /** Symbolic links followed in one look-up before it is called a loop (Linux: MAXSYMLINKS). */

@@ -27,8 +27,8 @@ export interface Tree<Node> {
   list(directory: Node, budget: ScanBudget): Promise<DirectoryEntry[]>;
   /** What a symbolic link says. */
   target(link: Node): Promise<string>;
-  /** All of a regular file; its size was compared with the caller's limit before. */
-  content(file: Node): Promise<Buffer>;
+  /** `length` bytes of a regular file from `offset`: all inside its size, and not more than the caller accepts. */
+  read(file: Node, offset: number, length: number): Promise<Buffer>;
 }
 
 export interface Identity {
@@ -105,9 +105,7 @@ export class TreeFileSystem<Node> implements FileSystem {
   }
 
   async readFile(path: string, limit: number): Promise<Buffer> {
-    const node = await this.#reach(path);
-    const { kind, size } = this.#tree.stat(node);
-    if (kind !== 'file') throw notThere(path, `is not a regular file${kind === 'directory' ? ' but a directory' : ''}`);
+    const { node, size } = await this.#file(path);
     const most = Math.min(limit, constants.MAX_LENGTH);
     if (size > most) {
       throw new TsvmmError(
@@ -116,7 +114,26 @@ export class TreeFileSystem<Node> implements FileSystem {
         { details: { path, size, limit } },
       );
     }
-    return this.#tree.content(node);
+    return this.#tree.read(node, 0, size);
+  }
+
+  async readRange(path: string, offset: number, length: number): Promise<Buffer> {
+    const { node, size } = await this.#file(path);
+    if (offset > size || length > Math.min(size - offset, constants.MAX_LENGTH)) {
+      throw new TsvmmError(
+        'ERR_TSVMM_DISK_FORMAT',
+        `${quote(path)} has ${size} bytes, not the ${length} that are expected from byte ${offset} on`,
+        { details: { path, size, offset, length } },
+      );
+    }
+    return this.#tree.read(node, offset, length);
+  }
+
+  async #file(path: string): Promise<{ node: Node; size: number }> {
+    const node = await this.#reach(path);
+    const { kind, size } = this.#tree.stat(node);
+    if (kind !== 'file') throw notThere(path, `is not a regular file${kind === 'directory' ? ' but a directory' : ''}`);
+    return { node, size };
   }
 
   async #reach(path: string): Promise<Node> {

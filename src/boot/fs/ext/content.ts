@@ -27,16 +27,19 @@ export async function* runsOf(volume: ExtVolume, inode: Inode, size = inode.size
   if (joined) yield joined;
 }
 
-/** Mapped bytes of `inode` in pieces of at most `pieceBytes`, each with its offset in the file. */
+/** Mapped blocks of `inode` from byte `from` to byte `to` in pieces of about `pieceBytes`, each with its offset in the file. */
 export async function* pieces(
   volume: ExtVolume,
   inode: Inode,
   pieceBytes: number,
+  from = 0,
+  to = inode.size,
 ): AsyncGenerator<{ offset: number; bytes: Buffer }> {
   const { blockSize } = volume.superblock;
   const step = Math.max(1, Math.floor(pieceBytes / blockSize));
-  for await (const run of runsOf(volume, inode)) {
-    for (let done = 0; done < run.count; done += step) {
+  const first = Math.floor(from / blockSize);
+  for await (const run of runsOf(volume, inode, to)) {
+    for (let done = Math.max(0, first - run.logical); done < run.count; done += step) {
       const count = Math.min(step, run.count - done);
       yield {
         offset: (run.logical + done) * blockSize,
@@ -46,11 +49,17 @@ export async function* pieces(
   }
 }
 
-/** All `inode.size` bytes, holes and unwritten extents as zeros. The caller has checked the size. */
-export async function contentOf(volume: ExtVolume, inode: Inode): Promise<Buffer> {
+/** `length` bytes from `offset`, holes and unwritten extents as zeros. The caller has compared both with the size. */
+export async function contentOf(volume: ExtVolume, inode: Inode, offset = 0, length = inode.size): Promise<Buffer> {
   refuseUnreadable(volume, inode);
-  if (inode.flags & inodeFlag.inlineData) return inlineData(volume, inode).whole();
-  const content = Buffer.alloc(inode.size);
-  for await (const { offset, bytes } of pieces(volume, inode, maxReadBytes)) bytes.copy(content, offset);
+  if (inode.flags & inodeFlag.inlineData)
+    return inlineData(volume, inode)
+      .whole()
+      .subarray(offset, offset + length);
+  const content = Buffer.alloc(length);
+  if (length === 0) return content;
+  for await (const piece of pieces(volume, inode, maxReadBytes, offset, offset + length)) {
+    piece.bytes.copy(content, Math.max(0, piece.offset - offset), Math.max(0, offset - piece.offset));
+  }
   return content;
 }

@@ -97,7 +97,7 @@ class ExtTree implements Tree<Inode> {
     return bytes.toString('utf8').replace(/\0.*$/s, '');
   }
 
-  content(file: Inode): Promise<Buffer> {
-    return contentOf(this.#volume, file);
+  read(file: Inode, offset: number, length: number): Promise<Buffer> {
+    return contentOf(this.#volume, file, offset, length);
   }
 }

@@ -58,15 +58,18 @@ class FatTree implements Tree<FatNode> {
     throw this.#clusters.damaged('there are no symbolic links'); // never asked: no node has that kind
   }
 
-  async content(file: FatNode): Promise<Buffer> {
-    if (file.size === 0) return Buffer.alloc(0);
-    const content = Buffer.alloc(file.size);
-    let done = 0;
-    for await (const run of this.#clusters.runs(file.cluster, file.size, 'a file')) {
-      (await this.#clusters.read(run)).copy(content, done);
-      done += run.length;
+  async read(file: FatNode, offset: number, length: number): Promise<Buffer> {
+    const content = Buffer.alloc(length);
+    if (length === 0) return content;
+    const end = offset + length;
+    let at = 0;
+    for await (const run of this.#clusters.runs(file.cluster, end, 'a file')) {
+      const skipped = Math.max(0, Math.min(offset - at, run.length));
+      const wanted = { start: run.start + skipped, length: Math.min(run.length, end - at) - skipped };
+      if (wanted.length > 0) (await this.#clusters.read(wanted)).copy(content, at + skipped - offset);
+      at += run.length;
     }
-    if (done < file.size) throw this.#clusters.damaged(`a file of ${file.size} bytes whose chain ends after ${done}`);
+    if (at < end) throw this.#clusters.damaged(`a file of ${file.size} bytes whose chain ends after ${at}`);
     return content;
   }
 }

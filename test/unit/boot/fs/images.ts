@@ -154,10 +154,30 @@ export async function expectSameTree(
     if (stat?.kind !== 'file' || stat.size !== statSync(join(root, at)).size)
       differences.push(`${at}: ${JSON.stringify(stat)}`);
     else if (!(await fileSystem.readFile(at, expected.length)).equals(expected)) differences.push(`${at}: content`);
+    else {
+      for (const [offset, length] of rangesOf(expected.length)) {
+        const part = await fileSystem.readRange(at, offset, length);
+        if (!part.equals(expected.subarray(offset, offset + length)))
+          differences.push(`${at}: ${length} bytes from ${offset}`);
+      }
+    }
     compared++;
   }
   expect(differences).toEqual([]);
   return compared;
+}
+
+/** Parts of a file of `size` bytes: its ends, pieces around the middle, and nothing. */
+function rangesOf(size: number): [offset: number, length: number][] {
+  const half = Math.floor(size / 2);
+  const pieces: [number, number][] = [
+    [0, Math.min(size, 1)],
+    [half, Math.min(size - half, 1025)],
+    [Math.max(0, half - 3000), Math.min(half, 3000)],
+    [Math.max(0, size - 700), Math.min(size, 700)],
+    [size, 0],
+  ];
+  return pieces;
 }
 
 /** Whether this user may mount an image of this type with the kernel's own driver. */

@@ -92,6 +92,14 @@ export class MemoryFileSystem implements FileSystem {
     if (content.length > limit) throw new TsvmmError('ERR_TSVMM_DISK_FORMAT', `${path} has more than ${limit} bytes`);
     return content;
   }
+
+  async readRange(path: string, offset: number, length: number): Promise<Buffer> {
+    const content = await this.readFile(path, Number.MAX_SAFE_INTEGER);
+    if (offset + length > content.length) {
+      throw new TsvmmError('ERR_TSVMM_DISK_FORMAT', `${path} has only ${content.length} bytes`);
+    }
+    return content.subarray(offset, offset + length);
+  }
 }
 
 /** A GPT partition (an MBR one or the whole disk if `volume` says so) with these files. */

@@ -244,6 +244,10 @@ describe.runIf(ready)('ext', () => {
     await expect(fileSystem.readFile('/dir/link', 4999)).rejects.toMatchObject({
       message: expect.stringContaining('5000 bytes'),
     });
+    await expect(fileSystem.readRange('/dir/link', 4999, 2)).rejects.toMatchObject({
+      code: 'ERR_TSVMM_DISK_FORMAT',
+      message: '"/dir/link" has 5000 bytes, not the 2 that are expected from byte 4999 on',
+    });
     await expect(fileSystem.readFile('/loop', 1)).rejects.toMatchObject({
       message: expect.stringContaining('40 symbolic links'),
     });
