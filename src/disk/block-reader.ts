@@ -9,4 +9,6 @@ export interface BlockReader {
    * host cannot read it.
    */
   read(offset: number, length: number): Promise<Buffer>;
+  /** As `read`, all of `into`: content goes where it is wanted without a copy. */
+  readInto(offset: number, into: Uint8Array): Promise<void>;
 }

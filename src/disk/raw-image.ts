@@ -84,11 +84,17 @@ class OpenImage implements RawImage {
 
   async read(offset: number, length: number): Promise<Buffer> {
     checkRange(offset, length, this.size, quote(this.path));
-    if (this.#closing) throw new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(this.path)} is closed`);
     const into = Buffer.allocUnsafe(length);
-    for (let done = 0; done < length; ) {
+    await this.readInto(offset, into);
+    return into;
+  }
+
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    checkRange(offset, into.length, this.size, quote(this.path));
+    if (this.#closing) throw new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(this.path)} is closed`);
+    for (let done = 0; done < into.length; ) {
       const { bytesRead } = await this.#handle
-        .read(into, done, length - done, offset + done)
+        .read(into, done, into.length - done, offset + done)
         .catch((cause) => Promise.reject(hostRefused(this.path, cause)));
       // The file was measured when it was opened: its end can only come early if somebody cut it.
       if (bytesRead === 0)
@@ -98,7 +104,6 @@ class OpenImage implements RawImage {
         );
       done += bytesRead;
     }
-    return into;
   }
 
   close(): Promise<void> {

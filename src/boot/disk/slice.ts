@@ -21,6 +21,11 @@ class Slice implements BlockReader {
     checkRange(offset, length, this.size, 'partition');
     return this.parent.read(this.start + offset, length);
   }
+
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    checkRange(offset, into.length, this.size, 'partition');
+    await this.parent.readInto(this.start + offset, into);
+  }
 }
 
 /** `size` bytes of `reader` from `start`; throws `ERR_TSVMM_DISK_FORMAT` when they are not all inside it. */

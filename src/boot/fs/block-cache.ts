@@ -37,6 +37,14 @@ export class BlockCache implements BlockReader {
     return Buffer.concat(lines).subarray(within, within + length);
   }
 
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    if (into.length < largeRead) into.set(await this.read(offset, into.length));
+    else {
+      checkRange(offset, into.length, this.size, 'file system');
+      await this.#source.readInto(offset, into);
+    }
+  }
+
   #line(index: number): Promise<Buffer> {
     const known = this.#lines.get(index);
     this.#lines.delete(index);

@@ -27,8 +27,8 @@ export interface Tree<Node> {
   list(directory: Node, budget: ScanBudget): Promise<DirectoryEntry[]>;
   /** What a symbolic link says. */
   target(link: Node): Promise<string>;
-  /** `length` bytes of a regular file from `offset`: all inside its size, and not more than the caller accepts. */
-  read(file: Node, offset: number, length: number): Promise<Buffer>;
+  /** Bytes of a regular file from `offset`, which with all of `into` lies inside it. `into` is zeros: holes need no work. */
+  read(file: Node, offset: number, into: Uint8Array): Promise<void>;
 }
 
 export interface Identity {
@@ -114,7 +114,7 @@ export class TreeFileSystem<Node> implements FileSystem {
         { details: { path, size, limit } },
       );
     }
-    return this.#tree.read(node, 0, size);
+    return this.#read(node, 0, size);
   }
 
   async readRange(path: string, offset: number, length: number): Promise<Buffer> {
@@ -126,7 +126,13 @@ export class TreeFileSystem<Node> implements FileSystem {
         { details: { path, size, offset, length } },
       );
     }
-    return this.#tree.read(node, offset, length);
+    return this.#read(node, offset, length);
+  }
+
+  async #read(node: Node, offset: number, length: number): Promise<Buffer> {
+    const content = Buffer.alloc(length);
+    await this.#tree.read(node, offset, content);
+    return content;
   }
 
   async #file(path: string): Promise<{ node: Node; size: number }> {

@@ -7,9 +7,6 @@ import { inlineData } from './inline-data.js';
 import { type Inode, inodeFlag, refuseUnreadable } from './inode.js';
 import type { ExtVolume } from './volume.js';
 
-/** The largest single read. Larger runs are read in parts, so that content is held at most once and a bit. */
-const maxReadBytes = 8 * 1024 * 1024;
-
 /** The mapped parts of `inode` up to `size` bytes, neighbours joined, in file order. */
 export async function* runsOf(volume: ExtVolume, inode: Inode, size = inode.size): AsyncGenerator<Run> {
   const blocks = Math.ceil(size / volume.superblock.blockSize);
@@ -27,19 +24,16 @@ export async function* runsOf(volume: ExtVolume, inode: Inode, size = inode.size
   if (joined) yield joined;
 }
 
-/** Mapped blocks of `inode` from byte `from` to byte `to` in pieces of about `pieceBytes`, each with its offset in the file. */
+/** Mapped bytes of `inode` in pieces of at most `pieceBytes`, each with its offset in the file. */
 export async function* pieces(
   volume: ExtVolume,
   inode: Inode,
   pieceBytes: number,
-  from = 0,
-  to = inode.size,
 ): AsyncGenerator<{ offset: number; bytes: Buffer }> {
   const { blockSize } = volume.superblock;
   const step = Math.max(1, Math.floor(pieceBytes / blockSize));
-  const first = Math.floor(from / blockSize);
-  for await (const run of runsOf(volume, inode, to)) {
-    for (let done = Math.max(0, first - run.logical); done < run.count; done += step) {
+  for await (const run of runsOf(volume, inode)) {
+    for (let done = 0; done < run.count; done += step) {
       const count = Math.min(step, run.count - done);
       yield {
         offset: (run.logical + done) * blockSize,
@@ -49,17 +43,25 @@ export async function* pieces(
   }
 }
 
-/** `length` bytes from `offset`, holes and unwritten extents as zeros. The caller has compared both with the size. */
-export async function contentOf(volume: ExtVolume, inode: Inode, offset = 0, length = inode.size): Promise<Buffer> {
+/** The bytes of `inode` from `offset` into zeroed memory, which holes and unwritten extents leave as it is. */
+export async function readContent(volume: ExtVolume, inode: Inode, offset: number, into: Uint8Array): Promise<void> {
   refuseUnreadable(volume, inode);
-  if (inode.flags & inodeFlag.inlineData)
-    return inlineData(volume, inode)
-      .whole()
-      .subarray(offset, offset + length);
-  const content = Buffer.alloc(length);
-  if (length === 0) return content;
-  for await (const piece of pieces(volume, inode, maxReadBytes, offset, offset + length)) {
-    piece.bytes.copy(content, Math.max(0, piece.offset - offset), Math.max(0, offset - piece.offset));
+  if (inode.flags & inodeFlag.inlineData) {
+    into.set(
+      inlineData(volume, inode)
+        .whole()
+        .subarray(offset, offset + into.length),
+    );
+    return;
   }
-  return content;
+  const { blockSize } = volume.superblock;
+  const end = offset + into.length;
+  for await (const { logical, physical, count } of runsOf(volume, inode, end)) {
+    const start = logical * blockSize;
+    const from = Math.max(start, offset);
+    const to = Math.min(start + count * blockSize, end);
+    if (from >= to) continue;
+    const part = into.subarray(from - offset, to - offset);
+    await volume.readInto(physical * blockSize + from - start, part, `inode ${inode.number}`);
+  }
 }

@@ -7,7 +7,7 @@ import { checkCommand, repairCommand } from '../../disk/slice.js';
 import { maxDirectoryEntries, type ScanBudget } from '../damage.js';
 import { type DirectoryEntry, type FileSystem, maxPath } from '../file-system.js';
 import { type Tree, TreeFileSystem } from '../path-walk.js';
-import { contentOf } from './content.js';
+import { readContent } from './content.js';
 import { records } from './directory.js';
 import { incompat } from './features.js';
 import { type Inode, inodeFlag, readInode, refuseUnreadable, rootInode } from './inode.js';
@@ -93,11 +93,13 @@ class ExtTree implements Tree<Inode> {
     if (link.size > maxPath) throw this.#volume.damaged(`inode ${link.number}: a symbolic link of ${link.size} bytes`);
     const isFast =
       !(link.flags & (inodeFlag.inlineData | inodeFlag.extents)) && !link.hasBlocks && link.size < link.block.length;
-    const bytes = isFast ? link.block.subarray(0, link.size) : await contentOf(this.#volume, link);
+    const bytes = Buffer.alloc(link.size);
+    if (isFast) link.block.copy(bytes);
+    else await readContent(this.#volume, link, 0, bytes);
     return bytes.toString('utf8').replace(/\0.*$/s, '');
   }
 
-  read(file: Inode, offset: number, length: number): Promise<Buffer> {
-    return contentOf(this.#volume, file, offset, length);
+  read(file: Inode, offset: number, into: Uint8Array): Promise<void> {
+    return readContent(this.#volume, file, offset, into);
   }
 }

@@ -78,6 +78,20 @@ export class ExtVolume {
     return bytes;
   }
 
+  /** The bytes at `offset` of the file system, in blocks that lie side by side. */
+  async readInto(offset: number, into: Uint8Array, what: string): Promise<void> {
+    const { blockSize } = this.superblock;
+    const first = Math.floor(offset / blockSize);
+    const count = Math.ceil((offset + into.length) / blockSize) - first;
+    this.#check(first, count, what);
+    await this.#reader.readInto(offset, into);
+    for (const [block, copy] of this.#replacedWithin(first, count)) {
+      const at = block * blockSize - offset;
+      const bytes = await this.#copyOf(copy);
+      into.set(bytes.subarray(Math.max(0, -at), Math.min(blockSize, into.length - at)), Math.max(0, at));
+    }
+  }
+
   /** `length` bytes at `offset` inside one block. */
   async readWithin(block: number, offset: number, length: number, what: string): Promise<Buffer> {
     const copy = this.#replayed.get(block);

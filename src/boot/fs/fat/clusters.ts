@@ -80,6 +80,10 @@ export class Clusters {
     return this.#reader.read(run.start, run.length);
   }
 
+  readInto(start: number, into: Uint8Array): Promise<void> {
+    return this.#reader.readInto(start, into);
+  }
+
   readAt(start: number, length: number): Promise<Buffer> {
     return this.#reader.read(start, length);
   }

@@ -58,18 +58,16 @@ class FatTree implements Tree<FatNode> {
     throw this.#clusters.damaged('there are no symbolic links'); // never asked: no node has that kind
   }
 
-  async read(file: FatNode, offset: number, length: number): Promise<Buffer> {
-    const content = Buffer.alloc(length);
-    if (length === 0) return content;
-    const end = offset + length;
+  async read(file: FatNode, offset: number, into: Uint8Array): Promise<void> {
+    if (into.length === 0) return;
+    const end = offset + into.length;
     let at = 0;
     for await (const run of this.#clusters.runs(file.cluster, end, 'a file')) {
-      const skipped = Math.max(0, Math.min(offset - at, run.length));
-      const wanted = { start: run.start + skipped, length: Math.min(run.length, end - at) - skipped };
-      if (wanted.length > 0) (await this.#clusters.read(wanted)).copy(content, at + skipped - offset);
+      const from = Math.max(at, offset);
+      const to = Math.min(at + run.length, end);
+      if (from < to) await this.#clusters.readInto(run.start + from - at, into.subarray(from - offset, to - offset));
       at += run.length;
     }
     if (at < end) throw this.#clusters.damaged(`a file of ${file.size} bytes whose chain ends after ${at}`);
-    return content;
   }
 }

@@ -8,6 +8,7 @@ const named = (path: string) => ({
   path,
   size: 10_000,
   read: (offset: number, length: number) => disk.read(offset, length),
+  readInto: (offset: number, into: Uint8Array) => disk.readInto(offset, into),
 });
 
 describe('slice', () => {

@@ -15,6 +15,9 @@ describe('BlockCache', () => {
       fc.asyncProperty(fc.nat({ max: disk.size }), fc.nat({ max: 5 * line }), async (offset, length) => {
         const within = Math.min(length, disk.size - offset);
         expect((await cache.read(offset, within)).equals(disk.bytes.subarray(offset, offset + within))).toBe(true);
+        const into = Buffer.alloc(within);
+        await cache.readInto(offset, into);
+        expect(into.equals(disk.bytes.subarray(offset, offset + within))).toBe(true);
       }),
     );
   });
@@ -56,6 +59,7 @@ describe('BlockCache', () => {
     let broken = true;
     const flaky = {
       size: disk.size,
+      readInto: () => Promise.reject(new Error('EIO')),
       read: (offset: number, length: number) => (broken ? Promise.reject(new Error('EIO')) : disk.read(offset, length)),
     };
     const cache = new BlockCache(flaky);

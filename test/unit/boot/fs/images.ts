@@ -83,6 +83,10 @@ export class MemoryDisk implements BlockReader {
     this.largestRead = Math.max(this.largestRead, length);
     return Buffer.from(this.bytes.subarray(offset, offset + length));
   }
+
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    into.set(await this.read(offset, into.length));
+  }
 }
 
 export const load = (path: string): MemoryDisk => new MemoryDisk(readFileSync(path));
