@@ -3,7 +3,7 @@
  *
  * An artefact `disks-KEY` holds the disks of `diskNames`, the kernel and initrd that they all have, and `images.raw`, a
  * file system with all of these, which the lab mounts at /images. One mmdebstrap run gives the system, mke2fs puts it on
- * the disks, and grub-install and update-grub run in the lab host, so nothing needs mounts or loop devices here.
+ * the disks, and the boot loaders' own tools run in the lab host, so nothing needs mounts or loop devices here.
  */
 import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,13 +20,21 @@ import { LabError, requireTools } from '../lab/tools.js';
 
 const here = import.meta.dirname;
 const filler = join(here, 'fill-disks.sh');
-const grubber = join(here, 'install-grub.sh');
+const loaders = join(here, 'install-loaders.sh');
 
 const MIB = 2 ** 20;
 const DISK_SIZE = 1024 * MIB;
 
 /** What each disk shows is in docs/test-beds.md. */
-export const diskNames = /** @type {const} */ (['debian-gpt', 'debian-mbr', 'debian-bare']);
+export const diskNames = /** @type {const} */ ([
+  'debian-gpt',
+  'debian-mbr',
+  'debian-bare',
+  'debian-sdboot',
+  'debian-uki',
+  'debian-extlinux',
+  'debian-xfs',
+]);
 /** @typedef {typeof diskNames[number]} DiskName */
 
 const file = (/** @type {string} */ name) => JSON.stringify(join(here, 'files', name));
@@ -50,6 +58,10 @@ const recipe = {
     'grub2-common',
     'grub-pc-bin',
     'grub-efi-amd64-bin',
+    'systemd-boot',
+    'extlinux',
+    'u-boot-menu',
+    'xfsprogs',
   ],
   earlyHooks: [
     // The initrd gets fsck for the root that is named here; each disk has its own table in the end.
@@ -57,6 +69,8 @@ const recipe = {
   ],
   lateHooks: [
     'chroot "$1" passwd --delete root',
+    // Each disk has the configuration of its own boot loader only.
+    'rm -rf "$1"/boot/extlinux',
     // Emulation makes honest work look like a lockup; and it is an option that update-grub has to carry over.
     'mkdir -p "$1"/etc/default && printf "%s\\n" "GRUB_DEFAULT=0" "GRUB_TIMEOUT=5" "GRUB_DISTRIBUTOR=Debian" "GRUB_CMDLINE_LINUX_DEFAULT=quiet" "GRUB_CMDLINE_LINUX=watchdog_thresh=60" > "$1"/etc/default/grub',
     `install -m 0755 ${file('tsvmm-marker')} "$1"/usr/local/sbin/tsvmm-marker`,
@@ -69,7 +83,7 @@ const recipe = {
 const key = () =>
   keyOf(
     [JSON.stringify(recipe).replaceAll(here, ''), DISK_SIZE, driveSizes.images],
-    [filler, grubber, join(here, 'files'), join(here, '../lab/debian.js')],
+    [filler, loaders, join(here, 'files'), join(here, '../lab/debian.js')],
   );
 
 /** @returns {Promise<string>} */
@@ -105,10 +119,10 @@ async function build(directory) {
   const [host] = await Promise.all([ensureHost(), makeRootTar(recipe, archive)]);
   await extractKernel(archive, directory);
   for (const name of diskNames) makeSparse(join(directory, `${name}.img`), DISK_SIZE);
-  requireTools(['sfdisk', 'mke2fs', 'e2fsck', 'tar'], 'make the test disks');
+  requireTools(['sfdisk', 'mke2fs', 'e2fsck', 'tar', 'objcopy'], 'make the test disks');
   await asRoot(readFileSync(filler, 'utf8'), [archive, directory]);
   rmSync(archive);
-  await installGrub(directory, host);
+  await installLoaders(directory, host);
   const files = [...diskNames.map((name) => `${name}.img`), 'vmlinuz', 'initrd.img'];
   const content = join(directory, 'content');
   mkdirSync(content);
@@ -119,12 +133,12 @@ async function build(directory) {
 }
 
 /**
- * Runs install-grub.sh in a freshly booted lab host.
+ * Runs install-loaders.sh in a freshly booted lab host.
  *
  * @param {string} directory
  * @param {string} host
  */
-async function installGrub(directory, host) {
+async function installLoaders(directory, host) {
   const run = makeRunFolder();
   const memory = 2048;
   /** @param {string} name @returns {import('../lab/machine.js').Drive} */
@@ -151,10 +165,17 @@ async function installGrub(directory, host) {
   });
   try {
     await machine.booted();
-    const { exitCode, stdout, stderr } = await execute(machine, ['sh', '-c', readFileSync(grubber, 'utf8')], {
-      cwd: '/',
-      timeout: 1200,
-    });
+    const { exitCode, stdout, stderr } = await execute(
+      machine,
+      [
+        'sh',
+        '-c',
+        readFileSync(loaders, 'utf8'),
+        'install-loaders',
+        ...diskNames.map((name) => name.replace('debian-', '')),
+      ],
+      { cwd: '/', timeout: 1800 },
+    );
     if (exitCode !== 0)
       throw new LabError(
         machine.explain(`the test disks could not be made (exit code ${exitCode}):\n${stdout}${stderr}`),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Partitions the test disks, makes their file systems and fills them from one archive, without mounting anything. Runs on
-# this machine, as root or as the root of a user namespace; grub follows in the lab (install-grub.sh).
-#   fill-disks.sh ARCHIVE FOLDER    FOLDER has the empty debian-gpt.img, debian-mbr.img and debian-bare.img, of 1 GiB
+# this machine, as root or as the root of a user namespace; boot loaders follow in the lab (install-loaders.sh).
+#   fill-disks.sh ARCHIVE FOLDER    FOLDER has the disks of disks.js, empty, of 1 GiB
 set -eu
 archive=$1
 folder=$2
@@ -30,6 +30,53 @@ END
 extfs ext4 "$folder/debian-gpt.img" "$tree" 139264 1955840
 
 extfs ext4 "$folder/debian-bare.img" "$tree" 0 2097152
+
+# An ESP for the boot loader and the kernels, and the root.
+esp_and_root() {
+  sfdisk -q "$1" << END
+label: gpt
+1: start=2048, size=262144, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B
+2: start=264192, size=1830912, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709
+END
+  extfs ext4 "$1" "$tree" 264192 1830912
+}
+esp_and_root "$folder/debian-sdboot.img"
+
+# Unified kernel images as systemd-stub(7) has them made: the kernel's, and one of an older version that would not boot.
+#   uki VERSION KERNEL OUTPUT
+uki() {
+  printf 'root=LABEL=debian-uki ro quiet watchdog_thresh=60' > "$folder/cmdline"
+  printf '%s' "$1" > "$folder/uname"
+  { cat "$tree/usr/lib/os-release"; echo "IMAGE_VERSION=$1"; } > "$folder/os-release"
+  objcopy \
+    --add-section .osrel="$folder/os-release" --change-section-vma .osrel=0x20000 \
+    --add-section .cmdline="$folder/cmdline" --change-section-vma .cmdline=0x30000 \
+    --add-section .uname="$folder/uname" --change-section-vma .uname=0x40000 \
+    --add-section .linux="$2" --change-section-vma .linux=0x2000000 \
+    --add-section .initrd="$(ls "$tree"/boot/initrd.img-*)" --change-section-vma .initrd=0x4000000 \
+    "$tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub" "$3"
+  rm "$folder/cmdline" "$folder/uname" "$folder/os-release"
+}
+kernel=$(ls "$tree"/boot/vmlinuz-*)
+uki "${kernel##*/vmlinuz-}" "$kernel" "$tree/boot/new.efi"
+uki 6.0.0-0-cloud-amd64 "$tree/usr/lib/os-release" "$tree/boot/old.efi"
+esp_and_root "$folder/debian-uki.img"
+rm "$tree/boot/new.efi" "$tree/boot/old.efi"
+
+sfdisk -q "$folder/debian-extlinux.img" << END
+label: dos
+1: start=2048, size=2095104, type=83, bootable
+END
+extfs ext4 "$folder/debian-extlinux.img" "$tree" 2048 2095104
+
+# As the RHEL family has it: /boot on XFS, which is made in the lab.
+sfdisk -q "$folder/debian-xfs.img" << END
+label: gpt
+1: start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649
+2: start=4096, size=618496, type=BC13C2FF-59E6-4262-A352-B275FD6F7172
+3: start=622592, size=1472512, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709
+END
+extfs ext4 "$folder/debian-xfs.img" "$tree" 622592 1472512
 
 # The root is a logical partition, /boot a primary one of its own, on the older file system.
 sfdisk -q "$folder/debian-mbr.img" << END

@@ -73,7 +73,14 @@ export class LabError extends Error {
   constructor(message: string, options?: { hint?: string; cause?: unknown; exitCode?: number });
 }
 
-export type DiskName = 'debian-gpt' | 'debian-mbr' | 'debian-bare';
+export type DiskName =
+  | 'debian-gpt'
+  | 'debian-mbr'
+  | 'debian-bare'
+  | 'debian-sdboot'
+  | 'debian-uki'
+  | 'debian-extlinux'
+  | 'debian-xfs';
 
 /** Builds what a lab of this size needs. */
 export function ensureLab(options?: LabOptions): Promise<void>;

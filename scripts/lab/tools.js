@@ -24,6 +24,7 @@ const packageOf = /** @type {const} */ ({
   setpriv: 'util-linux',
   unshare: 'util-linux',
   newuidmap: 'uidmap',
+  objcopy: 'binutils',
 });
 
 /** @typedef {keyof typeof packageOf} Tool */

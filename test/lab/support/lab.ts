@@ -14,6 +14,7 @@ import {
 
 export {
   type Command,
+  type DiskName,
   type ExecResult,
   ensureDisk,
   ensureLab,
