@@ -7,15 +7,26 @@
 import { TsvmmError } from '../errors.js';
 
 export interface GuestCmdlineOptions {
-  /** Where the guest's output is read: `ttyS0`, `hvc0`; undefined adds no console. */
-  readonly console?: string | undefined;
+  /** Where the guest's console is; undefined adds none. */
+  readonly console?: 'ttyS0' | 'hvc0' | undefined;
   /** The user's own parameters. They come after ours, so a `console=` among them is the last one. */
   readonly append?: string | undefined;
 }
 
 /**
- * `base` with `console=` as its last console unless it names that one already. Nothing is removed. Words of `base` and
- * `append` behind `--` stay behind everything else.
+ * What a console on hvc0 needs beside its name. Its driver is a module in distributions' kernels: systemd is told to load
+ * it, and to start a login there, since its generator of logins runs before the module is loaded. Until then, and for
+ * panics, the kernel has the serial port; a login there would be one that nobody can type into.
+ */
+const virtioConsole = [
+  'systemd.wants=serial-getty@hvc0.service',
+  'systemd.mask=serial-getty@ttyS0.service',
+  'modules_load=virtio_console',
+] as const;
+
+/**
+ * `base` with `console=` as its last console unless it names that one already; hvc0 comes with ttyS0 before it. Nothing is
+ * removed. Words of `base` and `append` behind `--` stay behind everything else.
  */
 export function guestCmdline(base: string, options: GuestCmdlineOptions = {}): string {
   for (const [what, text] of [
@@ -30,13 +41,18 @@ export function guestCmdline(base: string, options: GuestCmdlineOptions = {}): s
   }
   const image = splitInit(base);
   const added = splitInit(options.append ?? '');
-  const words = [...image.kernel];
-  if (options.console !== undefined && !hasConsole([...image.kernel, ...added.kernel], options.console)) {
-    words.push(`console=${options.console}`);
-  }
-  words.push(...added.kernel);
+  const given = [...image.kernel, ...added.kernel];
+  const words = [...image.kernel, ...consoleWords(given, options.console), ...added.kernel];
   const init = [...image.init, ...added.init];
   return (init.length > 0 ? [...words, '--', ...init] : words).join(' ');
+}
+
+function consoleWords(given: readonly string[], console: GuestCmdlineOptions['console']): string[] {
+  if (console === undefined) return [];
+  if (console === 'ttyS0') return hasConsole(given, console) ? [] : [`console=${console}`];
+  const words = virtioConsole.filter((word) => !given.includes(word));
+  if (hasConsole(given, console)) return words;
+  return [...(hasConsole(given, 'ttyS0') ? [] : ['console=ttyS0']), `console=${console}`, ...words];
 }
 
 function splitInit(text: string): { kernel: string[]; init: string[] } {

@@ -17,6 +17,7 @@ export interface Flag {
 
 export const defaultMemory = '512M';
 export const defaultCpus = '1';
+export const defaultConsole = 'serial';
 /** Shorter than the 90 s after which service managers stop being patient. */
 export const defaultStopTimeout = '60s';
 
@@ -61,6 +62,13 @@ export const runFlags: readonly Flag[] = [
   },
   { name: 'initrd', value: 'FILE', group: 'Boot', text: 'initial RAM disk for --kernel' },
   { name: 'cmdline', value: 'TEXT', group: 'Boot', text: 'kernel command line for --kernel' },
+  {
+    name: 'console',
+    value: 'serial|virtio',
+    group: 'Output',
+    text: "the guest's console: its serial port, or a virtio console, which is faster and knows the terminal's size",
+    default: defaultConsole,
+  },
   { name: 'json', group: 'Output', text: 'events as JSON lines on stdout; the console goes to stderr' },
   { name: 'verbose', short: 'v', group: 'Output', text: 'log to stderr, and stack traces with errors' },
   { name: 'no-reboot', group: 'Ending', text: 'end when the guest reboots' },

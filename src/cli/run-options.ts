@@ -1,7 +1,7 @@
 /** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
 import { TsvmmError } from '../errors.js';
 import type { BootOptions, VmOptions } from '../machine/options.js';
-import { defaultCpus, defaultMemory, defaultStopTimeout, type RunArguments } from './run-flags.js';
+import { defaultConsole, defaultCpus, defaultMemory, defaultStopTimeout, type RunArguments } from './run-flags.js';
 import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
 
 export interface RunOptions {
@@ -29,7 +29,7 @@ export function runOptions(given: RunArguments): RunOptions {
       cpu: parseCpu(values['cpu'] ?? 'host'),
       boot: bootOptions(given),
       disks,
-      console: { whenUnread: 'block' },
+      console: { device: consoleDevice(values['console'] ?? defaultConsole), whenUnread: 'block' },
       onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
     },
     stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
@@ -57,6 +57,11 @@ function bootOptions({ disk, values }: RunArguments): BootOptions {
   if (append !== undefined)
     throw usage('--append and --kernel exclude each other', 'give the whole command line with --cmdline');
   return { kernel, ...(initrd !== undefined && { initrd }), ...(cmdline !== undefined && { cmdline }) };
+}
+
+function consoleDevice(text: string): 'serial' | 'virtio' {
+  if (text === 'serial' || text === 'virtio') return text;
+  throw usage(`--console: there is no console ${JSON.stringify(text)}`, 'use --console serial or --console virtio');
 }
 
 function untilText(text: string): string {

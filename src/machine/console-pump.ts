@@ -1,49 +1,63 @@
 /**
  * Moves console bytes between a running machine's shared rings and its GuestConsole. Main thread.
  *
- * Output of the serial port and of a virtio console come out as one stream: early messages and panics go to the serial
- * port whatever the guest's console is. Input goes to the device that was chosen.
+ * Output of the serial port and of a virtio console come out as one stream (console-merge.ts): early messages and panics
+ * go to the serial port whatever the guest's console is. Input goes to the virtio console once it has a driver, until then
+ * to the serial port, where an initramfs has its shell.
  */
 import type { SerialHost } from '../devices/serial-host.js';
 import type { ConsoleHost } from '../virtio/console/console-host.js';
-import type { PlatformHost } from '../virtio/transport/platform-host.js';
 import type { ConsoleLink, GuestConsole } from './console.js';
+import { ConsoleMerge, type PortIndex } from './console-merge.js';
 
 /** What one wake of main moves at most; the rest comes at the next turn of the event loop. */
 const budget = 256 * 1024;
 const chunkSize = 64 * 1024;
+/** How long what may be the beginning of a kernel message is held back while nothing follows. */
+const holdMs = 250;
+
+/** What a console's bytes come from and go to. */
+export interface ConsoleEnds {
+  readonly serial: SerialHost;
+  readonly virtio: ConsoleHost | undefined;
+  /** A driver has brought the virtio console to life, and not reset it since. */
+  hasDriver(): boolean;
+}
 
 export class ConsolePump implements ConsoleLink {
   readonly #console: GuestConsole;
-  readonly #platform: PlatformHost;
-  readonly #virtio: ConsoleHost | undefined;
+  readonly #ends: ConsoleEnds;
   readonly #withLock: (task: () => void) => void;
   readonly #resize: (columns: number, rows: number) => void;
   readonly #sources: readonly (SerialHost | ConsoleHost)[];
   /** Of each source: bytes lost for want of room in its ring, as already told to the console. */
   readonly #dropped: number[];
+  /** Two ports speak: what the kernel says on both is shown once. */
+  readonly #merge: ConsoleMerge | undefined;
   #scheduled: NodeJS.Immediate | undefined;
+  #holding: NodeJS.Timeout | undefined;
 
   /** `withLock` runs a task with the machine lock held, now or soon. */
   constructor(
     console: GuestConsole,
-    platform: PlatformHost,
-    virtio: ConsoleHost | undefined,
+    ends: ConsoleEnds,
     withLock: (task: () => void) => void,
     resize: (columns: number, rows: number) => void,
   ) {
     this.#console = console;
-    this.#platform = platform;
-    this.#virtio = virtio;
-    this.#sources = virtio === undefined ? [platform.serial] : [platform.serial, virtio];
+    const { serial, virtio } = ends;
+    this.#ends = ends;
+    this.#sources = virtio === undefined ? [serial] : [serial, virtio];
     this.#dropped = this.#sources.map(() => 0);
+    this.#merge = virtio === undefined ? undefined : new ConsoleMerge();
     this.#withLock = withLock;
     this.#resize = resize;
   }
 
   input(bytes: Uint8Array): number {
-    if (this.#virtio !== undefined) return this.#virtio.writeInput(bytes);
-    const taken = this.#platform.serial.writeInput(bytes);
+    const { serial, virtio } = this.#ends;
+    if (virtio !== undefined && this.#ends.hasDriver()) return virtio.writeInput(bytes);
+    const taken = serial.writeInput(bytes);
     this.#settle();
     return taken;
   }
@@ -66,13 +80,25 @@ export class ConsolePump implements ConsoleLink {
     const left = this.#take(budget, () => this.#console.accepts);
     this.#settle();
     if (left <= 0) this.#scheduled ??= setImmediate(() => this.#again());
+    if (left < budget && this.#merge !== undefined) {
+      clearTimeout(this.#holding);
+      if (this.#merge.holds) this.#holding = setTimeout(() => this.#release(), holdMs).unref();
+    }
     return budget - left;
   }
 
   /** Everything that is left, at the end: the rings are bounded, and nobody can be made to wait any more. */
   drain(): void {
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
+    clearTimeout(this.#holding);
     this.#take(Number.POSITIVE_INFINITY, () => true);
+    this.#release();
+  }
+
+  #release(): void {
+    this.#sources.forEach((_, i) => {
+      if (this.#merge !== undefined) this.#console.deliver(this.#merge.release(i as PortIndex));
+    });
   }
 
   /** How much of `left` is left. */
@@ -84,7 +110,8 @@ export class ConsolePump implements ConsoleLink {
         const chunk = Buffer.alloc(length);
         const count = source.readOutput(chunk);
         left -= count;
-        this.#console.deliver(chunk.subarray(0, count));
+        const output = chunk.subarray(0, count);
+        this.#console.deliver(this.#merge === undefined ? output : this.#merge.take(i as PortIndex, output));
       }
       const dropped = source.droppedBytes;
       this.#console.lost((dropped - this.#dropped[i]!) >>> 0);
@@ -99,7 +126,7 @@ export class ConsolePump implements ConsoleLink {
   }
 
   #settle(): void {
-    const { serial } = this.#platform;
+    const { serial } = this.#ends;
     if (!serial.unsettled) return;
     this.#withLock(() => {
       if (serial.unsettled) serial.settle();

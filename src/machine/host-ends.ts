@@ -5,6 +5,7 @@ import { native } from '../host/addon.js';
 import type { SharedLock } from '../memory/lock.js';
 import { consoleSize } from '../virtio/console/console-format.js';
 import { ConsoleHost } from '../virtio/console/console-host.js';
+import { bindVirtio, Lifecycle } from '../virtio/registers.js';
 import { PlatformHost } from '../virtio/transport/platform-host.js';
 import { ClockService } from './clock-service.js';
 import type { GuestConsole } from './console.js';
@@ -34,7 +35,11 @@ export class HostEnds {
       device?.kind === 'console'
         ? new ConsoleHost(state, device.layout, () => void native().ring(ioDoorbell()))
         : undefined;
-    this.pump = new ConsolePump(console, this.#platform, virtio, withLock, (columns, rows) => {
+    const registers = virtio && bindVirtio(state, plan.platform.virtio[at]!).device;
+    const hasDriver = (): boolean =>
+      registers !== undefined && Atomics.load(registers.lifecycle, 0) === Lifecycle.active;
+    const ends = { serial: this.#platform.serial, virtio, hasDriver };
+    this.pump = new ConsolePump(console, ends, withLock, (columns, rows) => {
       if (virtio === undefined) return; // a serial port has no size
       withLock(() => {
         const fd = this.#platform.changeConfig(at, 0, consoleSize(columns, rows));

@@ -32,7 +32,10 @@ export interface Logger {
 }
 
 export interface ConsoleOptions {
-  /** What carries input, and output beside the serial port's: `serial` (default) or a virtio console (hvc0). */
+  /**
+   * `serial` (default), or `virtio`: a virtio console (hvc0) beside the serial port. The output of both is one stream, in
+   * which a kernel message that both carry comes once; input goes to the virtio console while it has a driver.
+   */
   device?: 'serial' | 'virtio';
   /** What happens to output that nobody reads: `drop-oldest` (default) keeps the newest, `block` stalls the guest. */
   whenUnread?: 'drop-oldest' | 'block';

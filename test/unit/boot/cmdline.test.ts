@@ -3,7 +3,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { guestCmdline } from '../../../src/boot/cmdline.js';
 
-const ttyS0 = { console: 'ttyS0' };
+const ttyS0 = { console: 'ttyS0' } as const;
+const hvc0 = { console: 'hvc0' } as const;
+const login =
+  'systemd.wants=serial-getty@hvc0.service systemd.mask=serial-getty@ttyS0.service modules_load=virtio_console';
 
 describe('the console', () => {
   test.each([
@@ -24,6 +27,24 @@ describe('the console', () => {
   ])('%j', (base, expected) => expect(guestCmdline(base, ttyS0)).toBe(expected));
 
   test('none is added unless asked for', () => expect(guestCmdline('quiet')).toBe('quiet'));
+});
+
+describe('a virtio console comes after the serial port, with its driver and a login', () => {
+  test.each([
+    ['ro quiet', 'ro quiet console=ttyS0 console=hvc0 LOGIN'],
+    ['console=tty0 console=ttyS0,115200 ro', 'console=tty0 console=ttyS0,115200 ro console=hvc0 LOGIN'],
+    ['console=hvc0 ro', 'console=hvc0 ro LOGIN'],
+    ['ro modules_load=virtio_console', 'ro modules_load=virtio_console console=ttyS0 console=hvc0 WANTS'],
+    ['ro modules_load=nbd', 'ro modules_load=nbd console=ttyS0 console=hvc0 LOGIN'],
+    ['ro -- x', 'ro console=ttyS0 console=hvc0 LOGIN -- x'],
+  ])('%j', (base, expected) => {
+    const words = expected.replace('LOGIN', login).replace('WANTS', login.split(' ').slice(0, 2).join(' '));
+    expect(guestCmdline(base, hvc0)).toBe(words);
+    expect(guestCmdline(words, hvc0)).toBe(words);
+  });
+
+  test("the user's own console is the last one", () =>
+    expect(guestCmdline('ro', { ...hvc0, append: 'console=ttyS0' })).toBe(`ro console=hvc0 ${login} console=ttyS0`));
 });
 
 describe('--append', () => {

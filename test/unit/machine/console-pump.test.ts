@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
 import { GuestConsole } from '../../../src/machine/console.js';
-import { ConsolePump } from '../../../src/machine/console-pump.js';
-import type { ConsoleHost } from '../../../src/virtio/console/console-host.js';
-import type { PlatformHost } from '../../../src/virtio/transport/platform-host.js';
+import { type ConsoleEnds, ConsolePump } from '../../../src/machine/console-pump.js';
 
 /** The host's end of a device: bytes that wait, and bytes that its ring had no room for. */
 function source(text: string, droppedBytes = 0) {
@@ -33,15 +31,19 @@ function source(text: string, droppedBytes = 0) {
 }
 
 function make(
-  options: { buffer?: number; whenUnread?: 'drop-oldest' | 'block'; virtio?: ReturnType<typeof source> } = {},
+  options: {
+    buffer?: number;
+    whenUnread?: 'drop-oldest' | 'block';
+    virtio?: ReturnType<typeof source>;
+    hasDriver?: () => boolean;
+  } = {},
 ) {
-  const { buffer = 2 ** 20, whenUnread = 'drop-oldest', virtio } = options;
+  const { buffer = 2 ** 20, whenUnread = 'drop-oldest', virtio, hasDriver = () => true } = options;
   const serial = source('');
   const console = new GuestConsole({ buffer, whenUnread });
   const pump = new ConsolePump(
     console,
-    { serial } as unknown as PlatformHost,
-    virtio as unknown as ConsoleHost | undefined,
+    { serial, virtio, hasDriver } as unknown as ConsoleEnds,
     (task) => task(),
     () => {},
   );
@@ -49,14 +51,43 @@ function make(
   return { serial, console, pump };
 }
 
-test('both devices speak on one console; input goes to the one that was chosen', () => {
+test('both devices speak on one console; input goes to the virtio console once it has a driver', () => {
   const virtio = source('from virtio');
-  const { serial, console, pump } = make({ virtio });
+  let driver = false;
+  const { serial, console, pump } = make({ virtio, hasDriver: () => driver });
   serial.say('early, ');
   expect(pump.pump()).toBe('early, from virtio'.length);
   expect(console.read()?.toString()).toBe('early, from virtio');
+  console.write('to the initramfs');
+  driver = true;
   console.write('typed');
-  expect([serial.typed, virtio.typed]).toEqual(['', 'typed']);
+  expect([serial.typed, virtio.typed]).toEqual(['to the initramfs', 'typed']);
+});
+
+test('what the kernel says on both devices is shown once, and a prompt does not wait for more', async () => {
+  const virtio = source('');
+  const { serial, console, pump } = make({ virtio });
+  serial.say('[    0.000000] Linux version 6.1\r\n[    0.5');
+  pump.pump();
+  serial.say('00000] Run /init\r\n');
+  pump.pump();
+  virtio.say('[    0.000000] Linux version 6.1\r\n[    0.500000] Run /init\r\n[    1.0');
+  pump.pump();
+  expect(console.tail).toBe('[    0.000000] Linux version 6.1\r\n[    0.500000] Run /init\r\n');
+  virtio.say('00000] printk: console [hvc0] enabled\r\nchoose [');
+  pump.pump();
+  expect(console.tail).toMatch(/enabled\r\nchoose $/);
+  await expect.poll(() => console.tail).toMatch(/choose \[$/);
+});
+
+test('at the end what was held back is shown', () => {
+  const virtio = source('');
+  const { serial, console, pump } = make({ virtio });
+  serial.say('[    9.000000] cut of');
+  pump.pump();
+  expect(console.tail).toBe('');
+  pump.drain();
+  expect(console.tail).toBe('[    9.000000] cut of');
 });
 
 test('a console that is full leaves output in the ring until somebody reads', () => {
