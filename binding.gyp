@@ -4,6 +4,7 @@
       "target_name": "tsvmm",
       "sources": [
         "native/addon.cc",
+        "native/environment.cc",
         "native/calls.cc",
         "native/memory.cc",
         "native/guard.cc",

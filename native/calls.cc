@@ -70,6 +70,13 @@ static napi_value Ring(napi_env env, napi_callback_info info) {
   return NumberOf(env, result < 0 ? -errno : 0);
 }
 
+// eventWords() -> address of two 64-bit words that stay for as long as the process: one where counters of eventfds may
+// be dropped, and the number 1. An operation that outlives its thread writes nowhere else.
+static napi_value EventWords(napi_env env, napi_callback_info info) {
+  static uint64_t words[2] = {0, 1};
+  return NumberOf(env, reinterpret_cast<intptr_t>(words));
+}
+
 // addressOf(view) -> address
 static napi_value AddressOf(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
@@ -113,6 +120,7 @@ void ExportCalls(napi_env env, Napi::Object exports) {
   Export(env, exports, "ioctl", Ioctl);
   Export(env, exports, "run", Run);
   Export(env, exports, "ring", Ring);
+  Export(env, exports, "eventWords", EventWords);
   Export(env, exports, "addressOf", AddressOf);
   Export(env, exports, "copyOut", CopyOut);
   Export(env, exports, "copyIn", CopyIn);

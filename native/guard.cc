@@ -60,6 +60,13 @@ void OnSigbus(int signal, siginfo_t* info, void* context) {
 
 }  // namespace
 
+void ReleaseGuard(size_t slot) {
+  std::lock_guard<std::mutex> lock(mutex);
+  ranges[slot].start.store(0);
+  ranges[slot].failed.store(nullptr);
+  ranges[slot].doorbell.store(-1);
+}
+
 // guard(address, length, pageSize, failedWord, doorbell) -> slot or -errno. `failedWord` is the address of an aligned
 // 32-bit word that stays mapped until unguard().
 static napi_value Guard(napi_env env, napi_callback_info info) {
@@ -84,18 +91,16 @@ static napi_value Guard(napi_env env, napi_callback_info info) {
   ranges[slot].doorbell.store(static_cast<int>(a.at(env, 4)));
   ranges[slot].start.store(start, std::memory_order_release);  // last: the handler looks at this one first
   if (slot >= used.load()) used.store(slot + 1, std::memory_order_release);
+  Hold(env, Held::kGuard, static_cast<int64_t>(slot));
   return NumberOf(env, static_cast<int64_t>(slot));
 }
 
-// unguard(slot)
+// unguard(slot) -> 0 or -errno
 static napi_value Unguard(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
   const int64_t slot = a.at(env, 0);
-  if (slot < 0 || slot >= static_cast<int64_t>(kSlots)) return NumberOf(env, -EINVAL);
-  std::lock_guard<std::mutex> lock(mutex);
-  ranges[slot].start.store(0);
-  ranges[slot].failed.store(nullptr);
-  ranges[slot].doorbell.store(-1);
+  if (!Drop(env, Held::kGuard, slot)) return NumberOf(env, -EINVAL);
+  ReleaseGuard(static_cast<size_t>(slot));
   return NumberOf(env, 0);
 }
 

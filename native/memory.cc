@@ -1,4 +1,4 @@
-// Mappings with a process-wide count: one for whoever mapped, one for every ArrayBuffer over it in any isolate.
+// Mappings with a process-wide count: one for the environment that mapped, one for every ArrayBuffer over it in any isolate.
 //
 // A mapping goes away when the last of them lets go, so no isolate can be left with a view of unmapped memory, or of
 // whatever is mapped at that address next (contract §4.13).
@@ -35,7 +35,12 @@ std::map<uintptr_t, Mapping>::iterator Find(uintptr_t address, size_t length) {
   return offset <= it->second.length && length <= it->second.length - offset ? it : mappings.end();
 }
 
-int Release(uintptr_t address) {
+void Finalize(napi_env, void* data, void*) { ReleaseMapping(reinterpret_cast<uintptr_t>(data)); }
+
+}  // namespace
+
+// One hold less on the mapping that contains `address`; the last holder unmaps.
+int ReleaseMapping(uintptr_t address) {
   std::lock_guard<std::mutex> lock(mutex);
   auto it = Find(address, 0);
   if (it == Mappings().end()) return -EINVAL;
@@ -46,11 +51,7 @@ int Release(uintptr_t address) {
   return munmap(reinterpret_cast<void*>(base), length) == -1 ? -errno : 0;
 }
 
-void Finalize(napi_env, void* data, void*) { Release(reinterpret_cast<uintptr_t>(data)); }
-
-}  // namespace
-
-// mapMemory(length, protection, flags, fd, offset, alignment) -> address or -errno; held once by the caller.
+// mapMemory(length, protection, flags, fd, offset, alignment) -> address or -errno; held once by the calling environment.
 // `alignment` (a power of two, or 0) places the mapping on a multiple of it.
 static napi_value MapMemory(napi_env env, napi_callback_info info) {
   Arguments<6> a(env, info);
@@ -76,15 +77,19 @@ static napi_value MapMemory(napi_env env, napi_callback_info info) {
     if (hint != nullptr) munmap(hint, length);
     return NumberOf(env, -error);
   }
-  std::lock_guard<std::mutex> lock(mutex);
-  Mappings()[reinterpret_cast<uintptr_t>(p)] = {length, 1};
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    Mappings()[reinterpret_cast<uintptr_t>(p)] = {length, 1};
+  }
+  Hold(env, Held::kMapping, reinterpret_cast<intptr_t>(p));
   return NumberOf(env, reinterpret_cast<intptr_t>(p));
 }
 
-// releaseMemory(address) -> 0 or -errno: gives up the hold of whoever mapped; the last holder unmaps.
+// releaseMemory(address) -> 0 or -errno: gives up the calling environment's hold, once; the last holder unmaps.
 static napi_value ReleaseMemory(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
-  return NumberOf(env, Release(a.at(env, 0)));
+  const int64_t address = a.at(env, 0);
+  return NumberOf(env, Drop(env, Held::kMapping, address) ? ReleaseMapping(address) : -EINVAL);
 }
 
 // wrapMemory(address, length) -> ArrayBuffer over mapped memory, or undefined if the range is not inside one mapping
@@ -100,7 +105,7 @@ static napi_value WrapMemory(napi_env env, napi_callback_info info) {
   }
   napi_value buffer = nullptr;
   if (napi_create_external_arraybuffer(env, reinterpret_cast<void*>(address), length, Finalize, nullptr, &buffer) != napi_ok) {
-    Release(address);
+    ReleaseMapping(address);
     return nullptr;
   }
   return buffer;

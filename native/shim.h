@@ -22,9 +22,18 @@ inline napi_value NumberOf(napi_env env, int64_t value) {
   return result;
 }
 
+// What the calling environment holds until it is dropped or the environment ends (environment.cc).
+enum class Held { kFd, kMapping, kGuard };
+void Hold(napi_env env, Held kind, int64_t value);
+// Strikes it off, or answers that it is not this environment's.
+bool Drop(napi_env env, Held kind, int64_t value);
+int ReleaseMapping(uintptr_t address);
+void ReleaseGuard(size_t slot);
+
 // Signal sent to a vCPU thread to make KVM_RUN return; 0 until KickSignal() has chosen one.
 int KickSignalNumber();
 
+void ExportEnvironment(napi_env env, Napi::Object exports);
 void ExportCalls(napi_env env, Napi::Object exports);
 void ExportMemory(napi_env env, Napi::Object exports);
 void ExportGuard(napi_env env, Napi::Object exports);

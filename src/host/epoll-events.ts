@@ -22,7 +22,7 @@ export class EpollSet {
   readonly #change = new Uint32Array(eventWords);
 
   constructor() {
-    const fd = native().syscall(Sys.epollCreate1, EPOLL_CLOEXEC);
+    const fd = native().openFd(Sys.epollCreate1, EPOLL_CLOEXEC);
     if (fd < 0) throw new Error(`epoll_create1 failed: ${errnoName(fd)}`);
     this.#fd = fd;
   }

@@ -1,9 +1,8 @@
 /**
- * A block of host memory that the kernel may read and write while JavaScript does not look: iovec arrays, eventfd
- * counters. Any thread.
+ * A block of host memory that the kernel reads by its address while operations begin: iovec arrays. Any thread.
  *
- * It is a mapping and not a typed array of V8's, because an operation may still be under way when a worker dies, and V8
- * would give the memory to somebody else. Such a block is then leaked, which is the safe end.
+ * It is a mapping and not a typed array of V8's, which may move. It goes with its thread; the kernel has its own copy of
+ * what it read by then, and what outlives a thread has other places to write to (`Native.eventWords`).
  */
 import { TsvmmError } from '../errors.js';
 import { native } from './addon.js';

@@ -80,7 +80,7 @@ export class Rings {
       words.fill(0);
       words[ioUringParams.offset.flags / 4] = flags;
       words[ioUringParams.offset.cq_entries / 4] = completionEntries;
-      const fd = native().syscall(Sys.ioUringSetup, submissionEntries, words);
+      const fd = native().openFd(Sys.ioUringSetup, submissionEntries, words);
       if (fd === -Errno.EINVAL) continue;
       if (fd < 0) return fd;
       const features = words[ioUringParams.offset.features / 4]!;

@@ -5,10 +5,10 @@
  * when the completion queue fills, and one guest's kicks would deafen its neighbours); the completion queue holds
  * everything that can be outstanding; no registered buffers over guest RAM.
  */
+import { native } from './addon.js';
 import { type IoClient, type IoEngine, POLLIN } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { Errno, errnoName } from './errno.js';
-import { HostBlock } from './host-block.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
 import { Rings } from './io-uring-rings.js';
 
@@ -27,15 +27,15 @@ const Step = {
 const submissionEntries = 512;
 export const defaultCompletionEntries = 16_384;
 
-/** Where eventfd counters are dropped, and the 1 that is written to them. */
-const SINK = 0;
-const ONE = 8;
+const eventBytes = 8;
 
 export class IoUringEngine implements IoEngine {
   readonly kind = 'io_uring';
   readonly #rings: Rings;
   readonly #slots: SlotTable;
-  readonly #memory: HostBlock;
+  /** Addresses: where eventfd counters are dropped, and the 1 that is written to them. */
+  readonly #sink = native().eventWords();
+  readonly #one = native().eventWords() + eventBytes;
   #inTurn = false;
 
   /** The engine, or -errno: -ENOSYS, -EPERM where io_uring is forbidden. Belongs to the calling thread. */
@@ -48,13 +48,6 @@ export class IoUringEngine implements IoEngine {
     this.#rings = rings;
     // Cancellations complete as well: one submission queue of them beside one completion for every slot.
     this.#slots = new SlotTable(rings.completionEntries - rings.submissionEntries);
-    this.#memory = new HostBlock(4096);
-    new DataView(this.#memory.buffer).setUint8(ONE, 1);
-  }
-
-  /** For whoever closes it after this thread died. */
-  get fd(): number {
-    return this.#rings.fd;
   }
 
   get setupFlags(): number {
@@ -78,7 +71,6 @@ export class IoUringEngine implements IoEngine {
 
   close(): void {
     this.#rings.close();
-    this.#memory.close();
   }
 
   #submit(wait: boolean): void {
@@ -159,10 +151,10 @@ export class IoUringEngine implements IoEngine {
         break;
       case Operation.eventRead:
         if (step === Step.polling) rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, POLLIN, slot, 0);
-        else rings.prepare(Opcode.read, 0, fd, 0, this.#memory.address + SINK, 8, 0, slot, 0);
+        else rings.prepare(Opcode.read, 0, fd, 0, this.#sink, eventBytes, 0, slot, 0);
         break;
       case Operation.eventWrite:
-        rings.prepare(Opcode.write, 0, fd, 0, this.#memory.address + ONE, 8, 0, slot, 0);
+        rings.prepare(Opcode.write, 0, fd, 0, this.#one, eventBytes, 0, slot, 0);
         break;
       case Operation.poll:
         rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, slots.flags[slot]!, slot, 0);

@@ -17,18 +17,27 @@ export interface Native {
   /** A raw system call. A view argument stands for the address of its first byte. */
   syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number;
   ioctl(fd: number, request: number, argument?: Argument): number;
+  /** A system call that makes a descriptor. The calling environment holds it: closes it at its end, if not before. */
+  openFd(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument): number;
+  closeFd(fd: number): number;
+  /** Closes it on libuv's thread pool. */
+  closeFdLater(fd: number): Promise<void>;
+  /** The calling environment holds it no more. */
+  giveFd(fd: number): number;
   /** `KVM_RUN`: 0 or `-errno`; EINTR is never retried here. */
   run(vcpuFd: number): number;
   /** Adds 1 to an eventfd. */
   ring(eventFd: number): number;
+  /** Address of two 64-bit words that never go: a sink for eventfd counters, and the number 1. */
+  eventWords(): number;
   addressOf(view: ArrayBufferView | ArrayBufferLike): number;
   /** Copies memory at `address` into `target`; the caller has checked the range. */
   copyOut(address: number, target: Uint8Array): void;
   copyIn(address: number, source: Uint8Array): void;
 
-  /** Maps memory, held once by the caller; `alignment` is a power of two or 0. Address or `-errno`. */
+  /** Maps memory, held once by the calling environment; `alignment` is a power of two or 0. Address or `-errno`. */
   mapMemory(length: number, protection: number, flags: number, fd: number, offset: number, alignment: number): number;
-  /** Gives up the caller's hold; the last holder (the mapper or an ArrayBuffer in any isolate) unmaps. */
+  /** Gives up the environment's hold; the last holder (that, or an ArrayBuffer in any isolate) unmaps. */
   releaseMemory(address: number): number;
   /** An ArrayBuffer over part of one mapping, which it holds; undefined if the range is not inside one. */
   wrapMemory(address: number, length: number): ArrayBuffer | undefined;

@@ -9,8 +9,8 @@ import type { Argument } from './native.js';
 export const Sys = {
   read: 0,
   write: 1,
-  close: 3,
   mmap: 9,
+  ioctl: 16,
   pread64: 17,
   pwrite64: 18,
   madvise: 28,
@@ -53,10 +53,10 @@ export function syscall(
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
-/** A new non-blocking eventfd, or -errno. */
-export const eventFd = (): number => syscall(Sys.eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+/** A new non-blocking eventfd, or -errno. The calling environment holds it. */
+export const eventFd = (): number => native().openFd(Sys.eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-export const closeFd = (fd: number): number => native().syscall(Sys.close, fd); // EINTR on close: the fd is gone all the same
+export const closeFd = (fd: number): number => native().closeFd(fd);
 
 const PRIO_PROCESS = 0;
 

@@ -6,7 +6,7 @@
  */
 import { native } from '../host/addon.js';
 import { Errno } from '../host/errno.js';
-import { closeFd } from '../host/system.js';
+import { closeFd, Sys } from '../host/system.js';
 import { Ioctl } from './ioctls.js';
 import { type Kvm, must } from './kvm.js';
 import { KvmDirtyLog, KvmIoeventfd, KvmIrqfd, KvmIrqLevel, KvmPitConfig, KvmUserspaceMemoryRegion } from './structs.js';
@@ -34,7 +34,7 @@ export class KvmVm {
   static create(kvm: Kvm): KvmVm {
     let fd: number;
     do {
-      fd = native().ioctl(kvm.fd, Ioctl.KVM_CREATE_VM, 0);
+      fd = native().openFd(Sys.ioctl, kvm.fd, Ioctl.KVM_CREATE_VM, 0);
     } while (fd === -Errno.EINTR); // a signal, a profiler's for one, while KVM takes the locks of our address space
     return new KvmVm(must('KVM_CREATE_VM', fd));
   }
@@ -44,9 +44,14 @@ export class KvmVm {
     return new KvmVm(fd);
   }
 
-  /** On this thread; a machine with devices is closed asynchronously instead (contract §3.2). */
+  /** On this thread. */
   close(): void {
     closeFd(this.fd);
+  }
+
+  /** On libuv's thread pool: see docs/decisions/0002-closing-a-machine.md. Resolves when the machine is gone. */
+  closeLater(): Promise<void> {
+    return native().closeFdLater(this.fd);
   }
 
   /** Three pages that VMX needs in guest-physical space below 4 GiB, and one for its identity map (KVM API §4.42, §4.91). */
@@ -91,7 +96,7 @@ export class KvmVm {
   }
 
   createVcpu(id: number): number {
-    return must('KVM_CREATE_VCPU', native().ioctl(this.fd, Ioctl.KVM_CREATE_VCPU, id));
+    return must('KVM_CREATE_VCPU', native().openFd(Sys.ioctl, this.fd, Ioctl.KVM_CREATE_VCPU, id));
   }
 
   /** Level of a GSI. Result or -errno: this is called for a guest, and nothing a guest does throws. */

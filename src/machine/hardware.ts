@@ -4,8 +4,6 @@
  *
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
-import { close as closeFile } from 'node:fs';
-import { promisify } from 'node:util';
 import type { BootImage } from '../boot/boot-image.js';
 import { gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
@@ -23,7 +21,6 @@ import { EventFds } from './descriptors.js';
 import type { Ownership } from './ownership.js';
 import type { MachinePlan } from './plan.js';
 
-const closeFd = promisify(closeFile);
 /** What the SIGBUS guard puts in place of a page that the host cannot supply. */
 const guardPage = 4096;
 
@@ -51,7 +48,7 @@ export class Hardware {
     owned.own('memory', () => ram.release());
     this.regions = ram.place(plan.ram);
     const vm = KvmVm.create(kvm);
-    owned.own('KVM machine', () => closeFd(vm.fd)); // on libuv's pool: docs/decisions/0002-closing-a-machine.md
+    owned.own('KVM machine', () => vm.closeLater());
     this.vm = vm;
     vm.reservePages(kvmTss.start, kvmIdentityMap.start);
     this.regions.forEach(({ start, size, hostAddress }, slot) => {

@@ -96,7 +96,12 @@ export class PowerCycle {
       failed: (error) => this.#fail(error),
       warning: (warning) => hooks.warning(warning),
     });
-    this.#owned.own('devices', () => this.#dataPaths.close(), { essential: true });
+    // It waits for as long as it takes; if it fails all the same, nobody knows what the I/O worker still uses.
+    this.#owned.own(
+      'devices',
+      () => this.#dataPaths.close(),
+      () => new Promise(() => {}),
+    );
     this.#vcpuControls = plan.control.vcpus.map((base) => VcpuControlMap.over(state, base));
     this.#vcpus = workers.splice(0).map(
       (worker, cpu) =>
@@ -112,7 +117,11 @@ export class PowerCycle {
           },
         }),
     );
-    this.#owned.own('vCPUs', () => allSettled(this.#vcpus.map((vcpu) => vcpu.stop())), { essential: true });
+    this.#owned.own(
+      'vCPUs',
+      () => allSettled(this.#vcpus.map((vcpu) => vcpu.stop())),
+      () => allSettled(this.#vcpus.map((vcpu) => vcpu.left())),
+    );
   }
 
   static ramLayout(config: VmConfig): { start: number; size: number }[] {
@@ -203,10 +212,23 @@ export class PowerCycle {
     this.#dataPaths.doorbell.unref();
   }
 
-  /** Idempotent. Rejects when something could not be closed; the rest is closed all the same. */
-  close(): Promise<void> {
+  /**
+   * Idempotent. Rejects when something could not be closed; the rest is closed all the same, and the program may end
+   * before what had to stay open.
+   */
+  async close(): Promise<void> {
     this.#told = true;
-    return this.#owned.close();
+    try {
+      await this.#owned.close();
+    } catch (error) {
+      this.unref();
+      throw error;
+    }
+  }
+
+  /** Resolves when nothing of it is used any more: after a `close` that failed, perhaps much later. */
+  left(): Promise<void> {
+    return this.#owned.left();
   }
 
   async #create(runPageSize: number): Promise<void> {

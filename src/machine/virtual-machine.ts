@@ -266,7 +266,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (this.#state !== 'stopping') this.#moveTo('stopping');
     this.#config.signal?.removeEventListener('abort', this.#onAbort);
     const failures: unknown[] = [];
-    for (const close of [() => this.#closeCycle(), () => this.#disks?.close(), () => this.console.finish()]) {
+    const cycle = this.#cycle;
+    for (const close of [() => this.#closeCycle(), () => this.#closeDisks(cycle), () => this.console.finish()]) {
       try {
         await close();
       } catch (error) {
@@ -274,8 +275,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       }
     }
     const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: monotonicMs() - this.#startedAt } as VmExit;
-    for (const cause of failures)
-      this.#tell('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
+    for (const cause of failures) this.#warnUnclean(cause);
     this.#moveTo('stopped');
     const { reason: why, uptimeMs } = exit;
     shielded(() => this.#config.logger?.info({ vm: this.name, reason: why, uptimeMs }, 'machine ended'));
@@ -290,6 +290,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#lastMetrics = cycle.metrics();
     this.#cycle = undefined;
     await cycle.close();
+  }
+
+  /** What a vCPU that did not stop in time may still have written through is closed when it has. */
+  async #closeDisks(cycle: PowerCycle | undefined): Promise<void> {
+    const isClosed = await cycle?.close().then(
+      () => true,
+      () => false,
+    );
+    if (isClosed !== false) return this.#disks?.close();
+    const late = cycle!.left().finally(() => this.#disks?.close());
+    late.catch((cause) => this.#warnUnclean(cause));
+  }
+
+  #warnUnclean(cause: unknown): void {
+    this.#tell('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
   }
 
   readonly #onAbort = (): void => {

@@ -42,8 +42,6 @@ export const VcpuControlMap = registerMap('vcpu-control', {
   exits: words(exitCounters),
   /** KVM_RUN interrupted: kicks, and signals of profilers. */
   interrupted: words(1),
-  /** What the worker has open: `VcpuHoldings`. */
-  holdings: words(6),
 });
 export type VcpuControl = RegistersOf<typeof VcpuControlMap>;
 

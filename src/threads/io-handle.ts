@@ -7,6 +7,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { fromWire, TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import { closeFd } from '../host/system.js';
 import type { IoAttachment, IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
@@ -63,7 +64,6 @@ export class IoWorker {
   readonly #closing = new Map<number, Waiter>();
   readonly #ready: Promise<'io_uring' | 'epoll'>;
   #becomeReady!: { resolve(engine: 'io_uring' | 'epoll'): void; reject(error: TsvmmError): void };
-  #ringFd = -1;
   #next = 1;
   #awaited = 0;
   #ending = false;
@@ -123,6 +123,7 @@ export class IoWorker {
       for (const fd of fds) closeFd(fd);
       return;
     }
+    for (const fd of fds) native().giveFd(fd);
     const request = this.#next++;
     const closed = new Promise<void>((resolve, reject) => {
       this.#closing.set(request, { resolve, reject });
@@ -186,7 +187,6 @@ export class IoWorker {
   readonly #onReport = (report: IoReport): void => {
     switch (report.type) {
       case 'ready':
-        this.#ringFd = report.ringFd;
         this.#becomeReady.resolve(report.engine);
         break;
       case 'attached':
@@ -230,9 +230,6 @@ export class IoWorker {
   };
 
   readonly #onExit = (): void => {
-    // Its rings outlive it: what it had given to the kernel ends with them.
-    if (this.#ringFd >= 0 && !this.#ending) closeFd(this.#ringFd);
-    this.#ringFd = -1;
     const cause = this.#cause;
     const heap = (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY';
     const what = cause === undefined ? 'ended' : heap ? 'ran out of heap' : `died: ${cause.message}`;

@@ -93,8 +93,7 @@ export type IoCommand =
 
 /** I/O worker -> main */
 export type IoReport =
-  /** `ringFd` is closed by main if the worker dies; -1 without io_uring. */
-  | { readonly type: 'ready'; readonly engine: 'io_uring' | 'epoll'; readonly ringFd: number }
+  | { readonly type: 'ready'; readonly engine: 'io_uring' | 'epoll' }
   | { readonly type: 'attached'; readonly vm: number }
   /** The machine was not attached. */
   | { readonly type: 'refused'; readonly vm: number; readonly error: WireError }

@@ -5,7 +5,6 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openEngine } from '../host/choose-engine.js';
-import { IoUringEngine } from '../host/io-uring.js';
 import { setThreadNice } from '../host/system.js';
 import { helperStarter } from './io-helper-start.js';
 import { IoLoop } from './io-loop.js';
@@ -22,5 +21,5 @@ const report = (message: IoReport): void => port.postMessage(message);
 const loop = new IoLoop(engine, report);
 loop.onEnd = () => port.close();
 port.on('message', (command: IoCommand) => loop.command(command));
-report({ type: 'ready', engine: engine.kind, ringFd: engine instanceof IoUringEngine ? engine.fd : -1 });
+report({ type: 'ready', engine: engine.kind });
 loop.start();

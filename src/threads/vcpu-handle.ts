@@ -6,10 +6,8 @@
  */
 import { asTsvmmError, fromWire, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
-import { closeFd } from '../host/system.js';
 import type { StartState } from '../kvm/start-state.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
-import { VcpuHoldings } from './vcpu-holdings.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
@@ -31,7 +29,8 @@ export class VcpuHandle {
   readonly #control: VcpuControl;
   readonly #events: VcpuEvents;
   readonly #waiting = new Map<Answer, { resolve(): void; reject(error: TsvmmError): void }>();
-  readonly #holdings: VcpuHoldings;
+  /** Of the worker's event loop: it is kicked by it. */
+  #watch = -1;
   #created = false;
   #creating: Promise<void> | undefined;
   #entered = false;
@@ -43,7 +42,6 @@ export class VcpuHandle {
     this.#pool = pool;
     this.#pooled = pooled;
     this.#control = control;
-    this.#holdings = new VcpuHoldings(control);
     this.#events = events;
     pooled.worker.on('message', this.#onReport);
     pooled.worker.on('error', this.#onError);
@@ -81,6 +79,12 @@ export class VcpuHandle {
     return this.#stopped;
   }
 
+  /** Resolves when nothing of this vCPU runs any more: with `stop`, or when a thread that missed its deadline has ended. */
+  async left(): Promise<void> {
+    const { worker } = this.#pooled;
+    await this.stop().catch(() => this.#pooled.isGone || new Promise((resolve) => worker.once('exit', resolve)));
+  }
+
   ref(): void {
     if (this.#stopped === undefined) this.#pooled.worker.ref(); // else it may be the pool's again
   }
@@ -104,9 +108,8 @@ export class VcpuHandle {
       idle = true;
     } finally {
       this.#detach();
-      if (this.#dead !== undefined) this.#abandon();
-      else if (idle) this.#pool.release(this.#pooled);
-      else void this.#pooled.worker.terminate(); // stuck: for no machine any more
+      if (!idle) this.#giveUp();
+      else if (this.#dead === undefined) this.#pool.release(this.#pooled);
     }
   }
 
@@ -159,6 +162,7 @@ export class VcpuHandle {
         return;
       case 'created':
         this.#created = true;
+        this.#watch = report.watch;
         break;
     }
     const waiting = this.#waiting.get(report.type);
@@ -198,17 +202,14 @@ export class VcpuHandle {
     if (this.#entered && this.#stopped === undefined) this.#events.failed(this.#dead);
   }
 
-  /** What a dead worker left open in this process. */
-  #abandon(): void {
-    const { watch, runAddress, fd } = this.#holdings.take();
-    if (watch !== undefined) native().unwatchLoop(watch);
-    if (runAddress !== undefined) native().releaseMemory(runAddress);
-    if (fd !== undefined) closeFd(fd);
+  /** Stuck: for no machine any more. The program does not wait for it, which `terminate` would have it do. */
+  #giveUp(): void {
+    void this.#pooled.worker.terminate();
+    this.#pooled.worker.unref();
   }
 
   #kick(): void {
-    const watch = this.#holdings.get('watch');
-    if (watch !== undefined) native().kick(watch);
+    native().kick(this.#watch);
   }
 
   #detach(): void {

@@ -42,7 +42,8 @@ export type VcpuCommand =
 export type VcpuReport =
   /** The worker is idle and may be given a vCPU. */
   | { readonly type: 'idle' }
-  | { readonly type: 'created' }
+  /** `watch`: by which main kicks it. */
+  | { readonly type: 'created'; readonly watch: number }
   | { readonly type: 'entered' }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */

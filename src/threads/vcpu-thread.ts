@@ -31,7 +31,6 @@ import {
 import { SharedLock } from '../memory/lock.js';
 import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
-import { VcpuHoldings } from './vcpu-holdings.js';
 import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
 
@@ -42,6 +41,7 @@ export class VcpuThread {
   readonly #assignment: VcpuAssignment;
   readonly #report: (report: VcpuReport) => void;
   readonly #vcpu: Vcpu;
+  #watch = -1;
   readonly #machine: MachineControl;
   readonly #control: VcpuControl;
   readonly #lock: SharedLock;
@@ -49,7 +49,6 @@ export class VcpuThread {
   readonly #owner: number;
   readonly #wires: VcpuWires;
   readonly #platform: Platform;
-  readonly #holdings: VcpuHoldings;
   #failure: TsvmmError | undefined;
   #closed = false;
 
@@ -73,16 +72,13 @@ export class VcpuThread {
       descriptors: assignment.descriptors,
       wakeMain: () => this.#wires.wakeMain(),
     });
-    this.#holdings = new VcpuHoldings(this.#control);
     this.#vcpu = new Vcpu(cpu, vm.createVcpu(cpu), assignment.runPageSize);
     try {
-      this.#holdings.set('fd', this.#vcpu.fd);
-      this.#holdings.set('runAddress', this.#vcpu.runAddress);
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
       setThreadNice(assignment.nice);
-      this.#holdings.set('watch', must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress)));
-      report({ type: 'created' });
+      this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
+      report({ type: 'created', watch: this.#watch });
     } catch (error) {
       this.#release();
       throw error;
@@ -105,8 +101,7 @@ export class VcpuThread {
   }
 
   #release(): void {
-    const { watch } = this.#holdings.take();
-    if (watch !== undefined) native().unwatchLoop(watch);
+    if (this.#watch >= 0) native().unwatchLoop(this.#watch);
     this.#vcpu.close();
   }
 

@@ -1,20 +1,19 @@
 import { EventEmitter } from 'node:events';
-import { fstatSync, openSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { VcpuControlMap } from '../../../src/memory/control.js';
 import { VcpuHandle } from '../../../src/threads/vcpu-handle.js';
-import { VcpuHoldings } from '../../../src/threads/vcpu-holdings.js';
 import type { PooledWorker, VcpuPool } from '../../../src/threads/vcpu-pool.js';
 import type { VcpuAssignment } from '../../../src/threads/vcpu-protocol.js';
 
-function make({ isUp = true, isGone = false } = {}) {
+function make({ isUp = true, isGone = false, terminates = true } = {}) {
   const sent: string[] = [];
   const worker = Object.assign(new EventEmitter(), {
     postMessage: ({ type }: { type: string }) => sent.push(type),
     terminate: async () => {
       sent.push('terminate');
-      worker.emit('exit', 1);
+      if (terminates) worker.emit('exit', 1);
     },
+    unref: () => sent.push('unref'),
   });
   const idle = isUp ? Promise.resolve() : new Promise<void>(() => {});
   const pooled = { worker, idle, isUp, isGone } as unknown as PooledWorker;
@@ -22,7 +21,7 @@ function make({ isUp = true, isGone = false } = {}) {
   const pool = { release: (back: PooledWorker) => released.push(back) } as unknown as VcpuPool;
   const control = VcpuControlMap.over(new SharedArrayBuffer(VcpuControlMap.size), 0);
   const handle = new VcpuHandle(0, pool, pooled, control, { warning() {}, failed() {} });
-  return { handle, worker, sent, released, control };
+  return { handle, worker, sent, released };
 }
 const assignment = {} as VcpuAssignment; // only handed on
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -34,7 +33,7 @@ test('a vCPU that is stopped while it is made is closed before its worker goes b
   const stopped = handle.stop();
   await turn();
   expect([sent, released]).toEqual([['create'], []]);
-  worker.emit('message', { type: 'created' });
+  worker.emit('message', { type: 'created', watch: 1 });
   await created;
   await turn();
   expect([sent, released]).toEqual([['create', 'close'], []]);
@@ -69,30 +68,39 @@ test('a worker that is still starting is not waited for', async () => {
   expect([sent, released]).toEqual([['create', 'terminate'], []]);
 });
 
-test('what a worker had open when it died is closed, whether it had reported or not', async () => {
-  const { handle, worker, control } = make();
-  const created = handle.create(assignment);
-  const refused = expect(created).rejects.toMatchObject({ code: 'ERR_TSVMM_WORKER_DIED' });
-  const fd = openSync('/dev/null', 'r');
-  new VcpuHoldings(control).set('fd', fd);
-  worker.emit('exit', 1);
-  await refused;
-  await handle.stop();
-  expect(() => fstatSync(fd)).toThrow('EBADF');
+test('a vCPU that misses its deadline is given up: the program does not wait for it, and hears when it has left', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const { handle, worker, sent, released } = make({ terminates: false });
+    const created = handle.create(assignment);
+    worker.emit('message', { type: 'created', watch: 1 });
+    await created;
+    const stopped = handle.stop();
+    let left = false;
+    const leaving = handle.left().then(() => {
+      left = true;
+    });
+    const refused = expect(stopped).rejects.toMatchObject({ code: 'ERR_TSVMM_TIMEOUT' });
+    await vi.advanceTimersByTimeAsync(2000);
+    await refused;
+    // In this order: `terminate` refers to the worker.
+    expect([sent, released]).toEqual([['create', 'close', 'terminate', 'unref'], []]);
+    expect(left).toBe(false);
+    worker.emit('exit', 1);
+    await leaving;
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
-test.each([0, 1, 7, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 0x7fff_1234_5000, 2 ** 53 - 2])(
-  'a holding of %d reads as it was written, and none as none',
-  (value) => {
-    const { control } = make();
-    const holdings = new VcpuHoldings(control);
-    holdings.set('runAddress', value);
-    expect([holdings.get('fd'), holdings.get('runAddress'), holdings.get('watch')]).toEqual([
-      undefined,
-      value,
-      undefined,
-    ]);
-    holdings.set('runAddress', undefined);
-    expect(holdings.get('runAddress')).toBeUndefined();
-  },
-);
+test('a vCPU that stopped in time has left, though its worker lives on', async () => {
+  const { handle, worker } = make();
+  const created = handle.create(assignment);
+  worker.emit('message', { type: 'created', watch: 1 });
+  await created;
+  const stopped = handle.stop();
+  await turn();
+  worker.emit('message', { type: 'stopped' });
+  await stopped;
+  await handle.left();
+});
