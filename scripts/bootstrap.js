@@ -37,6 +37,7 @@ export const debianPackages = /** @type {const} */ ({
     genisoimage: 'genisoimage',
     'grub-common': 'grub-script-check',
     'grub-emu': 'grub-emu',
+    isolinux: '/usr/lib/ISOLINUX/isohdpfx.bin',
     jfsutils: 'jfs_mkfs',
     'linux-image-cloud-amd64': '/boot/vmlinuz-*-cloud-amd64',
     mtools: 'mcopy',
@@ -46,6 +47,8 @@ export const debianPackages = /** @type {const} */ ({
     strace: 'strace',
     udftools: 'mkudffs',
     xfsprogs: 'mkfs.xfs',
+    xorriso: 'xorriso',
+    'zisofs-tools': 'mkzftree',
   },
 });
 

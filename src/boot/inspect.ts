@@ -27,7 +27,7 @@ export interface InspectionJson {
 }
 
 export interface PartitionJson {
-  /** As Linux numbers it; 0: the whole disk. */
+  /** As Linux numbers it; 0: the whole disk; -1, -2 ...: the boot images of a CD (El Torito). */
   readonly number: number;
   readonly start: number;
   readonly size: number;
@@ -120,7 +120,7 @@ function partitionTable(partitions: readonly InspectedPartition[]): string[] {
   if (partitions.length === 0) return ['No partitions.'];
   const lines: string[] = [];
   const rows = partitions.map(({ index, start, size, typeName, type, fileSystem, contents }) => [
-    index === 0 ? 'disk' : String(index),
+    index === 0 ? 'disk' : index < 0 ? `boot ${-index}` : String(index),
     formatSize(start),
     formatSize(size),
     shortened(typeName || type || '-', 32),

@@ -110,7 +110,7 @@ function parseEntry(
   if (type === nullGuid) return undefined;
   const first = readU64(entry, entryField.firstLba);
   const last = readU64(entry, entryField.lastLba);
-  if (first === undefined || last === undefined || first < 1 || last < first || last >= sectors) {
+  if (first === undefined || last === undefined || last < first || last >= sectors) {
     notes.push(
       `partition ${index} (sectors ${first ?? '?'} to ${last ?? '?'}) is not inside the disk of ${sectors} sectors and is left out`,
     );

@@ -63,7 +63,7 @@ export async function readMbr(disk: BlockReader, mbr: Mbr, notes: string[]): Pro
   const sectors = Math.floor(disk.size / sectorSize);
   const partitions: Partition[] = [];
   const add = (index: number, entry: MbrEntry, start: number): void => {
-    if (start < 1 || start + entry.count > sectors) {
+    if (start + entry.count > sectors) {
       notes.push(
         `partition ${index} (sectors ${start} to ${start + entry.count - 1}) is not inside the disk of ${sectors} sectors and is left out`,
       );

@@ -5,6 +5,7 @@ import { TsvmmError } from '../../errors.js';
 import { type BootEntry, isBootable } from './boot-entry.js';
 import type { DiskInspection, InspectedPartition } from './inspection.js';
 import { shortened } from './printable.js';
+import { volumeName } from './volume.js';
 
 const directKernel = 'Pass a kernel with --kernel, --initrd and --cmdline.';
 /** Lines of a list inside an error message. */
@@ -68,9 +69,9 @@ function fail(what: string, entries: readonly BootEntry[]): never {
 }
 
 /** The disk offers nothing: what is on it instead, partition by partition, and what to do about each. */
-function nothingToBoot({ partitions, entries, problems }: DiskInspection): TsvmmError {
+function nothingToBoot({ scheme, partitions, entries, problems }: DiskInspection): TsvmmError {
   const lines = [
-    ...atMost(partitions.map(describe)),
+    ...atMost(partitions.map((partition) => describe(partition, scheme))),
     ...atMost(entries.map(({ path, problem }) => `boot entry '${shortened(path)}': ${shortened(problem ?? '', 300)}`)),
     ...atMost(problems.map((problem) => shortened(problem, 300))),
   ];
@@ -89,8 +90,11 @@ function nothingToBoot({ partitions, entries, problems }: DiskInspection): Tsvmm
 const atMost = (lines: string[]): string[] =>
   lines.length <= maxListed ? lines : [...lines.slice(0, maxListed), `... ${lines.length - maxListed} more`];
 
-function describe({ index, typeName, name, fileSystem, contents, hint, notes }: InspectedPartition): string {
-  const where = index === 0 ? 'the disk, which has no partition table' : `partition ${index}`;
+function describe(
+  { index, typeName, name, fileSystem, contents, hint, notes }: InspectedPartition,
+  scheme: DiskInspection['scheme'],
+): string {
+  const where = index === 0 && scheme === 'none' ? 'the disk, which has no partition table' : volumeName(index);
   const kind = [typeName, name === '' ? '' : `"${shortened(name, 40)}"`].filter((word) => word !== '').join(' ');
   const named = kind === '' ? where : `${where} (${kind})`;
   if (fileSystem !== undefined)

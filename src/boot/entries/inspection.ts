@@ -22,7 +22,10 @@ export interface DiskInspection extends EntryList {
   readonly scheme: PartitionTable['scheme'];
   /** Bytes; what the partition table counts in. The guest must see a disk of that block size. */
   readonly sectorSize: PartitionTable['sectorSize'];
-  /** Without a partition table: one, with index 0, that is the whole disk. */
+  /**
+   * Without a partition table: one, with index 0, that is the whole disk; first when an ISO 9660 image has a partition
+   * table too. The boot images of such an image come last, with the indexes -1, -2 and so on.
+   */
   readonly partitions: readonly InspectedPartition[];
   /** The file systems that are read here, by the index of their partition. */
   readonly fileSystems: ReadonlyMap<number, FileSystem>;

@@ -5,7 +5,7 @@ import type { PartitionTable } from '../disk/partition-table.js';
 import type { FileSystem } from '../fs/file-system.js';
 
 export interface Volume {
-  /** As Linux numbers it, from 1; 0 is the whole disk, used without a partition table. */
+  /** As Linux numbers it, from 1; 0 is the whole disk; -1, -2 ... are the boot images of a CD (El Torito). */
   readonly partition: number;
   readonly scheme: PartitionTable['scheme'];
   /** PARTUUID as Linux prints it; empty if there is none. */
@@ -21,5 +21,6 @@ export interface FileReference {
   readonly path: string;
 }
 
-/** For messages: "partition 2" or "the disk". */
-export const volumeName = (partition: number): string => (partition === 0 ? 'the disk' : `partition ${partition}`);
+/** For messages: "partition 2", "the disk" or "boot image 1". */
+export const volumeName = (partition: number): string =>
+  partition === 0 ? 'the disk' : partition < 0 ? `boot image ${-partition}` : `partition ${partition}`;

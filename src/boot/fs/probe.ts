@@ -6,6 +6,7 @@ import { BlockCache } from './block-cache.js';
 import { openExt } from './ext/ext.js';
 import { openFat } from './fat/fat.js';
 import type { FileSystem } from './file-system.js';
+import { openIso } from './iso/iso.js';
 import { findContainer, findFileSystem, readHead, type Unsupported } from './signatures.js';
 
 export type { Unsupported } from './signatures.js';
@@ -20,5 +21,11 @@ export async function probeFileSystem(image: BlockReader): Promise<FileSystem | 
   const cache = new BlockCache(image);
   const head = await readHead(image);
   // FAT last: it has no magic, only numbers that make sense.
-  return (await findContainer(head)) ?? (await openExt(cache, image)) ?? findFileSystem(head) ?? (await openFat(cache));
+  return (
+    (await findContainer(head)) ??
+    (await openExt(cache, image)) ??
+    (await openIso(cache)) ??
+    findFileSystem(head) ??
+    (await openFat(cache))
+  );
 }

@@ -65,7 +65,6 @@ const fileSystems: readonly Signature[] = [
   signature('F2FS', notRead('F2FS'), KiB, bytes(0x10, 0x20, 0xf5, 0xf2)),
   signature('EROFS', notRead('EROFS'), KiB, bytes(0xe2, 0xe1, 0xf5, 0xe0)),
   signature('squashfs', notRead('squashfs'), 0, ascii('hsqs')),
-  signature('ISO 9660', notRead('ISO 9660'), 32 * KiB + 1, ascii('CD001')),
   signature('UDF', notRead('UDF'), 32 * KiB + 1, ascii('BEA01')),
   signature('ReiserFS', notRead('ReiserFS'), [64 * KiB + 52, 8 * KiB + 52], ascii('ReIsEr')),
   signature('JFS', notRead('JFS'), 32 * KiB, ascii('JFS1')),

@@ -51,8 +51,14 @@ export class GrubDisk {
     return volume.partition === 0 ? 'hd0' : `hd0,${tableNames[volume.scheme]}${volume.partition}`;
   }
 
-  /** The volume with this name (without parentheses); the kind of table may be left out, as in `hd0,1`. */
+  /**
+   * The volume with this name (without parentheses); the kind of table may be left out, as in `hd0,1`. A CD image is also
+   * the drive that GRUB calls `cd` after a BIOS and `cd0` after UEFI.
+   */
   volume(name: string): Volume | undefined {
+    if (name === 'cd' || name === 'cd0') {
+      return this.volumes.find(({ partition, fs }) => partition === 0 && fs.type === 'iso9660');
+    }
     return this.volumes.find(
       (volume) => name === this.nameOf(volume) || (volume.partition > 0 && name === `hd0,${volume.partition}`),
     );

@@ -58,7 +58,6 @@ describe('made by their own tools', () => {
   test.for([
     ['squashfs', 'mksquashfs', (from: string, to: string) => [from, to, '-quiet', '-no-progress', '-noappend']],
     ['EROFS', 'mkfs.erofs', (from: string, to: string) => [to, from]],
-    ['ISO 9660', 'genisoimage', (from: string, to: string) => ['-quiet', '-o', to, from]],
   ] as const)('%s (%s)', async ([name, tool, args], context) => {
     if (!haveTools(tool)) context.skip(`${tool} is not installed`);
     const root = join(folder, `${name}-root`);
@@ -87,7 +86,6 @@ const magics: [name: string, at: number, bytes: Buffer][] = [
   ['F2FS', 1024, Buffer.from([0x10, 0x20, 0xf5, 0xf2])],
   ['EROFS', 1024, Buffer.from([0xe2, 0xe1, 0xf5, 0xe0])],
   ['squashfs', 0, Buffer.from('hsqs')],
-  ['ISO 9660', 32769, Buffer.from('CD001')],
   ['UDF', 32769, Buffer.from('BEA01')],
   ['ReiserFS', 65588, Buffer.from('ReIsEr2Fs')],
   ['JFS', 32768, Buffer.from('JFS1')],
