@@ -8,7 +8,7 @@ import type { EntryList } from './boot-entry.js';
 export interface InspectedPartition extends Partition {
   /** A file system that is read here. */
   readonly fileSystem: { readonly type: FileSystemType; readonly label: string; readonly uuid: string } | undefined;
-  /** What else is in it, by name ("XFS", "LVM2 physical volume"), or that its file system is damaged; undefined if unknown. */
+  /** What else is in it, by name ("btrfs", "LVM2 physical volume"), or that its file system is damaged; undefined if unknown. */
   readonly contents: string | undefined;
   /** What to do about `contents`. */
   readonly hint: string | undefined;

@@ -4,7 +4,7 @@
  * Images are hostile: every implementation bounds its time and memory by the image's size and by the limits below, and
  * answers damage with `ERR_TSVMM_DISK_FORMAT` naming the structure, never with a hang or a huge allocation.
  */
-export type FileSystemType = 'ext2' | 'ext3' | 'ext4' | 'fat12' | 'fat16' | 'fat32' | 'iso9660';
+export type FileSystemType = 'ext2' | 'ext3' | 'ext4' | 'fat12' | 'fat16' | 'fat32' | 'iso9660' | 'xfs';
 
 export interface FileStat {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other';
@@ -20,7 +20,7 @@ export interface DirectoryEntry {
 export interface FileSystem {
   readonly type: FileSystemType;
   readonly label: string;
-  /** As `blkid` prints it: lower-case with dashes for ext, `XXXX-XXXX` for FAT, a date for ISO 9660. */
+  /** As `blkid` prints it: lower-case with dashes for ext and XFS, `XXXX-XXXX` for FAT, a date for ISO 9660. */
   readonly uuid: string;
   /** Something the user should know, e.g. that a dirty journal was replayed in memory. */
   readonly notes: readonly string[];

@@ -10,6 +10,11 @@ export function readU64(bytes: Buffer, at: number): number | undefined {
   return joinU64(bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4));
 }
 
+/** The same, big-endian. */
+export function readU64BE(bytes: Buffer, at: number): number | undefined {
+  return joinU64(bytes.readUInt32BE(at + 4), bytes.readUInt32BE(at));
+}
+
 export function joinU64(low: number, high: number): number | undefined {
   return high < maxHighWord ? high * two32 + low : undefined;
 }

@@ -8,6 +8,7 @@ import { openFat } from './fat/fat.js';
 import type { FileSystem } from './file-system.js';
 import { openIso } from './iso/iso.js';
 import { findContainer, findFileSystem, readHead, type Unsupported } from './signatures.js';
+import { openXfs } from './xfs/xfs.js';
 
 export type { Unsupported } from './signatures.js';
 
@@ -24,6 +25,7 @@ export async function probeFileSystem(image: BlockReader): Promise<FileSystem | 
   return (
     (await findContainer(head)) ??
     (await openExt(cache, image)) ??
+    (await openXfs(cache, image)) ??
     (await openIso(cache)) ??
     findFileSystem(head) ??
     (await openFat(cache))

@@ -7,7 +7,7 @@
 import type { BlockReader } from '../../disk/block-reader.js';
 
 export interface Unsupported {
-  /** As people call it: "XFS". */
+  /** As people call it: "btrfs". */
   readonly unsupported: string;
   /** What to do instead. */
   readonly hint: string;
@@ -31,7 +31,7 @@ const signature = (name: string, hint: string, at: number | readonly number[], m
 });
 
 const direct = 'give the kernel directly: --kernel, --initrd and --cmdline';
-const notRead = (name: string) => `tsvmm does not read ${name} yet: keep /boot on ext4 or FAT, or ${direct}.`;
+const notRead = (name: string) => `tsvmm does not read ${name} yet: keep /boot on ext4, XFS or FAT, or ${direct}.`;
 const container = (what: string) =>
   `A kernel inside ${what} cannot be reached before boot: keep /boot outside it, or ${direct}.`;
 const foreign = `No Linux boots from this file system; choose another partition, or ${direct}.`;
@@ -60,7 +60,6 @@ const containers: readonly Signature[] = [
 ];
 
 const fileSystems: readonly Signature[] = [
-  signature('XFS', notRead('XFS'), 0, ascii('XFSB')),
   signature('btrfs', notRead('btrfs'), 64 * KiB + 64, ascii('_BHRfS_M')),
   signature('F2FS', notRead('F2FS'), KiB, bytes(0x10, 0x20, 0xf5, 0xf2)),
   signature('EROFS', notRead('EROFS'), KiB, bytes(0xe2, 0xe1, 0xf5, 0xe0)),

@@ -2,6 +2,7 @@
  * GRUB commands that read the disk: `source`, `configfile`, `load_env`, `search`, `probe`, and the `blscfg` of the Red Hat
  * family (GNU GRUB 2.06 manual §16.3). Main thread.
  */
+import type { FileSystemType } from '../fs/file-system.js';
 import { type Command, status, statusOf } from './command.js';
 import { environmentBlockLimit, parseEnvironmentBlock } from './environment-block.js';
 import type { Interpreter } from './interpreter.js';
@@ -63,6 +64,10 @@ const shortSearch =
   (shell, args) =>
     runSearch(shell, parseShortSearch(kind, args));
 
+/** As GRUB's drivers are called: one for all of ext, one for all of FAT. */
+const driverName = (type: FileSystemType): string =>
+  type.startsWith('ext') ? 'ext2' : type.startsWith('fat') ? 'fat' : type;
+
 /** `probe --set=VARIABLE --fs-uuid DEVICE` and what else it can tell of a device. */
 const probe: Command = (shell, args) => {
   const parsed = parseOptions(args, {
@@ -82,9 +87,7 @@ const probe: Command = (shell, args) => {
   const answer = asked('partmap')
     ? tables[volume.scheme]
     : asked('fs')
-      ? volume.fs.type.startsWith('ext')
-        ? 'ext2'
-        : 'fat'
+      ? driverName(volume.fs.type)
       : asked('fs-uuid')
         ? volume.fs.uuid
         : asked('label')

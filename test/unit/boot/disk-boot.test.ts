@@ -222,7 +222,7 @@ describe.skipIf(missing.length > 0)('other layouts', () => {
     run('sgdisk', '-n', '1:1M:+20M', '-n', '2:21M:+20M', '-n', '3:41M:+10M', '-t', '3:8200', path('nothing.img'));
     putExt4('nothing.img', MiB, 20 * MiB, rootUuid, { '/data': 'x' });
     const bytes = readFileSync(path('nothing.img'));
-    bytes.write('XFSB', 21 * MiB, 'latin1');
+    bytes.write('_BHRfS_M', 21 * MiB + 64 * 1024 + 64, 'latin1');
     writeFileSync(path('nothing.img'), bytes);
     await inspect('nothing.img', (inspection) => {
       expect(() => chooseEntry(inspection)).toThrow(
@@ -230,7 +230,7 @@ describe.skipIf(missing.length > 0)('other layouts', () => {
           code: 'ERR_TSVMM_BOOT_NOT_FOUND',
           hint: 'Pass a kernel with --kernel, --initrd and --cmdline.',
           message: expect.stringMatching(
-            /partition 1 .*: ext4 without a boot.*\n {2}partition 2 .*: XFS\. .*\n {2}partition 3 .*: nothing that is recognised/,
+            /partition 1 .*: ext4 without a boot.*\n {2}partition 2 .*: btrfs\. .*\n {2}partition 3 .*: nothing that is recognised/,
           ),
         }),
       );

@@ -55,7 +55,7 @@ const disk: DiskInspection = {
       typeName: '',
       name: '',
       uuid: '',
-      contents: 'XFS',
+      contents: 'ZFS',
       hint: 'keep /boot on ext4',
     },
   ],
@@ -83,7 +83,7 @@ Partition    Start     Size  Type              File system  Label  UUID
 1            1 MiB   64 MiB  EFI System        fat32        EFI    A1B2-C3D4
 2           65 MiB  1.9 GiB  Linux filesystem  ext4         -      6a3ecb9f-5b0e-4d61-9e3b-0c62d5a1f001
   note: the journal was replayed in memory
-3          1.9 GiB   83 MiB  abcd              XFS          -      -
+3          1.9 GiB   83 MiB  abcd              ZFS          -      -
   note: keep /boot on ext4
 
 Boot entries:
@@ -179,7 +179,7 @@ describe('as JSON', () => {
           name: null,
           partUuid: null,
           fileSystem: null,
-          contents: 'XFS',
+          contents: 'ZFS',
           hint: 'keep /boot on ext4',
           notes: [],
         },

@@ -5,7 +5,7 @@
  * The walk is in file order and ends at the file's size, so the number of blocks read is bounded by that size whatever
  * the pointers say; pointing back to the same block only reads it again from the cache.
  */
-import type { Run } from './extents.js';
+import type { Run } from '../runs.js';
 import type { Inode } from './inode.js';
 import type { ExtVolume } from './volume.js';
 

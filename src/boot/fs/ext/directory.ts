@@ -2,9 +2,9 @@
  * Directories: linear entries in blocks, in the inode, and under a hash tree, whose inner blocks look like unused
  * entries to a linear scan (Linux Documentation/filesystems/ext4/directory.rst). Main thread.
  */
+import { crc32c } from '../crc32c.js';
 import { maxDirectoryBytes, type ScanBudget } from '../damage.js';
 import type { FileStat } from '../file-system.js';
-import { crc32c } from './checksums.js';
 import { pieces } from './content.js';
 import { incompat, roCompat } from './features.js';
 import { inlineData } from './inline-data.js';

@@ -4,19 +4,11 @@
  * Every node must start where its parent says and stay below its parent's next entry, and depths must count down. So no
  * block can be met twice on the way to different logical blocks, and a tree costs at most its own blocks to walk.
  */
-import { crc32c } from './checksums.js';
+import { crc32c } from '../crc32c.js';
+import type { Run } from '../runs.js';
 import { roCompat } from './features.js';
 import type { Inode } from './inode.js';
 import type { ExtVolume } from './volume.js';
-
-/** Consecutive blocks of a file. What no run covers is a hole. */
-export interface Run {
-  /** Block number in the file. */
-  readonly logical: number;
-  /** Block number in the file system. */
-  readonly physical: number;
-  readonly count: number;
-}
 
 const magic = 0xf30a;
 const header = { magic: 0, entries: 2, max: 4, depth: 6, size: 12 } as const;

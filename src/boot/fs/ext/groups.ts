@@ -2,8 +2,9 @@
  * Block group descriptors: where they are (plain, meta_bg), their checksums, and where a group's inode table is (Linux
  * Documentation/filesystems/ext4/group_descr.rst). Main thread. Read one at a time: a claimed number of groups costs nothing.
  */
+import { crc32cOfU32, crc32cWithout } from '../crc32c.js';
 import { joinU64 } from '../numbers.js';
-import { crc16, crc16Start, crc32cOfU32, crc32cWithout } from './checksums.js';
+import { crc16, crc16Start } from './checksums.js';
 import { compat, incompat, roCompat } from './features.js';
 import { type Superblock, superblockOffset } from './superblock.js';
 import type { ExtVolume } from './volume.js';

@@ -1,9 +1,9 @@
 /**
  * Inodes: located, parsed, checksum verified (Linux Documentation/filesystems/ext4/inodes.rst). Main thread.
  */
+import { crc32c, crc32cOfU32, crc32cWithout } from '../crc32c.js';
 import type { FileStat } from '../file-system.js';
 import { joinU64 } from '../numbers.js';
-import { crc32c, crc32cOfU32, crc32cWithout } from './checksums.js';
 import { incompat, roCompat } from './features.js';
 import { inodeTableOf } from './groups.js';
 import type { ExtVolume } from './volume.js';

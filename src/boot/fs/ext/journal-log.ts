@@ -3,9 +3,9 @@
  * Documentation/filesystems/ext4/journal.rst, include/linux/jbd2.h). Everything in it is big-endian. Main thread.
  */
 
-import { crc32c, crc32cWithout, crcStart } from './checksums.js';
+import { crc32c, crc32cWithout, crcStart } from '../crc32c.js';
+import type { Run } from '../runs.js';
 import { runsOf } from './content.js';
-import type { Run } from './extents.js';
 import { readInode } from './inode.js';
 import { type ExtVolume, journalMagic } from './volume.js';
 

@@ -4,7 +4,8 @@
  *
  * The walk moves on by at least one block of the log each time and ends after one turn around it.
  */
-import { crc32be, crc32c, crc32cOfU32, crc32cWithout, crcStart } from './checksums.js';
+import { crc32c, crc32cOfU32, crc32cWithout, crcStart } from '../crc32c.js';
+import { crc32be } from './checksums.js';
 import { type JournalLog, journalBlockType, journalHeader } from './journal-log.js';
 import { journalMagic } from './volume.js';
 

@@ -2,9 +2,9 @@
  * The superblock of ext2, ext3 and ext4: parsed, checked against the size of the disk, its checksum verified (Linux
  * Documentation/filesystems/ext4/super.rst). Main thread.
  */
+import { crc32c, crcStart } from '../crc32c.js';
 import { damaged, notReadable } from '../damage.js';
 import { joinU64 } from '../numbers.js';
-import { crc32c, crcStart } from './checksums.js';
 import { incompat, roCompat, typeByFeatures, unknownIncompat } from './features.js';
 
 /** Where the primary superblock is, whatever the block size. */

@@ -96,7 +96,7 @@ test('an entry that cannot be booted', () => {
 test('the error of a disk without Linux says what is on it and what to do', () => {
   const partitions = [
     partition(1, { typeName: 'EFI System', fileSystem: { type: 'fat32', label: '', uuid: '' } }),
-    partition(2, { name: 'root', contents: 'XFS', hint: 'tsvmm does not read XFS yet: keep /boot on ext4 or FAT.' }),
+    partition(2, { name: 'root', contents: 'ZFS', hint: 'tsvmm does not read ZFS yet: keep /boot on ext4 or FAT.' }),
     partition(3, { contents: 'cannot be read', notes: ['the superblock is damaged'] }),
     partition(4),
   ];
@@ -108,7 +108,7 @@ test('the error of a disk without Linux says what is on it and what to do', () =
       hint: 'Pass a kernel with --kernel, --initrd and --cmdline.',
       message: `no bootable Linux was found on the disk:
   partition 1 (EFI System): fat32 without a boot configuration or kernel that can be used
-  partition 2 ("root"): XFS. tsvmm does not read XFS yet: keep /boot on ext4 or FAT.
+  partition 2 ("root"): ZFS. tsvmm does not read ZFS yet: keep /boot on ext4 or FAT.
   partition 3: cannot be read. the superblock is damaged
   partition 4: nothing that is recognised
   /boot/grub/grub.cfg offers nothing to boot`,

@@ -24,7 +24,6 @@ async function probe(path: string): Promise<unknown> {
 const tools: [name: string, size: string, tool: string, ...args: string[]][] = [
   ['swap', '1M', 'mkswap'],
   ['swap', '4M', 'mkswap', '-p', '65536'],
-  ['XFS', '300M', 'mkfs.xfs', '-q', '-f'],
   ['btrfs', '128M', 'mkfs.btrfs', '-q', '-f'],
   ['F2FS', '64M', 'mkfs.f2fs', '-q', '-f'],
   ['JFS', '32M', 'jfs_mkfs', '-q', '-f'],
@@ -81,7 +80,6 @@ const magics: [name: string, at: number, bytes: Buffer][] = [
   ['Linux RAID member', size - 8 * KiB, mdMagic], // version 1.0
   ['Linux RAID member', 1024 * KiB - 64 * KiB, mdMagic], // version 0.90: 64 KiB before the last multiple of 64 KiB
   ['bcache', 4120, Buffer.from('c68573f64e1a45ca8265f57f48ba6d81', 'hex')],
-  ['XFS', 0, Buffer.from('XFSB')],
   ['btrfs', 65600, Buffer.from('_BHRfS_M')],
   ['F2FS', 1024, Buffer.from([0x10, 0x20, 0xf5, 0xf2])],
   ['EROFS', 1024, Buffer.from([0xe2, 0xe1, 0xf5, 0xe0])],

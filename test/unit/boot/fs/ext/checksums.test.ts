@@ -1,13 +1,7 @@
 /** The three checksums against the check values of the catalogue of parametrised CRC algorithms. */
 import { expect, test } from 'vitest';
-import {
-  crc16,
-  crc32be,
-  crc32c,
-  crc32cOfU32,
-  crc32cWithout,
-  crcStart,
-} from '../../../../../src/boot/fs/ext/checksums.js';
+import { crc32c, crc32cOfU32, crc32cWithout, crcStart } from '../../../../../src/boot/fs/crc32c.js';
+import { crc16, crc32be } from '../../../../../src/boot/fs/ext/checksums.js';
 
 const check = Buffer.from('123456789');
 
