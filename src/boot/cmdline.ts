@@ -55,7 +55,8 @@ function consoleWords(given: readonly string[], console: GuestCmdlineOptions['co
   return [...(hasConsole(given, 'ttyS0') ? [] : ['console=ttyS0']), `console=${console}`, ...words];
 }
 
-function splitInit(text: string): { kernel: string[]; init: string[] } {
+/** The words for the kernel and, behind a lone `--`, those for init. */
+export function splitInit(text: string): { kernel: string[]; init: string[] } {
   const words = splitWords(text);
   const end = words.indexOf('--');
   return end < 0 ? { kernel: words, init: [] } : { kernel: words.slice(0, end), init: words.slice(end + 1) };

@@ -18,6 +18,7 @@ export interface Flag {
 export const defaultMemory = '512M';
 export const defaultCpus = '1';
 export const defaultConsole = 'serial';
+export const defaultTransport = 'pci';
 /** Shorter than the 90 s after which service managers stop being patient. */
 export const defaultStopTimeout = '60s';
 
@@ -37,6 +38,13 @@ export const runFlags: readonly Flag[] = [
     group: 'Machine',
     text: 'CPU model and features added or removed',
     default: 'host',
+  },
+  {
+    name: 'transport',
+    value: 'pci|mmio',
+    group: 'Machine',
+    text: 'how the guest reaches its devices; mmio is for kernels built for microVMs',
+    default: defaultTransport,
   },
   { name: 'name', value: 'NAME', group: 'Machine', text: 'name of the VM in messages' },
   {

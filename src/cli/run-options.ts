@@ -1,8 +1,15 @@
 /** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
 import { TsvmmError } from '../errors.js';
 import type { BootOptions, VmOptions } from '../machine/options.js';
-import { defaultConsole, defaultCpus, defaultMemory, defaultStopTimeout, type RunArguments } from './run-flags.js';
-import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
+import {
+  defaultConsole,
+  defaultCpus,
+  defaultMemory,
+  defaultStopTimeout,
+  defaultTransport,
+  type RunArguments,
+} from './run-flags.js';
+import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize, parseTransport } from './values.js';
 
 export interface RunOptions {
   readonly machine: VmOptions;
@@ -27,6 +34,7 @@ export function runOptions(given: RunArguments): RunOptions {
       memory: parseSize(values['memory'] ?? defaultMemory, '--memory'),
       cpus: parseCount(values['cpus'] ?? defaultCpus, '--cpus'),
       cpu: parseCpu(values['cpu'] ?? 'host'),
+      transport: parseTransport(values['transport'] ?? defaultTransport),
       boot: bootOptions(given),
       disks,
       console: { device: consoleDevice(values['console'] ?? defaultConsole), whenUnread: 'block' },

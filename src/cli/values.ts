@@ -37,6 +37,11 @@ export function parseCount(text: string, option: string): number {
 /** '3' is the entry of that number, anything else a title. */
 export const parseEntry = (text: string): number | string => (/^\d{1,9}$/.test(text) ? Number(text) : text);
 
+export function parseTransport(text: string): NonNullable<VmOptions['transport']> {
+  if (text === 'pci' || text === 'mmio') return text;
+  throw usage(`--transport ${shown(text)} does not exist`, 'write pci or mmio');
+}
+
 /** 'host', 'NAME', 'host,+feature,-feature'. */
 export function parseCpu(text: string): NonNullable<VmOptions['cpu']> {
   const [model = '', ...features] = text.split(',').map((part) => part.trim());

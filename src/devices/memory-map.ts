@@ -39,18 +39,25 @@ export const kvmTss: MemoryRegion = { start: 0xfffb_d000, size: 12 * KIB };
 /** Where RAM continues above the device hole. */
 export const highRamStart = 4 * GIB;
 
+/** How the virtio devices of a machine are reached. A machine has one of the two, and no PCI bus with the second. */
+export const transports = ['pci', 'mmio'] as const;
+export type Transport = (typeof transports)[number];
+
+const kvmReserved: MemoryRegion = { start: kvmIdentityMap.start, size: endOf(kvmTss) - kvmIdentityMap.start };
 /** What no driver may use although nothing in the PCI windows says so: e820 lists it as reserved. */
-export const platformReserved: readonly MemoryRegion[] = [
-  ecam,
-  { start: kvmIdentityMap.start, size: endOf(kvmTss) - kvmIdentityMap.start },
-];
+export const platformReserved: Readonly<Record<Transport, readonly MemoryRegion[]>> = {
+  pci: [ecam, kvmReserved],
+  mmio: [kvmReserved],
+};
 
 /** RAM ends here as far as BIOS-era code is concerned: the extended BIOS data area of a PC follows. */
 export const legacyAreaStart = 0x9_fc00;
 /** From here RAM is plain again. */
 export const legacyAreaEnd = 0x10_0000;
-/** ACPI tables. A guest that was not told where the RSDP is searches this area in 16-byte steps (ACPI 6.5 §5.2.5.1). */
-export const acpiArea: MemoryRegion = { start: 0xe_0000, size: 128 * KIB };
+/** ACPI tables. A guest that was not told where the RSDP is searches from here in 16-byte steps (ACPI 6.5 §5.2.5.1). */
+export const acpiArea: MemoryRegion = { start: 0xe_0000, size: 64 * KIB };
+/** The MP table, its floating pointer first: a guest searches the BIOS's 64 KiB for it (MP specification 1.4 §4). */
+export const mpArea: MemoryRegion = { start: 0xf_0000, size: 64 * KIB };
 
 /** Guest RAM of `bytes`: below the device hole, then from 4 GiB up. */
 export function ramRegions(bytes: number): MemoryRegion[] {
@@ -111,8 +118,11 @@ export const gsi = {
   rtc: 8,
   /** Level, active high. */
   sci: 9,
-  /** Edge, one device each. */
-  virtioMmio: [5, 6, 7, 10, 11, 14, 15],
+  /**
+   * Edge, one device each: the ISA lines that nothing else has, then those that INTx has where there is a PCI bus. They
+   * are not shared: an edge that arrives while another device's pulse is still high is lost.
+   */
+  virtioMmio: [5, 6, 7, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23],
   /** Level, shared: INTx of the PCI slots. */
   pciFirst: 16,
   pciCount: 8,
@@ -123,6 +133,19 @@ export const gsi = {
 export const ioapicPins = 24;
 export const pciSlots = 32;
 export const pciPins = 4;
+
+/** Registers of the first virtio-mmio device; those of the others follow, below the IOAPIC. */
+const virtioMmioStart = 0xfeb0_0000;
+/** A device's control registers and its configuration (virtio 1.2 §4.2.2). */
+export const virtioMmioPage = 4 * KIB;
+/** One device for each interrupt line. */
+export const maxVirtioMmio = gsi.virtioMmio.length;
+
+/** Where the registers of virtio-mmio device `device` are, and the line that it interrupts by. */
+export const virtioMmioPlace = (device: number): { readonly region: MemoryRegion; readonly gsi: number } => ({
+  region: { start: virtioMmioStart + device * virtioMmioPage, size: virtioMmioPage },
+  gsi: gsi.virtioMmio[device]!,
+});
 
 /** The line of `pin` (0 = INTA) of `slot` on bus 0. Also what _PRT says, so both come from here. */
 export const pciIntxGsi = (slot: number, pin: number): number => gsi.pciFirst + ((slot + pin) % gsi.pciCount);

@@ -28,6 +28,11 @@ export interface Wires {
    * for KVM_IOEVENTFD, GSI routing and whatever else waits on SRCU. It re-reads the registers, so the last writer wins.
    */
   afterwards(task: TopologyTask): void;
+  /**
+   * This vCPU goes no further in the guest while `word[0]` is `value`. It waits on its way out, when all locks are
+   * released, and can be kicked (contract §2.7). Whoever changes the word notifies.
+   */
+  hold(word: Int32Array, value: number): void;
   /** The I/O worker has something to look at in this device's lifecycle word. */
   wakeDataPath(): void;
   /** "driver: ..." — a guest's protocol mistake, rate-limited by the receiver. `device` is its name. */

@@ -90,6 +90,12 @@ export function encodeCpuid(entries: readonly CpuidEntry[]): Uint8Array {
   return bytes;
 }
 
+/** What leaf 1 says to tables that repeat it: EAX and EDX. */
+export function processorIdentity(entries: readonly CpuidEntry[]): { signature: number; features: number } {
+  const entry = find(entries, Leaf.features, 0);
+  return { signature: entry?.eax ?? 0, features: entry?.edx ?? 0 };
+}
+
 /** Bits of physical addresses the guest may use; 36 when the CPU does not say (SDM: leaf 0x80000008 absent). */
 export function physicalAddressBits(entries: readonly CpuidEntry[]): number {
   return (find(entries, Leaf.amdSizes, 0)?.eax ?? 36) & 0xff;

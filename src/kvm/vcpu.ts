@@ -60,6 +60,11 @@ export class Vcpu {
     return this.run.getUint32(KvmRun.offset.exit_reason, true);
   }
 
+  /** Not 0: a kick has come that no KVM_RUN has answered. */
+  get immediateExit(): number {
+    return this.bytes[KvmRun.offset.immediate_exit]!;
+  }
+
   setImmediateExit(value: 0 | 1): void {
     this.bytes[KvmRun.offset.immediate_exit] = value;
   }

@@ -13,7 +13,9 @@ import { KvmDirtyLog, KvmIoeventfd, KvmIrqfd, KvmIrqLevel, KvmPitConfig, KvmUser
 
 const PIT_SPEAKER_DUMMY = 1;
 const IRQFD_DEASSIGN = 1;
+const IOEVENTFD_DATAMATCH = 1;
 const IOEVENTFD_DEASSIGN = 4;
+const matchedBytes = 4;
 export const MEM_LOG_DIRTY_PAGES = 1;
 
 /** `view.setBigUint64` without a BigInt, for an exact integer below 2^53. */
@@ -126,22 +128,26 @@ export class KvmVm {
     must('KVM_IRQFD', native().ioctl(this.fd, Ioctl.KVM_IRQFD, request));
   }
 
-  /** A doorbell: any write, of any width, to `address` adds 1 to the eventfd without an exit. 0 or -errno. */
-  assignIoeventfd(eventFd: number, address: number): number {
-    return this.#ioeventfd(eventFd, address, 0);
+  /**
+   * A doorbell: a write to `address` adds 1 to the eventfd without an exit. Any write, of any width, or with `match` words
+   * of this value. 0 or -errno.
+   */
+  assignIoeventfd(eventFd: number, address: number, match?: number): number {
+    return this.#ioeventfd(eventFd, address, match, 0);
   }
 
-  deassignIoeventfd(eventFd: number, address: number): number {
-    return this.#ioeventfd(eventFd, address, IOEVENTFD_DEASSIGN);
+  deassignIoeventfd(eventFd: number, address: number, match?: number): number {
+    return this.#ioeventfd(eventFd, address, match, IOEVENTFD_DEASSIGN);
   }
 
-  #ioeventfd(eventFd: number, address: number, flags: number): number {
+  #ioeventfd(eventFd: number, address: number, match: number | undefined, flags: number): number {
     const request = new DataView(new ArrayBuffer(KvmIoeventfd.size));
     const at = KvmIoeventfd.offset;
     setU64(request, at.addr, address);
-    request.setUint32(at.len, 0, true);
+    request.setUint32(at.len, match === undefined ? 0 : matchedBytes, true);
     request.setUint32(at.fd, eventFd, true);
-    request.setUint32(at.flags, flags, true);
+    request.setUint32(at.flags, match === undefined ? flags : flags | IOEVENTFD_DATAMATCH, true);
+    setU64(request, at.datamatch, match ?? 0);
     return native().ioctl(this.fd, Ioctl.KVM_IOEVENTFD, request);
   }
 }

@@ -7,7 +7,8 @@ import { readFile, stat } from 'node:fs/promises';
 import type { BootImage } from '../boot/boot-image.js';
 import { buildBootImage } from '../boot/linux/build.js';
 import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
-import type { MemoryRegion } from '../devices/memory-map.js';
+import { buildMpTable } from '../boot/x86/mp-table.js';
+import { type MemoryRegion, platformReserved, type Transport } from '../devices/memory-map.js';
 import type { BlockReader } from '../disk/block-reader.js';
 import { TsvmmError } from '../errors.js';
 import type { BootConfig } from './options.js';
@@ -23,6 +24,11 @@ export interface BootRequest {
   readonly disk: (index: number) => Promise<BlockReader>;
   readonly ram: readonly MemoryRegion[];
   readonly cpus: number;
+  /** EAX and EDX of the guest's CPUID leaf 1. */
+  readonly processor: { readonly signature: number; readonly features: number };
+  readonly transport: Transport;
+  /** How many virtio devices there are. */
+  readonly devices: number;
   readonly bar64: MemoryRegion | undefined;
   /** The Linux name of the console that a disk's own command line is given. */
   readonly console: 'ttyS0' | 'hvc0';
@@ -36,10 +42,27 @@ interface Payload {
 
 export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
   const payload = await phases.run('read kernel', () => readPayload(request));
+  const { transport, ram, bar64 } = request;
+  const announced = transport === 'pci' ? { ...payload, virtioMmio: 0 } : await announceMmio(payload, request.devices);
   return phases.run('build boot image', () => {
     const apicIds = Array.from({ length: request.cpus }, (_, cpu) => cpu);
-    return buildBootImage({ ...payload, ram: request.ram, acpi: buildAcpiTables({ apicIds, bar64: request.bar64 }) });
+    return buildBootImage({
+      ...payload,
+      cmdline: announced.cmdline,
+      ram,
+      reserved: platformReserved[transport],
+      acpi: buildAcpiTables({ apicIds, transport, virtioMmio: announced.virtioMmio, bar64 }),
+      mpTable: buildMpTable({ apicIds, ...request.processor, transport }),
+    });
   });
+}
+
+/** By the DSDT, or by the command line where it turns ACPI off; never by both, or a guest finds every device twice. */
+async function announceMmio({ cmdline }: Payload, devices: number): Promise<{ cmdline: string; virtioMmio: number }> {
+  const { disablesAcpi, withMmioWords } = await import('../boot/mmio-words.js');
+  return disablesAcpi(cmdline)
+    ? { cmdline: withMmioWords(cmdline, devices), virtioMmio: 0 }
+    : { cmdline, virtioMmio: devices };
 }
 
 async function readPayload(request: BootRequest): Promise<Payload> {

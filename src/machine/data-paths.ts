@@ -3,7 +3,8 @@
  *
  * A machine with disks or a virtio console is attached as soon as it exists, while its guest already runs: doorbells are
  * counted and resets wait. One without gets its I/O worker when a driver first brings a device to life, so that a guest
- * that never does costs no worker.
+ * that never does costs no worker. With virtio-mmio a vCPU waits for a reset inside the access (contract §2.7), and must not
+ * wait for main: such a machine is attached at once as well.
  */
 import { asTsvmmError, type TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
@@ -56,7 +57,8 @@ export class DataPaths {
       devices: plan.devices.map(deviceSpec),
       counters: allocateCounters(plan.devices.length),
     };
-    if (plan.devices.some(({ kind }) => kind !== 'rng')) this.#attach();
+    const { transport } = plan.platform.shape;
+    if (transport === 'mmio' || plan.devices.some(({ kind }) => kind !== 'rng')) this.#attach();
     else this.doorbell.unref();
   }
 

@@ -3,10 +3,12 @@
  *
  * Numbers are handed to workers, so all of them stay open until every worker has let go of the machine.
  */
+
+import { gsi, type Transport } from '../devices/memory-map.js';
 import { outOfDescriptors } from '../host/doorbell.js';
 import { closeFd, eventFd } from '../host/system.js';
 import type { VirtioDescriptors, VirtioShape } from '../virtio/registers.js';
-import { vectorCount } from '../virtio/registers.js';
+import { irqfds } from '../virtio/transport/platform-layout.js';
 
 export class EventFds {
   readonly #open: number[] = [];
@@ -19,13 +21,14 @@ export class EventFds {
     return fd;
   }
 
-  /** Doorbells and vectors of each device, its vectors at GSIs from `firstGsi` on. */
-  forDevices(shapes: readonly VirtioShape[], firstGsi: number): VirtioDescriptors[] {
-    let gsi = firstGsi;
-    return shapes.map((shape) => {
-      const vectors = Array.from({ length: vectorCount(shape) }, () => this.make());
-      gsi += vectors.length;
-      return { doorbells: shape.queueSizes.map(() => this.make()), vectors, gsi: gsi - vectors.length };
+  /** Doorbells and vectors of each device. */
+  forDevices(transport: Transport, shapes: readonly VirtioShape[]): VirtioDescriptors[] {
+    let next: number = gsi.msiFirst;
+    return shapes.map((shape, device) => {
+      const { count, gsi: first } = irqfds(transport, shape, device, next);
+      next += count;
+      const vectors = Array.from({ length: count }, () => this.make());
+      return { doorbells: shape.queueSizes.map(() => this.make()), vectors, gsi: first };
     });
   }
 

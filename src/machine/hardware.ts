@@ -5,7 +5,7 @@
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
 import type { BootImage } from '../boot/boot-image.js';
-import { gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
+import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
@@ -74,10 +74,7 @@ export class Hardware {
 
     const fds = new EventFds();
     owned.own('eventfds', () => fds.close());
-    this.descriptors = fds.forDevices(
-      plan.devices.map(({ shape }) => shape),
-      gsi.msiFirst,
-    );
+    this.descriptors = fds.forDevices(platform.shape.transport, platform.shape.virtio);
   }
 
   /** Copies a boot image into RAM. */

@@ -6,6 +6,7 @@
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { type Transport, transports } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
 import { formatSize, parseSize, type Size, show } from './units.js';
@@ -65,6 +66,11 @@ export interface VmOptions {
   boot?: BootOptions;
   disks?: (Path | DiskOptions)[];
   console?: ConsoleOptions;
+  /**
+   * How the guest reaches its devices: `pci` (default), which stock kernels have, or `mmio`, for kernels built for microVMs;
+   * up to 15 devices, no PCI bus.
+   */
+  transport?: Transport;
   /** What a guest's reboot does; default `reboot`. */
   onReboot?: 'reboot' | 'exit';
   /** `own`: an I/O worker for this machine alone; default `shared` by all machines of the program. */
@@ -104,6 +110,7 @@ export interface VmConfig {
     readonly whenUnread: 'drop-oldest' | 'block';
     readonly buffer: number;
   };
+  readonly transport: Transport;
   readonly onReboot: 'reboot' | 'exit';
   readonly ioWorker: 'shared' | 'own';
   readonly logger: Logger | undefined;
@@ -136,6 +143,7 @@ export function normalize(options: VmOptions): VmConfig {
     'boot',
     'disks',
     'console',
+    'transport',
     'onReboot',
     'ioWorker',
     'logger',
@@ -153,6 +161,7 @@ export function normalize(options: VmOptions): VmConfig {
     boot: boot(options.boot ?? {}, disks.length),
     disks,
     console: consoleConfig(options.console ?? {}),
+    transport: oneOf('transport', options.transport ?? 'pci', transports),
     onReboot: oneOf('onReboot', options.onReboot ?? 'reboot', ['reboot', 'exit']),
     ioWorker: oneOf('ioWorker', options.ioWorker ?? 'shared', ['shared', 'own']),
     logger: options.logger,

@@ -72,6 +72,7 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
       cpus: config.cpus,
       ram: config.memory,
       physicalBits,
+      transport: config.transport,
       virtio: devices.map(({ shape }) => shape),
       serial: output,
       debugExit: true,

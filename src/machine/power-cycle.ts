@@ -9,7 +9,7 @@ import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
 import { TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
-import { encodeCpuid, forVcpu } from '../kvm/cpuid.js';
+import { encodeCpuid, forVcpu, processorIdentity } from '../kvm/cpuid.js';
 import { exitName } from '../kvm/ioctls.js';
 import type { StartState } from '../kvm/start-state.js';
 import { exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
@@ -308,7 +308,17 @@ async function prepare(config: VmConfig, plan: MachinePlan, disks: DiskSet, phas
   try {
     const console = config.console.device === 'virtio' ? 'hvc0' : 'ttyS0';
     return await prepareBoot(
-      { boot: config.boot, disk, ram: plan.ram, cpus: config.cpus, bar64: plan.bar64, console },
+      {
+        boot: config.boot,
+        disk,
+        ram: plan.ram,
+        cpus: config.cpus,
+        processor: processorIdentity(plan.cpuid),
+        transport: config.transport,
+        devices: plan.devices.length,
+        bar64: plan.bar64,
+        console,
+      },
       phases,
     );
   } finally {

@@ -7,8 +7,9 @@
  */
 
 import { MachineEvent } from '../devices/wires.js';
-import type { TsvmmError } from '../errors.js';
+import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
+import { monotonicMs } from '../host/clock.js';
 import { Errno } from '../host/errno.js';
 import { setThreadNice } from '../host/system.js';
 import { describeExit } from '../kvm/exit-report.js';
@@ -35,7 +36,12 @@ import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
 
 /** What the loop does after an exit. */
-type Next = 'go on' | 'yield' | 'park' | 'stop' | 'fail';
+type Next = 'go on' | 'hold' | 'yield' | 'park' | 'stop' | 'fail';
+
+/** One sleep of a vCPU that is held; a kick is seen at its end (docs/decisions/0003-waiting-for-the-machine-lock.md). */
+const holdSleepMs = 2;
+/** A device that has not let go of guest memory by then is stuck in its host: Linux gives up requests after 30 s. */
+const holdDeadlineMs = 60_000;
 
 export class VcpuThread {
   readonly #assignment: VcpuAssignment;
@@ -50,6 +56,7 @@ export class VcpuThread {
   readonly #wires: VcpuWires;
   readonly #platform: Platform;
   #failure: TsvmmError | undefined;
+  #heldSince: number | undefined;
   #closed = false;
 
   constructor(assignment: VcpuAssignment, report: (report: VcpuReport) => void) {
@@ -107,8 +114,12 @@ export class VcpuThread {
 
   readonly #turn = (): void => {
     if (this.#closed) return; // closed by message while it had yielded
-    let next: Next = 'go on';
-    while (next === 'go on') {
+    let next: Next = this.#heldSince === undefined ? 'go on' : 'hold';
+    while (next === 'go on' || next === 'hold') {
+      if (next === 'hold') {
+        next = this.#hold();
+        continue;
+      }
       const result = native().run(this.#vcpu.fd);
       if (result === -Errno.EINTR) next = this.#interrupted();
       else next = this.#exit(result);
@@ -164,7 +175,36 @@ export class VcpuThread {
       this.#lock.release();
     }
     if (this.#wires.hasTasks && !this.#runTasks()) return 'stop';
+    if (this.#wires.isHeld) return 'hold';
     return Atomics.load(this.#machine.event, 0) === 0 ? 'go on' : 'park';
+  }
+
+  /**
+   * Waits for what the last access has begun, between that exit and the next entry. Node gets its turn when it asks, and a
+   * stop ends it; a vCPU that is to park is held first, since the I/O worker serves until all are parked (contract §2.5).
+   */
+  #hold(): Next {
+    this.#heldSince ??= monotonicMs();
+    while (this.#wires.isHeld) {
+      if (Atomics.load(this.#control.request, 0) === VcpuRequest.stop) return 'stop';
+      if (monotonicMs() - this.#heldSince > holdDeadlineMs) return this.#stuck();
+      if (this.#vcpu.immediateExit !== 0) {
+        this.#vcpu.setImmediateExit(0);
+        return 'yield';
+      }
+      this.#wires.awaitHold(holdSleepMs);
+    }
+    this.#heldSince = undefined;
+    return this.#requested('go on');
+  }
+
+  #stuck(): Next {
+    this.#failure = new TsvmmError(
+      'ERR_TSVMM_TIMEOUT',
+      `a device that the guest has reset has not finished its requests within ${holdDeadlineMs / 1000} s`,
+      { hint: 'look at the storage behind the disks: the host still waits for it' },
+    );
+    return 'fail';
   }
 
   #runTasks(): boolean {
@@ -212,7 +252,8 @@ export class VcpuThread {
 
   /** An exit met while parking: served, and the vCPU parks all the same whatever it asked for. */
   #complete(result: number): Next {
-    const next = this.#exit(result);
+    let next = this.#exit(result);
+    while (next === 'hold' || next === 'yield') next = this.#hold();
     return next === 'park' ? 'go on' : next;
   }
 

@@ -2,7 +2,8 @@
  * The wires of register code on a vCPU worker: what a register access may cause. vCPU worker.
  *
  * Under the machine lock only interrupt lines and eventfds are touched; topology tasks (ioeventfds, routing) are kept
- * until the lock is free and then run under the topology lock (contract §2.1).
+ * until the lock is free and then run under the topology lock (contract §2.1), and what this vCPU has to wait for is waited
+ * for without any.
  */
 import type { MachineEvent, TopologyTask, Wires } from '../devices/wires.js';
 import { native } from '../host/addon.js';
@@ -19,6 +20,8 @@ export class VcpuWires implements Wires {
   readonly #ioDoorbell: number;
   readonly #report: (device: string, message: string, suppressed: number) => void;
   readonly #tasks: TopologyTask[] = [];
+  #heldBy: Int32Array | undefined;
+  #heldWhile = 0;
   #windowStart = 0;
   #windowCount = 0;
   #suppressed = 0;
@@ -62,6 +65,12 @@ export class VcpuWires implements Wires {
     if (!this.#tasks.includes(task)) this.#tasks.push(task);
   }
 
+  /** One access reaches one device: there is nothing held already. */
+  hold(word: Int32Array, value: number): void {
+    this.#heldBy = word;
+    this.#heldWhile = value;
+  }
+
   wakeDataPath(): void {
     if (this.#ioDoorbell >= 0) native().ring(this.#ioDoorbell);
   }
@@ -78,6 +87,18 @@ export class VcpuWires implements Wires {
     }
     this.#report(device, message, this.#suppressed);
     this.#suppressed = 0;
+  }
+
+  get isHeld(): boolean {
+    if (this.#heldBy === undefined) return false;
+    if (Atomics.load(this.#heldBy, 0) === this.#heldWhile) return true;
+    this.#heldBy = undefined;
+    return false;
+  }
+
+  /** Sleeps while held, at most this long. No lock is held. */
+  awaitHold(milliseconds: number): void {
+    if (this.#heldBy !== undefined) Atomics.wait(this.#heldBy, 0, this.#heldWhile, milliseconds);
   }
 
   get hasTasks(): boolean {

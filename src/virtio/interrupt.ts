@@ -1,6 +1,6 @@
 /**
- * How a device interrupts its driver: MSI-X messages and INTx lines, the sender's half (virtio 1.2 §4.1.5.3, §4.1.5.4; PCI
- * Local Bus 3.0 §6.8.2). Data path threads without a lock; vCPU workers and main as well.
+ * How a device interrupts its driver, the sender's half: MSI-X messages and INTx lines (virtio 1.2 §4.1.5.3, §4.1.5.4; PCI
+ * Local Bus 3.0 §6.8.2), edges of virtio-mmio (§4.2.3.4). Data path threads without a lock; vCPU workers and main as well.
  *
  * MSI-X (contract §6.2). Masking is the sender's job, and nobody waits: the sender sets the vector's pending bit first
  * and looks whether the vector is open after; whoever opens a vector (transport/msix.ts) does so first and looks at the
@@ -10,6 +10,9 @@
  *
  * INTx (contract §6.3). A line is shared; its level is the OR over its devices. Everyone who changes a device's part
  * sets the level and looks again, so the last one to set it has seen the last state.
+ *
+ * virtio-mmio. A line of its own, edge: InterruptStatus first, then a pulse by the line's irqfd. Every event pulses, also
+ * one whose bit is still set, since the driver may have read the bit before and acknowledge it after.
  */
 import type { SetLine } from '../devices/wires.js';
 import { msixEntryWords, type VirtioDescriptors, type VirtioState } from './registers.js';
@@ -73,8 +76,32 @@ export function raiseVector(state: VirtioState, descriptors: VirtioDescriptors, 
 /** A bound, should a driver change registers as fast as we look at them; it then has what it asked for. */
 const settleAttempts = 8;
 
+/** How a device interrupts without MSI-X. */
+export interface InterruptLine {
+  /** The ISR has gained a bit: the irqfd to write, or -1 when the line has been told. */
+  raise(): number;
+  /** The device's part of the line may have gone. */
+  settle(): void;
+}
+
+/** The line of a virtio-mmio device. */
+export class EdgeLine implements InterruptLine {
+  readonly #irqfd: number;
+
+  constructor(irqfd: number) {
+    this.#irqfd = irqfd;
+  }
+
+  raise(): number {
+    return this.#irqfd;
+  }
+
+  /** A pulse leaves nothing to take back. */
+  settle(): void {}
+}
+
 /** One INTx line and the devices on it. */
-export class IntxLine {
+export class IntxLine implements InterruptLine {
   readonly gsi: number;
   readonly #members: readonly VirtioState[];
   readonly #setLine: SetLine;
@@ -83,6 +110,11 @@ export class IntxLine {
     this.gsi = gsi;
     this.#members = members;
     this.#setLine = setLine;
+  }
+
+  raise(): number {
+    this.settle();
+    return -1;
   }
 
   /** Gives the line the level that its devices ask for. Call after every change of a device's part. */
@@ -107,7 +139,7 @@ const asksForLine = (state: VirtioState): boolean =>
 export interface InterruptTarget {
   readonly state: VirtioState;
   readonly descriptors: VirtioDescriptors;
-  readonly line: IntxLine;
+  readonly line: InterruptLine;
 }
 
 /** A used buffer notification of queue `index`: the irqfd to write (or to batch), or -1 if none is needed. */
@@ -115,17 +147,14 @@ export function raiseQueue(target: InterruptTarget, index: number): number {
   const { state, descriptors, line } = target;
   if (isMsixEnabled(state)) return raiseVector(state, descriptors, state.queues[index]!.vector);
   Atomics.or(state.device.isr, 0, Isr.queue);
-  line.settle();
-  return -1;
+  return line.raise();
 }
 
 /** A configuration change notification; its ISR bit is set with MSI-X too (virtio 1.2 §4.1.4.5.1). */
 export function raiseConfig(target: InterruptTarget): number {
   const { state, descriptors, line } = target;
   Atomics.or(state.device.isr, 0, Isr.config);
-  if (isMsixEnabled(state)) return raiseVector(state, descriptors, state.device.configVector);
-  line.settle();
-  return -1;
+  return isMsixEnabled(state) ? raiseVector(state, descriptors, state.device.configVector) : line.raise();
 }
 
 /**

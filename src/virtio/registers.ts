@@ -154,8 +154,8 @@ export function bindVirtio(buffer: ArrayBufferLike, layout: VirtioLayout): Virti
 export interface VirtioDescriptors {
   /** ioeventfd of each queue: the driver's doorbell. */
   readonly doorbells: readonly number[];
-  /** irqfd of each MSI-X vector, assigned to `gsi + vector` for the life of the machine. */
+  /** irqfd of each MSI-X vector, or the one of a virtio-mmio device, assigned to `gsi + vector` for the machine's life. */
   readonly vectors: readonly number[];
-  /** First GSI of the device's vectors (24 and up). */
+  /** First GSI of the device's vectors (24 and up), or its line. */
   readonly gsi: number;
 }

@@ -23,9 +23,10 @@ export interface BootRequest {
   readonly initrd?: Uint8Array | undefined;
   readonly cmdline: string;
   readonly ram: readonly MemoryRegion[];
-  /** What the memory map marks as reserved; `platformReserved` if absent. */
+  /** What the memory map marks as reserved; `platformReserved` of a machine with a PCI bus if absent. */
   readonly reserved?: readonly MemoryRegion[] | undefined;
   readonly acpi?: AcpiTables | undefined;
+  readonly mpTable?: Segment | undefined;
   /** 32 random bytes for the guest's generator; from the host's if absent. */
   readonly rngSeed?: Uint8Array | undefined;
 }
@@ -70,6 +71,7 @@ export class BootContext {
     }
     this.rsdp = request.acpi?.rsdp; // the tables lie in the legacy area, which nothing can claim
     this.segments.push(...(request.acpi?.segments ?? []));
+    if (request.mpTable !== undefined) this.segments.push(request.mpTable);
   }
 
   /** One of the tables in low memory, whose areas are claimed before any kernel is looked at. */

@@ -17,7 +17,7 @@ import { findPvhEntry } from './pvh-note.js';
  */
 export function buildBootImage(request: BootRequest): BootImage {
   const format = detectKernel(request.kernel);
-  const context = new BootContext(request, request.reserved ?? platformReserved);
+  const context = new BootContext(request, request.reserved ?? platformReserved.pci);
   if (format === 'bzImage') return loadBzImage(context, request);
 
   const elf = parseElf(request.kernel, format === 'ELF64' ? 64 : 32);

@@ -10,7 +10,7 @@
  */
 import type { AccessSize, BusDevice } from '../../bus/bus.js';
 import { TsvmmError } from '../../errors.js';
-import type { IntxLine } from '../interrupt.js';
+import type { InterruptLine } from '../interrupt.js';
 import { msixEntryWords, type VirtioShape, type VirtioState, vectorCount } from '../registers.js';
 import type { CommonConfig } from './common-config.js';
 import type { DeviceConfig } from './device-config.js';
@@ -48,7 +48,7 @@ export interface BarParts {
   readonly config: DeviceConfig;
   readonly registers: DriverRegisters;
   readonly msix: Msix;
-  readonly line: IntxLine;
+  readonly line: InterruptLine;
 }
 
 export class VirtioBar implements BusDevice {

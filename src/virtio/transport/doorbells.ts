@@ -5,13 +5,15 @@
  * KVM_IOEVENTFD waits, so no register write does it. The task reads the registers again and makes the kernel's state what
  * they say now; two tasks in either order end the same. What is assigned is remembered in machine state, because any vCPU
  * may run the next task. Until an ioeventfd is there a doorbell is a register write and works as well.
+ *
+ * virtio-pci has a doorbell address for each queue; virtio-mmio has one for all, and the kernel tells them apart by the
+ * value written.
  */
 import type { TopologyTask } from '../../devices/wires.js';
 import type { VirtioState } from '../registers.js';
-import { doorbellStride } from './bar.js';
 import { isServed } from './lifecycle.js';
 
-/** Makes the kernel answer writes of any width to one address by ringing the doorbell of `queue`. */
+/** Makes the kernel answer what notifies `queue` at one address by ringing its doorbell. */
 export interface IoEventFds {
   /** False if the kernel refuses; the guest's writes then exit, which is slower and right. */
   assign(queue: number, address: number): boolean;
@@ -24,6 +26,8 @@ export interface DoorbellPlace {
   readonly decoded: boolean;
   /** Address of queue 0's doorbell; 0 if the BAR is decoded nowhere. */
   readonly address: number;
+  /** Bytes from one queue's doorbell to the next one's. */
+  readonly stride: number;
 }
 
 /** Bytes of machine state per queue: the address assigned, low and high word; 0 for none. */
@@ -52,10 +56,10 @@ export class Doorbells {
 
   #run(): void {
     const served = isServed(this.#state);
-    const { decoded, address } = this.#place();
+    const { decoded, address, stride } = this.#place();
     if (served && !decoded) return;
     const wanted = (queue: number): number =>
-      served && address !== 0 && this.#state.queues[queue]!.frozenSize !== 0 ? address + queue * doorbellStride : 0;
+      served && address !== 0 && this.#state.queues[queue]!.frozenSize !== 0 ? address + queue * stride : 0;
     const count = this.#state.queues.length;
     // All old places go first: a new one may be where an old one was.
     for (let queue = 0; queue < count; queue++) {

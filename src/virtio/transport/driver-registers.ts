@@ -22,6 +22,8 @@ import {
   stopDataPath,
 } from './lifecycle.js';
 
+const noQueue = 0xffff;
+
 /** What the transport itself has to do at the two ends of a driver's time. */
 export interface TransportHooks {
   /** The data path has been told to start or to stop: doorbells are to be registered or removed. */
@@ -101,6 +103,11 @@ export class DriverRegisters {
     return vector < vectorCount(this.state.shape) ? vector : noVector;
   }
 
+  /** Any number: one that no queue has selects none (trap T7), also after it was cut to the register's width. */
+  selectQueue(index: number): void {
+    this.state.device.queueSelect = Math.min(index, noQueue);
+  }
+
   /** The queue that `queueSelect` names; undefined if there is none. */
   get selectedQueue(): VirtioQueueRegisters | undefined {
     return this.state.queues[this.state.device.queueSelect];
@@ -132,6 +139,17 @@ export class DriverRegisters {
     }
     const queue = this.configurableQueue;
     if (queue !== undefined) queue.enabled = 1;
+  }
+
+  /**
+   * virtio-mmio's QueueReady of 0 (§4.2.2.2). The queues of a device that runs are frozen and served until its reset, so
+   * then it is refused, and reads back as refused.
+   */
+  disableQueue(): void {
+    const queue = this.selectedQueue;
+    if (queue === undefined || queue.enabled === 0) return;
+    if ((this.state.device.status & Status.driverOk) !== 0) this.#mistake('driver: stops a single queue in use');
+    else queue.enabled = 0;
   }
 
   /** A doorbell that arrived as a register write: before its ioeventfd is there, or through the PCI access window. */

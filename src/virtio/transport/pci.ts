@@ -12,7 +12,7 @@ import type { ConfigTemplate } from '../../devices/pci/template.js';
 import type { Wires } from '../../devices/wires.js';
 import { type InterruptTarget, isMsixEnabled } from '../interrupt.js';
 import type { RamContains } from './activation.js';
-import { BarOffset, VirtioBar } from './bar.js';
+import { BarOffset, doorbellStride, VirtioBar } from './bar.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceConfig } from './device-config.js';
 import { Doorbells, type IoEventFds } from './doorbells.js';
@@ -62,7 +62,7 @@ export class VirtioPci implements FunctionBehaviour {
     this.doorbells = new Doorbells(state, environment.assignedDoorbells, environment.ioEventFds, () => {
       const bar = environment.barAddress();
       const decoded = has(command(environment.function), Command.memory);
-      return { decoded, address: bar === 0 ? 0 : bar + BarOffset.doorbells };
+      return { decoded, address: bar === 0 ? 0 : bar + BarOffset.doorbells, stride: doorbellStride };
     });
     this.#registers = new DriverRegisters(target, wires, environment.ramContains, {
       servedChanged: () => wires.afterwards(this.doorbells.task),

@@ -2,15 +2,24 @@
  * The machine state of everything that answers register accesses: a pure function of what the machine consists of, and
  * its power-on values. Any thread.
  *
- * Slot 0 of PCI bus 0 is the host bridge; virtio device n is slot n + 1.
+ * With virtio-pci slot 0 of PCI bus 0 is the host bridge, and virtio device n is slot n + 1. With virtio-mmio there is no
+ * PCI bus, and device n has a page of registers and a line as the memory map says.
  */
 import { type ChipsetLayout, type ChipsetOptions, layoutChipset, resetChipset } from '../../devices/chipset.js';
-import { bar32Window, bar64Window, endOf, pciIntxGsi, ramRegions } from '../../devices/memory-map.js';
+import {
+  bar32Window,
+  bar64Window,
+  endOf,
+  pciIntxGsi,
+  ramRegions,
+  type Transport,
+  virtioMmioPlace,
+} from '../../devices/memory-map.js';
 import { hostBridgeSpec } from '../../devices/pci/host-bridge.js';
 import { layoutPci, type PciLayout, resetPci } from '../../devices/pci/layout.js';
 import type { FunctionSpec } from '../../devices/pci/template.js';
 import type { SetLine } from '../../devices/wires.js';
-import { controlWord, type InterruptTarget, IntxLine, VectorControl } from '../interrupt.js';
+import { controlWord, EdgeLine, type InterruptTarget, IntxLine, VectorControl } from '../interrupt.js';
 import {
   bindVirtio,
   layoutVirtio,
@@ -19,9 +28,11 @@ import {
   type VirtioLayout,
   type VirtioShape,
   type VirtioState,
+  vectorCount,
 } from '../registers.js';
 import { doorbellStateSize } from './doorbells.js';
 import { clearDriverRegisters, isQuiet } from './lifecycle.js';
+import { checkMmioDevices } from './mmio.js';
 import { virtioFunction } from './pci-capabilities.js';
 
 /** What a machine consists of. Plain data. */
@@ -31,6 +42,7 @@ export interface PlatformShape extends ChipsetOptions {
   readonly ram: number;
   /** Physical address bits that the guest's CPUID announces. */
   readonly physicalBits: number;
+  readonly transport: Transport;
   readonly virtio: readonly VirtioShape[];
 }
 
@@ -38,7 +50,8 @@ export interface PlatformShape extends ChipsetOptions {
 export interface PlatformLayout {
   readonly shape: PlatformShape;
   readonly chipset: ChipsetLayout;
-  readonly pci: PciLayout;
+  /** Undefined with virtio-mmio: there is no PCI bus. */
+  readonly pci: PciLayout | undefined;
   readonly virtio: readonly VirtioLayout[];
   /** Per virtio device, the doorbell addresses that the kernel has (doorbells.ts). */
   readonly doorbells: readonly number[];
@@ -58,13 +71,19 @@ export const pciFunctions = (shape: PlatformShape): FunctionSpec[] => [
 ];
 export const slotOf = (device: number): number => device + 1;
 
+/** How many irqfds a device takes, and at which GSI the first one is; `next` is the first one that is free for MSI. */
+export function irqfds(transport: Transport, shape: VirtioShape, device: number, next: number) {
+  return transport === 'pci'
+    ? { count: vectorCount(shape), gsi: next }
+    : { count: 1, gsi: virtioMmioPlace(device).gsi };
+}
+
 /** `base` is 8-aligned; what lies before it is not touched. */
 export function layoutPlatform(shape: PlatformShape, base = 0): PlatformLayout {
   const chipset = layoutChipset(shape, base);
-  const ram = ramRegions(shape.ram);
-  const windows = { low: bar32Window, high: bar64Window(endOf(ram.at(-1)!), shape.physicalBits) };
-  const pci = layoutPci(pciFunctions(shape), windows, chipset.end);
-  let { end } = pci;
+  const pci = shape.transport === 'pci' ? layoutFunctions(shape, chipset.end) : undefined;
+  if (pci === undefined) checkMmioDevices(shape.virtio);
+  let { end } = pci ?? chipset;
   const doorbells = shape.virtio.map((device) => {
     end += device.queueSizes.length * doorbellStateSize;
     return end - device.queueSizes.length * doorbellStateSize;
@@ -77,6 +96,12 @@ export function layoutPlatform(shape: PlatformShape, base = 0): PlatformLayout {
   return { shape, chipset, pci, virtio, doorbells, end };
 }
 
+function layoutFunctions(shape: PlatformShape, base: number): PciLayout {
+  const ram = ramRegions(shape.ram);
+  const windows = { low: bar32Window, high: bar64Window(endOf(ram.at(-1)!), shape.physicalBits) };
+  return layoutPci(pciFunctions(shape), windows, base);
+}
+
 /** Every virtio device as its interrupts are raised, by any thread; devices that share a line share an `IntxLine`. */
 export function interruptTargets(
   buffer: ArrayBufferLike,
@@ -85,6 +110,12 @@ export function interruptTargets(
   setLine: SetLine,
 ): InterruptTarget[] {
   const states = layout.virtio.map((device) => bindVirtio(buffer, device));
+  if (layout.pci === undefined) {
+    return states.map((state, device) => {
+      const own = descriptors.virtio[device]!;
+      return { state, descriptors: own, line: new EdgeLine(own.vectors[0]!) };
+    });
+  }
   const gsiOf = (device: number): number => pciIntxGsi(slotOf(device), 0);
   const lines = new Map<number, IntxLine>();
   states.forEach((_, device) => {
@@ -112,16 +143,19 @@ export function resetPlatform(buffer: ArrayBufferLike, layout: PlatformLayout, k
     if (!isQuiet(state)) throw new Error(`${state.shape.name} is reset while its data path runs`);
   }
   resetChipset(buffer, layout.chipset, shape.cpus, ramRegions(shape.ram), keepClock);
-  resetPci(buffer, layout.pci, pciFunctions(shape));
-  for (const state of states) resetVirtio(state);
+  if (layout.pci !== undefined) resetPci(buffer, layout.pci, pciFunctions(shape));
+  for (const state of states) resetVirtio(state, shape.transport);
 }
 
-/** PCI 3.0 §6.8.2.9: vectors come up masked. Their routes count as changed, so that the first unmask sets them. */
-function resetVirtio(state: VirtioState): void {
+/**
+ * PCI 3.0 §6.8.2.9: vectors come up masked. Their routes count as changed, so that the first unmask sets them. A virtio-mmio
+ * device needs nobody's leave to use memory.
+ */
+function resetVirtio(state: VirtioState, transport: Transport): void {
   const { device, msixTable } = state;
   clearDriverRegisters(state);
   Atomics.store(device.msixControl, 0, 0);
-  Atomics.store(device.busMaster, 0, 0);
+  Atomics.store(device.busMaster, 0, transport === 'mmio' ? 1 : 0);
   Atomics.store(device.intxDisabled, 0, 0);
   msixTable.fill(0);
   for (let vector = 0; vector < msixTable.length / msixEntryWords; vector++) {

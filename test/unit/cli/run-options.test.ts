@@ -19,6 +19,7 @@ describe('tsvmm run, from words to start options', () => {
         disks: [{ path: 'disk.img' }],
         console: { device: 'serial', whenUnread: 'block' },
         onReboot: 'reboot',
+        transport: 'pci',
       },
       stopTimeoutMs: 60_000,
     });
@@ -39,6 +40,8 @@ describe('tsvmm run, from words to start options', () => {
       '5s',
       '--cpu',
       'host,-avx',
+      '--transport',
+      'mmio',
     ];
     expect(options('a.img', ...words.split(' '), ...more)).toEqual({
       machine: {
@@ -54,6 +57,7 @@ describe('tsvmm run, from words to start options', () => {
         ],
         console: { device: 'serial', whenUnread: 'block' },
         onReboot: 'exit',
+        transport: 'mmio',
       },
       until: 'login:',
       timeoutMs: 120_000,

@@ -24,19 +24,25 @@ test('no two port ranges overlap', () => {
   }
 });
 
-test('interrupt lines are used once and exist', () => {
+test.each(map.transports)('interrupt lines are used once and exist (%s)', (transport) => {
   const { timerPin, serial, rtc, sci, virtioMmio, pciFirst, pciCount, msiFirst } = map.gsi;
-  const lines = [
-    timerPin,
-    serial,
-    rtc,
-    sci,
-    ...virtioMmio,
-    ...Array.from({ length: pciCount }, (_, i) => pciFirst + i),
-  ];
+  const intx = Array.from({ length: pciCount }, (_, i) => pciFirst + i);
+  const lines = [timerPin, serial, rtc, sci, ...(transport === 'pci' ? intx : virtioMmio)];
   expect(new Set(lines).size).toBe(lines.length);
   expect(Math.max(...lines)).toBeLessThan(map.ioapicPins);
   expect(msiFirst).toBe(map.ioapicPins);
+});
+
+test('virtio-mmio devices have a page and a line each, beside everything else below 4 GiB', () => {
+  const { bar32Window, ecam, ioapic, localApic, kvmIdentityMap, kvmTss, deviceHole, virtioMmioPlace } = map;
+  const places = Array.from({ length: map.maxVirtioMmio }, (_, device) => virtioMmioPlace(device));
+  expect(new Set(places.map(({ gsi }) => gsi)).size).toBe(map.maxVirtioMmio);
+  const parts = [bar32Window, ecam, ioapic, localApic, kvmIdentityMap, kvmTss, ...places.map(({ region }) => region)];
+  let end = deviceHole.start;
+  for (const part of parts.sort((a, b) => a.start - b.start)) {
+    expect(part.start).toBeGreaterThanOrEqual(end);
+    end = map.endOf(part);
+  }
 });
 
 test('the INTx lines of neighbouring slots differ, and all are PCI lines', () => {

@@ -10,6 +10,7 @@ export class MockWires implements Wires {
   readonly raised: [event: number, detail: number][] = [];
   readonly tasks: TopologyTask[] = [];
   readonly warnings: string[] = [];
+  readonly held: [word: Int32Array, value: number][] = [];
   dataPathWakes = 0;
   mainWakes = 0;
 
@@ -28,6 +29,13 @@ export class MockWires implements Wires {
   }
   afterwards(task: TopologyTask): void {
     if (!this.tasks.includes(task)) this.tasks.push(task);
+  }
+  hold(word: Int32Array, value: number): void {
+    this.held.push([word, value]);
+  }
+  /** A vCPU that waits is held still. */
+  get isHeld(): boolean {
+    return this.held.some(([word, value]) => Atomics.load(word, 0) === value);
   }
   wakeDataPath(): void {
     this.dataPathWakes++;

@@ -39,7 +39,7 @@ export class MachineBench {
     const control = layoutControl(1, 0);
     const shapes = devices.map(({ shape }) => shape);
     const platform = layoutPlatform(
-      { cpus: 1, ram: ramSize, physicalBits: 40, virtio: shapes, debugExit: true },
+      { cpus: 1, ram: ramSize, physicalBits: 40, transport: 'pci', virtio: shapes, debugExit: true },
       Math.ceil((control.end + extraState) / 8) * 8,
     );
     const state = new SharedArrayBuffer(platform.end);

@@ -1,7 +1,7 @@
 /**
  * All ACPI tables of a machine, laid out at their place below 1 MiB (ACPI 6.5 §5.2). Main thread.
  */
-import { acpiArea, type MemoryRegion } from '../../../devices/memory-map.js';
+import { acpiArea, type MemoryRegion, type Transport } from '../../../devices/memory-map.js';
 import { TsvmmError } from '../../../errors.js';
 import type { Segment } from '../../boot-image.js';
 import { buildDsdt } from './dsdt.js';
@@ -15,6 +15,10 @@ const TABLE_ALIGN = 16;
 export interface AcpiConfig {
   /** APIC id of each vCPU, ascending; those of CPUID leaf 0xB. */
   readonly apicIds: readonly number[];
+  /** Default `pci`; without a PCI bus there is neither a host bridge nor MCFG. */
+  readonly transport?: Transport | undefined;
+  /** How many virtio-mmio devices are announced. */
+  readonly virtioMmio?: number | undefined;
   /** What `bar64Window` gave for this machine. */
   readonly bar64?: MemoryRegion | undefined;
 }
@@ -37,8 +41,10 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
     return acpiArea.start + at;
   };
   const facs = put(buildFacs(), FACS_ALIGN);
-  const dsdt = put(buildDsdt({ processors: config.apicIds.length, bar64: config.bar64 }));
-  const tables = [put(buildFadt({ dsdt, facs })), put(buildMadt(config.apicIds)), put(buildMcfg())];
+  const { apicIds, transport = 'pci', virtioMmio = 0, bar64 } = config;
+  const dsdt = put(buildDsdt({ processors: apicIds.length, transport, virtioMmio, bar64 }));
+  const tables = [put(buildFadt({ dsdt, facs })), put(buildMadt(apicIds))];
+  if (transport === 'pci') tables.push(put(buildMcfg()));
   const xsdt = put(buildXsdt(tables));
   area.set(buildRsdp(xsdt), 0);
   return {

@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import type { AccessSize } from '../../../../src/bus/bus.js';
 import { ecam, ramRegions } from '../../../../src/devices/memory-map.js';
 import type { InterruptTarget } from '../../../../src/virtio/interrupt.js';
-import { Lifecycle, type VirtioShape, vectorCount } from '../../../../src/virtio/registers.js';
+import { Lifecycle, type VirtioShape } from '../../../../src/virtio/registers.js';
 import { CommonRegister as Common } from '../../../../src/virtio/transport/common-config.js';
 import {
   buildPlatform,
@@ -15,7 +15,7 @@ import {
   resetPlatform,
 } from '../../../../src/virtio/transport/platform.js';
 import { PlatformHost } from '../../../../src/virtio/transport/platform-host.js';
-import { interruptTargets } from '../../../../src/virtio/transport/platform-layout.js';
+import { interruptTargets, irqfds } from '../../../../src/virtio/transport/platform-layout.js';
 import { MockWires } from '../../devices/mock-wires.js';
 import { shape } from './mock-device.js';
 
@@ -28,17 +28,27 @@ export class MockVm {
   readonly doorbells = new Map<number, number>();
   readonly calls: string[] = [];
   readonly routings: Uint8Array[] = [];
+  /** `address=value` to eventfd, of doorbells that match a value. */
+  readonly matched = new Map<string, number>();
   refuse = false;
-  assignIoeventfd(fd: number, address: number): number {
+  assignIoeventfd(fd: number, address: number, match?: number): number {
     this.calls.push(`+${fd}@${address.toString(16)}`);
-    if (this.refuse || this.doorbells.has(address)) return -EEXIST;
-    this.doorbells.set(address, fd);
+    if (match !== undefined) return this.#add(this.matched, `${address.toString(16)}=${match}`, fd);
+    return this.#add(this.doorbells, address, fd);
+  }
+  deassignIoeventfd(fd: number, address: number, match?: number): number {
+    this.calls.push(`-${fd}@${address.toString(16)}`);
+    if (match !== undefined) return this.#remove(this.matched, `${address.toString(16)}=${match}`, fd);
+    return this.#remove(this.doorbells, address, fd);
+  }
+  #add<K>(to: Map<K, number>, key: K, fd: number): number {
+    if (this.refuse || to.has(key)) return -EEXIST;
+    to.set(key, fd);
     return 0;
   }
-  deassignIoeventfd(fd: number, address: number): number {
-    this.calls.push(`-${fd}@${address.toString(16)}`);
-    expect(this.doorbells.get(address)).toBe(fd);
-    this.doorbells.delete(address);
+  #remove<K>(from: Map<K, number>, key: K, fd: number): number {
+    expect(from.get(key)).toBe(fd);
+    from.delete(key);
     return 0;
   }
   setRouting(table: Uint8Array): void {
@@ -51,6 +61,7 @@ export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes
     cpus: 2,
     ram: 256 * MIB,
     physicalBits: 40,
+    transport: 'pci',
     virtio: devices,
     debugExit: true,
     ...changes,
@@ -67,10 +78,13 @@ export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes
     virtio: devices.map((device, d) => {
       const own = {
         doorbells: device.queueSizes.map((_, q) => 1000 * (d + 1) + q),
-        vectors: Array.from({ length: vectorCount(device) }, (_, v) => 1000 * (d + 1) + 500 + v),
-        gsi,
+        vectors: Array.from(
+          { length: irqfds(machine.transport, device, d, gsi).count },
+          (_, v) => 1000 * (d + 1) + 500 + v,
+        ),
+        gsi: irqfds(machine.transport, device, d, gsi).gsi,
       };
-      gsi += vectorCount(device);
+      gsi += own.vectors.length;
       return own;
     }),
   };

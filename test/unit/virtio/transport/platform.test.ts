@@ -6,13 +6,19 @@ import { MachineEvent } from '../../../../src/devices/wires.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { raiseConfig, raiseQueue } from '../../../../src/virtio/interrupt.js';
 import { Lifecycle } from '../../../../src/virtio/registers.js';
-import { layoutPlatform, resetPlatform } from '../../../../src/virtio/transport/platform.js';
+import { layoutPlatform, type PlatformShape, resetPlatform } from '../../../../src/virtio/transport/platform.js';
 import { shape } from './mock-device.js';
 import { GIB, MIB, MockDriver, makeMachine } from './mock-driver.js';
 
 describe('layout', () => {
   test('is pure, 8-aligned and survives being posted to a worker', () => {
-    const of = { cpus: 4, ram: 8 * GIB, physicalBits: 46, virtio: [shape(), shape({ queueSizes: [16, 16, 16] })] };
+    const of: PlatformShape = {
+      cpus: 4,
+      ram: 8 * GIB,
+      physicalBits: 46,
+      transport: 'pci',
+      virtio: [shape(), shape({ queueSizes: [16, 16, 16] })],
+    };
     const layout = layoutPlatform(of, 128);
     expect(layoutPlatform(of, 128)).toEqual(layout);
     expect(structuredClone(layout)).toEqual(layout);
@@ -34,7 +40,7 @@ describe('layout', () => {
   });
 
   test('too many devices and too large ones are the user mistake', () => {
-    const of = { cpus: 1, ram: GIB, physicalBits: 40 };
+    const of = { cpus: 1, ram: GIB, physicalBits: 40, transport: 'pci' } as const;
     expect(() => layoutPlatform({ ...of, virtio: new Array(32).fill(shape()) })).toThrow(TsvmmError);
     expect(() => layoutPlatform({ ...of, virtio: [shape({ configSize: 5000 })] })).toThrow(/test0/);
     expect(() => layoutPlatform({ ...of, virtio: [shape({ queueSizes: new Array(1025).fill(16) })] })).toThrow(/test0/);
@@ -178,7 +184,7 @@ describe('reset of the platform', () => {
     expect(bytes(machine, chipset.rtc, chipset.serial.output)).toEqual(
       bytes(fresh, chipset.rtc, chipset.serial.output),
     );
-    expect(bytes(machine, pci.functions[0]!, pci.end)).toEqual(bytes(fresh, pci.functions[0]!, pci.end));
+    expect(bytes(machine, pci!.functions[0]!, pci!.end)).toEqual(bytes(fresh, pci!.functions[0]!, pci!.end));
     expect(bytes(machine, virtio[0]!.queues[0]!, end)).toEqual(bytes(fresh, virtio[0]!.queues[0]!, end));
     expect(new MockDriver(machine).barAddress()).toBe(new MockDriver(fresh).barAddress());
   });
