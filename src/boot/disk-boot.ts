@@ -2,14 +2,13 @@
  * Booting from a disk without firmware (design §7): what the disk offers, and the kernel, initrd and command line of what
  * is chosen. Main thread.
  *
- * The order: GRUB's configuration; else the kernels that lie on the disk. The image is only ever read.
+ * What a disk offers, and in which order, is in entries/find-entries.ts. The image is only ever read.
  */
 import type { BlockReader } from '../disk/block-reader.js';
 import { TsvmmError } from '../errors.js';
-import { type BootEntry, isBootable } from './entries/boot-entry.js';
-import { findGrubEntries } from './entries/grub-entries.js';
+import type { BootEntry } from './entries/boot-entry.js';
+import { findEntries } from './entries/find-entries.js';
 import type { DiskInspection } from './entries/inspection.js';
-import { findKernelFiles } from './entries/kernel-files.js';
 import { openVolumes } from './entries/open-volumes.js';
 import { shortened } from './entries/printable.js';
 import type { FileReference } from './entries/volume.js';
@@ -47,16 +46,7 @@ const initrdAlignment = 4;
  */
 export async function findBootEntries(reader: BlockReader, options: FindBootOptions = {}): Promise<DiskInspection> {
   const { table, partitions, volumes } = await openVolumes(reader, options.signal);
-  const problems = [...table.notes];
-  let found = await findGrubEntries(volumes, options.signal);
-  problems.push(...found.problems);
-  if (!found.entries.some(isBootable)) {
-    const kernels = await findKernelFiles(volumes, table.partitions);
-    problems.push(...kernels.problems);
-    const offset = found.entries.length;
-    const defaultEntry = kernels.defaultEntry === undefined ? undefined : offset + kernels.defaultEntry;
-    found = { entries: [...found.entries, ...kernels.entries], defaultEntry, problems: [] };
-  }
+  const found = await findEntries(volumes, table.partitions, options.signal);
   return {
     size: reader.size,
     scheme: table.scheme,
@@ -64,7 +54,7 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
     partitions,
     entries: found.entries,
     defaultEntry: found.defaultEntry,
-    problems: [...new Set(problems)],
+    problems: [...new Set([...table.notes, ...found.problems])],
     fileSystems: new Map(volumes.map(({ partition, fs }) => [partition, fs])),
   };
 }
@@ -100,8 +90,14 @@ function concatenate(initrds: readonly Buffer[]): Buffer {
   return result;
 }
 
-function readFile(inspection: DiskInspection, { partition, path }: FileReference, limit: number): Promise<Buffer> {
+function readFile(inspection: DiskInspection, file: FileReference, limit: number): Promise<Buffer> {
+  const { partition, path, section } = file;
   const fs: FileSystem | undefined = inspection.fileSystems.get(partition);
   if (fs === undefined) throw new TypeError(`partition ${partition} is not of this inspection`);
-  return fs.readFile(path, limit);
+  if (section === undefined) return fs.readFile(path, limit);
+  if (section.size <= limit) return fs.readRange(path, section.offset, section.size);
+  throw new TsvmmError(
+    'ERR_TSVMM_DISK_FORMAT',
+    `the section ${section.name} of ${shortened(path)} has ${section.size} bytes, more than the ${limit} that are accepted`,
+  );
 }

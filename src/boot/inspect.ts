@@ -4,10 +4,12 @@
  * Labels, titles and command lines come from the image. In the text, characters that would steer a terminal are escaped;
  * the JSON has them as they are.
  */
-import { type BootEntry, isBootable } from './entries/boot-entry.js';
+import { fallbackLoader } from './bls/other-loaders.js';
+import { type BootEntry, type EntryKind, isBootable } from './entries/boot-entry.js';
 import type { DiskInspection, InspectedPartition } from './entries/inspection.js';
 import { printable, shortened } from './entries/printable.js';
 import { type FileReference, volumeName } from './entries/volume.js';
+import { syslinuxName } from './syslinux/config-places.js';
 
 /** Version of the JSON; it grows when a field changes its meaning or goes, not when one is added. */
 const schemaVersion = 1;
@@ -44,16 +46,42 @@ export interface PartitionJson {
 
 export interface EntryJson {
   readonly number: number;
+  readonly kind: EntryKind;
+  readonly loader: LoaderName;
   readonly title: string;
   readonly id: string;
   /** Submenu titles and the entry's own, joined by `>`. */
   readonly path: string;
   readonly bootable: boolean;
   readonly problem: string | null;
-  readonly kernel: FileReference | null;
-  readonly initrds: readonly FileReference[];
+  readonly kernel: FileJson | null;
+  readonly initrds: readonly FileJson[];
   readonly cmdline: string;
-  readonly source: FileReference;
+  readonly source: FileJson;
+}
+
+export interface FileJson {
+  /** As `PartitionJson.number`. */
+  readonly partition: number;
+  readonly path: string;
+  /** `.linux`, `.initrd`: only this part of a unified kernel image. */
+  readonly section: string | null;
+}
+
+const fileJson = ({ partition, path, section }: FileReference): FileJson => ({
+  partition,
+  path,
+  section: section?.name ?? null,
+});
+
+/** Whose menu an entry is in; `firmware`: nobody's, it is started by itself; `kernel-files`: found without any. */
+export type LoaderName = 'grub' | 'systemd-boot' | 'extlinux' | 'isolinux' | 'syslinux' | 'firmware' | 'kernel-files';
+
+function loaderOf({ kind, source }: BootEntry): LoaderName {
+  if (kind === 'grub' || kind === 'blscfg') return 'grub';
+  if (kind === 'kernel') return 'kernel-files';
+  if (kind === 'syslinux') return syslinuxName(source.path);
+  return kind === 'uki' && source.path === fallbackLoader ? 'firmware' : 'systemd-boot';
 }
 
 const orNull = (text: string | undefined): string | null => (text === undefined || text === '' ? null : text);
@@ -86,15 +114,17 @@ export function inspectionJson(inspection: DiskInspection): InspectionJson {
     })),
     entries: inspection.entries.map((entry, index) => ({
       number: index + 1,
+      kind: entry.kind,
+      loader: loaderOf(entry),
       title: entry.title,
       id: entry.id,
       path: entry.path,
       bootable: isBootable(entry),
       problem: orNull(entry.problem),
-      kernel: entry.kernel ?? null,
-      initrds: entry.initrds,
+      kernel: entry.kernel === undefined ? null : fileJson(entry.kernel),
+      initrds: entry.initrds.map(fileJson),
       cmdline: entry.cmdline,
-      source: entry.source,
+      source: fileJson(entry.source),
     })),
     defaultEntry: inspection.defaultEntry === undefined ? null : inspection.defaultEntry + 1,
     problems: inspection.problems,
@@ -155,9 +185,10 @@ function alignColumns(rows: readonly (readonly string[])[]): string[] {
 function entryLines(entries: readonly BootEntry[], defaultEntry: number | undefined): string[] {
   if (entries.length === 0) return ['  none'];
   const width = String(entries.length).length;
-  return entries.flatMap(({ path, problem }, index) => {
+  const kindWidth = Math.max(...entries.map(({ kind }) => kind.length));
+  return entries.flatMap(({ kind, path, problem }, index) => {
     const mark = index === defaultEntry ? '*' : ' ';
-    const line = `${mark} ${String(index + 1).padStart(width)}  ${printable(path)}`;
+    const line = `${mark} ${String(index + 1).padStart(width)}  ${kind.padEnd(kindWidth)}  ${printable(path)}`;
     return problem === undefined
       ? [line]
       : [line, `${' '.repeat(width + 6)}cannot be booted: ${shortened(problem, 200)}`];
@@ -165,14 +196,28 @@ function entryLines(entries: readonly BootEntry[], defaultEntry: number | undefi
 }
 
 function detailLines(entry: BootEntry): string[] {
-  const file = ({ partition, path }: FileReference): string => `${printable(path)} of ${volumeName(partition)}`;
-  const details: [string, string][] = [['Title', printable(entry.title)]];
+  const file = ({ partition, path, section }: FileReference): string =>
+    `${section === undefined ? '' : `${section.name} of `}${printable(path)} of ${volumeName(partition)}`;
+  const details: [string, string][] = [
+    ['Title', printable(entry.title)],
+    ['Kind', kindNames[entry.kind]],
+  ];
   if (entry.kernel !== undefined) details.push(['Kernel', file(entry.kernel)]);
   for (const initrd of entry.initrds) details.push(['Initrd', file(initrd)]);
   details.push(['Command line', printable(entry.cmdline)], ['From', file(entry.source)]);
   const width = Math.max(...details.map(([name]) => name.length));
   return details.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`);
 }
+
+const kindNames: Readonly<Record<EntryKind, string>> = {
+  grub: 'GRUB configuration',
+  blscfg: 'Boot Loader Specification entry in the GRUB menu',
+  bls: 'Boot Loader Specification entry',
+  uki: 'unified kernel image',
+  efi: 'EFI program',
+  syslinux: 'SYSLINUX configuration',
+  kernel: 'kernel file, no configuration',
+};
 
 /** "512 B", "1.5 MiB", "20 GiB": at most one decimal. */
 export function formatSize(bytes: number): string {

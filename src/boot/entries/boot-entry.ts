@@ -4,8 +4,12 @@
 import type { FileReference } from './volume.js';
 
 export interface BootEntry {
+  readonly kind: EntryKind;
   readonly title: string;
-  /** GRUB's `--id`; the title where there is none. */
+  /**
+   * GRUB's `--id`, for a Boot Loader Specification entry in its menu the file's name without `.conf`; elsewhere such a file's
+   * whole name; a SYSLINUX label. The title where there is none.
+   */
   readonly id: string;
   /** Titles of the submenus around it and its own, joined by `>`; a `>` inside a title is doubled, as GRUB writes it. */
   readonly path: string;
@@ -22,11 +26,24 @@ export interface BootEntry {
   readonly problem: string | undefined;
 }
 
+/**
+ * What an entry comes from: GRUB's configuration; a Boot Loader Specification entry in GRUB's menu (`blscfg`); one of its own
+ * (`bls`); a unified kernel image; another EFI program; a SYSLINUX configuration (extlinux, isolinux); a kernel that was
+ * found without any.
+ */
+export type EntryKind = 'grub' | 'blscfg' | 'bls' | 'uki' | 'efi' | 'syslinux' | 'kernel';
+
 /** Entries in the order of the menu, and what would boot if nobody chose. */
 export interface EntryList {
   readonly entries: readonly BootEntry[];
   /** Position in `entries`; undefined if nothing in it can be booted. */
   readonly defaultEntry: number | undefined;
+}
+
+/** What one kind of boot loader would offer. */
+export interface FoundEntries extends EntryList {
+  /** What the user should know of its configuration. */
+  readonly problems: readonly string[];
 }
 
 export const isBootable = (entry: BootEntry): boolean => entry.kernel !== undefined && entry.problem === undefined;

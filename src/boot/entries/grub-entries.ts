@@ -7,12 +7,8 @@
  */
 import { TsvmmError } from '../../errors.js';
 import { readGrubConfig } from '../grub/grub-config.js';
-import { type EntryList, isBootable } from './boot-entry.js';
+import { type EntryList, type FoundEntries, isBootable } from './boot-entry.js';
 import { type Volume, volumeName } from './volume.js';
-
-export interface FoundEntries extends EntryList {
-  readonly problems: readonly string[];
-}
 
 interface Candidate {
   readonly volume: Volume;

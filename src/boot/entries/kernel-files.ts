@@ -4,8 +4,7 @@
  */
 import { TsvmmError } from '../../errors.js';
 import type { Partition } from '../disk/partition-table.js';
-import { type BootEntry, firstBootable } from './boot-entry.js';
-import type { FoundEntries } from './grub-entries.js';
+import { type BootEntry, type FoundEntries, firstBootable } from './boot-entry.js';
 import { findRoot, type Root, rootArgument } from './root-device.js';
 import { compareVersions } from './version-order.js';
 import { type Volume, volumeName } from './volume.js';
@@ -117,6 +116,7 @@ function entryFor(kernel: KernelFile, root: Root | undefined, system: string, in
   const file = { partition, path: kernel.path };
   const hasInitrd = kernel.initrd !== undefined;
   return {
+    kind: 'kernel',
     title,
     id: title,
     path: title,

@@ -115,7 +115,7 @@ function openedAs(partition: Partition, fs: FileSystem, scheme: PartitionTable['
   const { type, label, uuid, notes } = fs;
   return {
     inspected: { ...unknown(partition), fileSystem: { type, label, uuid }, notes },
-    volume: { partition: partition.index, scheme, partitionUuid: partition.uuid, fs },
+    volume: { partition: partition.index, scheme, partitionType: partition.type, partitionUuid: partition.uuid, fs },
   };
 }
 

@@ -158,6 +158,7 @@ class MenuLister {
     const { loader, failure } = shell;
     const linux = loader?.kind === 'linux' ? loader : undefined;
     const entry: BootEntry = {
+      kind: 'grub',
       title,
       id,
       path: titles.map(escapeStep).join('>'),

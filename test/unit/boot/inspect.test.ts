@@ -6,6 +6,7 @@ import { formatSize, inspectionJson, renderInspection } from '../../../src/boot/
 
 const MiB = 1 << 20;
 const entry: BootEntry = {
+  kind: 'grub',
   title: 'Debian GNU/Linux',
   id: 'gnulinux-simple',
   path: 'Debian GNU/Linux',
@@ -70,6 +71,17 @@ const disk: DiskInspection = {
       cmdline: '',
       problem: 'needs firmware',
     },
+    {
+      ...entry,
+      kind: 'uki',
+      title: 'Arch Linux',
+      id: 'arch.efi',
+      path: 'Arch Linux',
+      kernel: { partition: 1, path: '/EFI/Linux/arch.efi', section: { name: '.linux', offset: 4096, size: 512 } },
+      initrds: [],
+      cmdline: 'quiet',
+      source: { partition: 1, path: '/EFI/Linux/arch.efi' },
+    },
   ],
   defaultEntry: 0,
   fileSystems: new Map(),
@@ -87,12 +99,14 @@ Partition    Start     Size  Type              File system  Label  UUID
   note: keep /boot on ext4
 
 Boot entries:
-* 1  Debian GNU/Linux
-  2  More>Windows
+* 1  grub  Debian GNU/Linux
+  2  grub  More>Windows
        cannot be booted: needs firmware
+  3  uki   Arch Linux
 
 Would boot:
   Title         Debian GNU/Linux
+  Kind          GRUB configuration
   Kernel        /boot/vmlinuz-6.1 of partition 2
   Initrd        /boot/initrd.img-6.1 of partition 2
   Command line  BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=x ro quiet
@@ -187,18 +201,22 @@ describe('as JSON', () => {
       entries: [
         {
           number: 1,
+          kind: 'grub',
+          loader: 'grub',
           title: 'Debian GNU/Linux',
           id: 'gnulinux-simple',
           path: 'Debian GNU/Linux',
           bootable: true,
           problem: null,
-          kernel: { partition: 2, path: '/boot/vmlinuz-6.1' },
-          initrds: [{ partition: 2, path: '/boot/initrd.img-6.1' }],
+          kernel: { partition: 2, path: '/boot/vmlinuz-6.1', section: null },
+          initrds: [{ partition: 2, path: '/boot/initrd.img-6.1', section: null }],
           cmdline: entry.cmdline,
-          source: { partition: 2, path: '/boot/grub/grub.cfg' },
+          source: { partition: 2, path: '/boot/grub/grub.cfg', section: null },
         },
         {
           number: 2,
+          kind: 'grub',
+          loader: 'grub',
           title: 'Windows',
           id: 'gnulinux-simple',
           path: 'More>Windows',
@@ -207,7 +225,21 @@ describe('as JSON', () => {
           kernel: null,
           initrds: [],
           cmdline: '',
-          source: { partition: 2, path: '/boot/grub/grub.cfg' },
+          source: { partition: 2, path: '/boot/grub/grub.cfg', section: null },
+        },
+        {
+          number: 3,
+          kind: 'uki',
+          loader: 'systemd-boot',
+          title: 'Arch Linux',
+          id: 'arch.efi',
+          path: 'Arch Linux',
+          bootable: true,
+          problem: null,
+          kernel: { partition: 1, path: '/EFI/Linux/arch.efi', section: '.linux' },
+          initrds: [],
+          cmdline: 'quiet',
+          source: { partition: 1, path: '/EFI/Linux/arch.efi', section: null },
         },
       ],
       defaultEntry: 1,

@@ -5,6 +5,7 @@ import { chooseEntry } from '../../../../src/boot/entries/choose-entry.js';
 import type { DiskInspection, InspectedPartition } from '../../../../src/boot/entries/inspection.js';
 
 const entry = (path: string, more: Partial<BootEntry> = {}): BootEntry => ({
+  kind: 'grub',
   title: path.split('>').at(-1) ?? '',
   id: `id-${path}`,
   path,

@@ -57,6 +57,7 @@ describe('Debian 12, one file system, written by update-grub', () => {
     expect(config.problems).toEqual([]);
     expect(config.defaultEntry).toBe(0);
     expect(defaultOf(config)).toEqual({
+      kind: 'grub',
       title: 'Debian GNU/Linux',
       id: `gnulinux-simple-${uuid1}`,
       path: 'Debian GNU/Linux',

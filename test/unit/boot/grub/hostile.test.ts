@@ -115,7 +115,7 @@ test('the same question is asked of the file system once', async () => {
     ...files,
     [configPath]: 'for a in 1 2 3 4 5 6 7 8; do if [ -f /k ]; then true; fi; done',
   });
-  const volume = { partition: 1, scheme: 'gpt', partitionUuid: '', fs } as const;
+  const volume = { partition: 1, scheme: 'gpt', partitionType: '', partitionUuid: '', fs } as const;
   await readGrubConfig([volume], { volume, path: configPath });
   expect(fs.operations).toBe(3); // stat and read of the configuration, stat of /k
 });

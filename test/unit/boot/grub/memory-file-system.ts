@@ -111,6 +111,7 @@ export function memoryVolume(
   return {
     partition,
     scheme: options.scheme ?? 'gpt',
+    partitionType: options.partitionType ?? '',
     partitionUuid: options.partitionUuid ?? '',
     fs: new MemoryFileSystem(files, options),
   };

@@ -1,0 +1,12 @@
+/**
+ * A file of a guest's file system that is read in parts. Main thread.
+ */
+import type { PeSource } from '../pe/pe.js';
+import type { Volume } from './volume.js';
+
+/** Undefined if there is no regular file at `path`. */
+export async function openFile({ fs }: Volume, path: string): Promise<PeSource | undefined> {
+  const found = await fs.stat(path);
+  if (found?.kind !== 'file') return undefined;
+  return { size: found.size, read: (offset, length) => fs.readRange(path, offset, length) };
+}
