@@ -17,6 +17,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportLoopWatch(env, exports);
   ExportFdWatch(env, exports);
   ExportLayouts(env, exports);
+  napi_set_named_property(env, exports, "abi", NumberOf(env, kAbi));
   return exports;
 }
 

@@ -5,11 +5,11 @@
 // thing once: whoever gives it back before strikes it off first (contract §1.11). One list per environment, used by its
 // thread alone.
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <vector>
-
+#include "runtime.h"
 #include "shim.h"
 
 namespace tsvmm {
@@ -19,10 +19,11 @@ namespace {
 struct Holding {
   Held kind;
   int64_t value;
+  Holding* before;
 };
 
 struct Holdings {
-  std::vector<Holding> list;
+  Holding* last;
 };
 
 Holdings* HoldingsOf(napi_env env) {
@@ -42,14 +43,18 @@ void GiveBack(const Holding& holding) {
 // Registered when the addon is loaded, so it runs after the hooks of everything that was made later: polls stop before
 // their descriptors close.
 void OnEnvironmentEnd(void* data) {
-  auto& list = static_cast<Holdings*>(data)->list;
-  for (; !list.empty(); list.pop_back()) GiveBack(list.back());
+  auto* holdings = static_cast<Holdings*>(data);
+  while (Holding* last = holdings->last) {
+    holdings->last = last->before;
+    GiveBack(*last);
+    free(last);
+  }
 }
 
 struct Closing {
-  napi_async_work work = nullptr;
-  napi_deferred deferred = nullptr;
-  int fd = -1;
+  napi_async_work work;
+  napi_deferred deferred;
+  int fd;
 };
 
 void OnClosed(napi_env env, napi_status, void* data) {
@@ -58,18 +63,24 @@ void OnClosed(napi_env env, napi_status, void* data) {
   napi_get_undefined(env, &nothing);
   napi_resolve_deferred(env, closing->deferred, nothing);
   napi_delete_async_work(env, closing->work);
-  delete closing;
+  free(closing);
 }
 
 }  // namespace
 
-void Hold(napi_env env, Held kind, int64_t value) { HoldingsOf(env)->list.push_back({kind, value}); }
+void Hold(napi_env env, Held kind, int64_t value) {
+  Holdings* holdings = HoldingsOf(env);
+  auto* holding = Make<Holding>();
+  *holding = {kind, value, holdings->last};
+  holdings->last = holding;
+}
 
 bool Drop(napi_env env, Held kind, int64_t value) {
-  auto& list = HoldingsOf(env)->list;
-  for (auto it = list.rbegin(); it != list.rend(); ++it) {
-    if (it->kind != kind || it->value != value) continue;
-    list.erase(std::next(it).base());
+  for (Holding** at = &HoldingsOf(env)->last; *at != nullptr; at = &(*at)->before) {
+    Holding* holding = *at;
+    if (holding->kind != kind || holding->value != value) continue;
+    *at = holding->before;
+    free(holding);
     return true;
   }
   return false;
@@ -96,7 +107,7 @@ static napi_value CloseFd(napi_env env, napi_callback_info info) {
 // closeFdLater(fd) -> promise: closes it on libuv's thread pool, since closing may wait for the kernel
 static napi_value CloseFdLater(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
-  auto* closing = new Closing();
+  auto* closing = Make<Closing>();
   closing->fd = static_cast<int>(a.at(env, 0));
   napi_value promise = nullptr, name = nullptr;
   napi_create_promise(env, &closing->deferred, &promise);
@@ -115,8 +126,8 @@ static napi_value GiveFd(napi_env env, napi_callback_info info) {
 }
 
 void ExportEnvironment(napi_env env, Napi::Object exports) {
-  auto* holdings = new Holdings();
-  napi_set_instance_data(env, holdings, [](napi_env, void* data, void*) { delete static_cast<Holdings*>(data); }, nullptr);
+  auto* holdings = Make<Holdings>();
+  napi_set_instance_data(env, holdings, [](napi_env, void* data, void*) { free(data); }, nullptr);
   napi_add_env_cleanup_hook(env, OnEnvironmentEnd, holdings);
   Export(env, exports, "openFd", OpenFd);
   Export(env, exports, "closeFd", CloseFd);

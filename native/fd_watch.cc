@@ -3,7 +3,9 @@
 // One-shot: the handle is stopped before the callback runs and armed again by TypeScript when it has drained the source
 // within its budget. An async cleanup hook closes the handle before the environment ends.
 #include <errno.h>
+#include <stdlib.h>
 
+#include "runtime.h"
 #include "shim.h"
 #include "uv_weak.h"
 
@@ -13,11 +15,11 @@ namespace {
 
 struct Watch {
   uv_poll_t poll;
-  napi_env env = nullptr;
-  napi_ref callback = nullptr;
-  napi_async_context context = nullptr;
-  napi_async_cleanup_hook_handle hook = nullptr;
-  bool closing = false;
+  napi_env env;
+  napi_ref callback;
+  napi_async_context context;
+  napi_async_cleanup_hook_handle hook;
+  bool closing;
 };
 
 void OnReadable(uv_poll_t* handle, int, int) {
@@ -45,7 +47,7 @@ void OnClosed(uv_handle_t* handle) {
   napi_delete_reference(watch->env, watch->callback);
   napi_async_destroy(watch->env, watch->context);
   if (watch->hook != nullptr) napi_remove_async_cleanup_hook(watch->hook);
-  delete watch;
+  free(watch);
 }
 
 // Poll before descriptor: the caller closes the fd only after this.
@@ -70,9 +72,9 @@ static napi_value WatchFd(napi_env env, napi_callback_info info) {
   Arguments<2> a(env, info);
   uv_loop_t* loop = nullptr;
   if (uv_poll_init == nullptr || napi_get_uv_event_loop(env, &loop) != napi_ok) return nullptr;
-  auto* watch = new Watch();
+  auto* watch = Make<Watch>();
   if (uv_poll_init(loop, &watch->poll, static_cast<int>(a.at(env, 0))) != 0) {
-    delete watch;
+    free(watch);
     return nullptr;
   }
   watch->env = env;

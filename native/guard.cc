@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <mutex>
 
+#include "runtime.h"
 #include "shim.h"
 
 namespace tsvmm {
@@ -25,12 +25,12 @@ struct Range {
   std::atomic<uintptr_t> end{0};
   std::atomic<size_t> page{0};
   std::atomic<std::atomic<int32_t>*> failed{nullptr};
-  std::atomic<int> doorbell{-1};
+  std::atomic<int> doorbell{0};  // all zeroes: the table takes no room in the file
 };
 
 Range ranges[kSlots];
 std::atomic<size_t> used{0};
-std::mutex mutex;
+Lock table;
 struct sigaction previous;
 bool installed = false;
 
@@ -61,7 +61,7 @@ void OnSigbus(int signal, siginfo_t* info, void* context) {
 }  // namespace
 
 void ReleaseGuard(size_t slot) {
-  std::lock_guard<std::mutex> lock(mutex);
+  Locked locked(table);
   ranges[slot].start.store(0);
   ranges[slot].failed.store(nullptr);
   ranges[slot].doorbell.store(-1);
@@ -74,7 +74,7 @@ static napi_value Guard(napi_env env, napi_callback_info info) {
   const uintptr_t start = a.at(env, 0);
   const size_t length = a.at(env, 1), page = a.at(env, 2);
   if (start == 0 || length == 0 || page == 0 || (page & (page - 1)) != 0) return NumberOf(env, -EINVAL);
-  std::lock_guard<std::mutex> lock(mutex);
+  Locked locked(table);
   if (!installed) {
     struct sigaction action = {};
     action.sa_sigaction = OnSigbus;

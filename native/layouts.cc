@@ -14,20 +14,26 @@
 namespace tsvmm {
 
 #define STRUCT(type) current = Begin(env, all, #type, sizeof(struct type));
-#define FIELD(type, name) current.Set(#name, Napi::Number::New(env, offsetof(struct type, name)))
+#define FIELD(type, name) Set(env, current, #name, offsetof(struct type, name))
 
-static Napi::Object Begin(Napi::Env env, Napi::Object all, const char* name, size_t size) {
-  Napi::Object fields = Napi::Object::New(env), entry = Napi::Object::New(env);
-  entry.Set("size", Napi::Number::New(env, static_cast<double>(size)));
-  entry.Set("offsets", fields);
-  all.Set(name, entry);
+static void Set(napi_env env, napi_value object, const char* name, size_t number) {
+  napi_set_named_property(env, object, name, NumberOf(env, static_cast<int64_t>(number)));
+}
+
+static napi_value Begin(napi_env env, napi_value all, const char* name, size_t size) {
+  napi_value fields = nullptr, entry = nullptr;
+  napi_create_object(env, &fields);
+  napi_create_object(env, &entry);
+  Set(env, entry, "size", size);
+  napi_set_named_property(env, entry, "offsets", fields);
+  napi_set_named_property(env, all, name, entry);
   return fields;
 }
 
 // layouts() -> { [struct]: { size, offsets: { [field]: number } } }
-static napi_value Layouts(napi_env raw, napi_callback_info info) {
-  Napi::Env env(raw);
-  Napi::Object all = Napi::Object::New(env), current;
+static napi_value Layouts(napi_env env, napi_callback_info info) {
+  napi_value all = nullptr, current = nullptr;
+  napi_create_object(env, &all);
 
   STRUCT(kvm_userspace_memory_region)
   FIELD(kvm_userspace_memory_region, slot), FIELD(kvm_userspace_memory_region, flags);
@@ -35,8 +41,6 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   FIELD(kvm_userspace_memory_region, userspace_addr);
   STRUCT(kvm_irq_level)
   FIELD(kvm_irq_level, irq), FIELD(kvm_irq_level, level);
-  STRUCT(kvm_pit_config)
-  FIELD(kvm_pit_config, flags);
   STRUCT(kvm_ioeventfd)
   FIELD(kvm_ioeventfd, datamatch), FIELD(kvm_ioeventfd, addr), FIELD(kvm_ioeventfd, len), FIELD(kvm_ioeventfd, fd);
   FIELD(kvm_ioeventfd, flags);
@@ -51,6 +55,19 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   FIELD(kvm_dirty_log, slot), FIELD(kvm_dirty_log, dirty_bitmap);
   STRUCT(kvm_enable_cap)
   FIELD(kvm_enable_cap, cap), FIELD(kvm_enable_cap, flags), FIELD(kvm_enable_cap, args);
+  STRUCT(kvm_mp_state)
+  FIELD(kvm_mp_state, mp_state);
+  STRUCT(kvm_translation)
+  FIELD(kvm_translation, linear_address), FIELD(kvm_translation, physical_address), FIELD(kvm_translation, valid);
+  STRUCT(kvm_clock_data)
+  FIELD(kvm_clock_data, clock), FIELD(kvm_clock_data, flags), FIELD(kvm_clock_data, realtime), FIELD(kvm_clock_data, host_tsc);
+  STRUCT(kvm_run)
+  FIELD(kvm_run, request_interrupt_window), FIELD(kvm_run, immediate_exit), FIELD(kvm_run, exit_reason);
+  FIELD(kvm_run, ready_for_interrupt_injection), FIELD(kvm_run, if_flag), FIELD(kvm_run, flags), FIELD(kvm_run, cr8);
+  FIELD(kvm_run, apic_base), FIELD(kvm_run, io), FIELD(kvm_run, kvm_valid_regs), FIELD(kvm_run, kvm_dirty_regs);
+#ifdef __x86_64__
+  STRUCT(kvm_pit_config)
+  FIELD(kvm_pit_config, flags);
   STRUCT(kvm_cpuid2)
   FIELD(kvm_cpuid2, nent), FIELD(kvm_cpuid2, entries);
   STRUCT(kvm_cpuid_entry2)
@@ -62,8 +79,6 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   FIELD(kvm_msr_entry, index), FIELD(kvm_msr_entry, data);
   STRUCT(kvm_msr_list)
   FIELD(kvm_msr_list, nmsrs), FIELD(kvm_msr_list, indices);
-  STRUCT(kvm_mp_state)
-  FIELD(kvm_mp_state, mp_state);
   STRUCT(kvm_regs)
   FIELD(kvm_regs, rax), FIELD(kvm_regs, rbx), FIELD(kvm_regs, rcx), FIELD(kvm_regs, rdx), FIELD(kvm_regs, rsi);
   FIELD(kvm_regs, rdi), FIELD(kvm_regs, rsp), FIELD(kvm_regs, rbp), FIELD(kvm_regs, r8), FIELD(kvm_regs, r9);
@@ -80,17 +95,11 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   FIELD(kvm_sregs, ss), FIELD(kvm_sregs, tr), FIELD(kvm_sregs, ldt), FIELD(kvm_sregs, gdt), FIELD(kvm_sregs, idt);
   FIELD(kvm_sregs, cr0), FIELD(kvm_sregs, cr2), FIELD(kvm_sregs, cr3), FIELD(kvm_sregs, cr4), FIELD(kvm_sregs, cr8);
   FIELD(kvm_sregs, efer), FIELD(kvm_sregs, apic_base), FIELD(kvm_sregs, interrupt_bitmap);
-  STRUCT(kvm_translation)
-  FIELD(kvm_translation, linear_address), FIELD(kvm_translation, physical_address), FIELD(kvm_translation, valid);
   STRUCT(kvm_vcpu_events)
   FIELD(kvm_vcpu_events, exception), FIELD(kvm_vcpu_events, interrupt), FIELD(kvm_vcpu_events, nmi);
   FIELD(kvm_vcpu_events, sipi_vector), FIELD(kvm_vcpu_events, flags), FIELD(kvm_vcpu_events, smi);
-  STRUCT(kvm_clock_data)
-  FIELD(kvm_clock_data, clock), FIELD(kvm_clock_data, flags), FIELD(kvm_clock_data, realtime), FIELD(kvm_clock_data, host_tsc);
-  STRUCT(kvm_run)
-  FIELD(kvm_run, request_interrupt_window), FIELD(kvm_run, immediate_exit), FIELD(kvm_run, exit_reason);
-  FIELD(kvm_run, ready_for_interrupt_injection), FIELD(kvm_run, if_flag), FIELD(kvm_run, flags), FIELD(kvm_run, cr8);
-  FIELD(kvm_run, apic_base), FIELD(kvm_run, io), FIELD(kvm_run, kvm_valid_regs), FIELD(kvm_run, kvm_dirty_regs);
+#endif
+
   STRUCT(io_uring_params)
   FIELD(io_uring_params, sq_entries), FIELD(io_uring_params, cq_entries), FIELD(io_uring_params, flags);
   FIELD(io_uring_params, sq_thread_cpu), FIELD(io_uring_params, sq_thread_idle), FIELD(io_uring_params, features);
@@ -114,7 +123,7 @@ static napi_value Layouts(napi_env raw, napi_callback_info info) {
   // The parts of kvm_run's exit union, relative to its start (`io`).
   const auto exit = offsetof(struct kvm_run, io);
   current = Begin(env, all, "kvm_run_exits", 0);
-#define EXIT(name, field) current.Set(#name "_" #field, Napi::Number::New(env, offsetof(struct kvm_run, name.field) - exit))
+#define EXIT(name, field) Set(env, current, #name "_" #field, offsetof(struct kvm_run, name.field) - exit)
   EXIT(io, direction), EXIT(io, size), EXIT(io, port), EXIT(io, count), EXIT(io, data_offset);
   EXIT(mmio, phys_addr), EXIT(mmio, data), EXIT(mmio, len), EXIT(mmio, is_write);
   EXIT(fail_entry, hardware_entry_failure_reason), EXIT(internal, suberror), EXIT(internal, ndata), EXIT(internal, data);

@@ -6,14 +6,14 @@
 // without SA_RESTART: its only effect is EINTR.
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <map>
-#include <mutex>
 
+#include "runtime.h"
 #include "shim.h"
 #include "uv_weak.h"
 
@@ -22,36 +22,41 @@ namespace tsvmm {
 namespace {
 
 struct Watched {
+  uint64_t id;
+  Watched* next;
   pid_t thread;
   std::atomic<uint8_t>* immediate_exit;  // in the vCPU's kvm_run page; mapped until unwatchLoop()
   int backend;
 };
 
-std::mutex mutex;
-std::map<uint64_t, Watched>& Loops() {
-  static auto* loops = new std::map<uint64_t, Watched>();
-  return *loops;
-}
+Lock table;
+Watched* loops = nullptr;  // one for each vCPU worker
 uint64_t next_id = 1;
 int epoll = -1;
 std::atomic<int> kick_signal{0};
 
 void OnKick(int) {}
 
-int KickLocked(const Watched& watched) {
-  watched.immediate_exit->store(1);  // before the signal: an entry after it returns at once
-  return syscall(SYS_tgkill, getpid(), watched.thread, kick_signal.load()) == -1 ? -errno : 0;
+// The link to the loop of that id; to nullptr if it has ended.
+Watched** Find(uint64_t id) {
+  Watched** at = &loops;
+  while (*at != nullptr && (*at)->id != id) at = &(*at)->next;
+  return at;
+}
+
+int KickHeld(uint64_t id) {
+  Watched* watched = *Find(id);
+  if (watched == nullptr) return -ENOENT;
+  watched->immediate_exit->store(1);  // before the signal: an entry after it returns at once
+  return syscall(SYS_tgkill, getpid(), watched->thread, kick_signal.load()) == -1 ? -errno : 0;
 }
 
 void WatchThread(void*) {
   struct epoll_event events[64];
   for (;;) {
     const int count = epoll_wait(epoll, events, 64, -1);
-    std::lock_guard<std::mutex> lock(mutex);
-    for (int i = 0; i < count; i++) {
-      auto it = Loops().find(events[i].data.u64);
-      if (it != Loops().end()) KickLocked(it->second);
-    }
+    Locked locked(table);
+    for (int i = 0; i < count; i++) KickHeld(events[i].data.u64);
   }
 }
 
@@ -74,11 +79,13 @@ int StartThread() {
 }
 
 int Unwatch(uint64_t id) {
-  std::lock_guard<std::mutex> lock(mutex);
-  auto it = Loops().find(id);
-  if (it == Loops().end()) return -ENOENT;
-  epoll_ctl(epoll, EPOLL_CTL_DEL, it->second.backend, nullptr);
-  Loops().erase(it);
+  Locked locked(table);
+  Watched** at = Find(id);
+  Watched* watched = *at;
+  if (watched == nullptr) return -ENOENT;
+  epoll_ctl(epoll, EPOLL_CTL_DEL, watched->backend, nullptr);
+  *at = watched->next;
+  free(watched);
   return 0;
 }
 
@@ -91,7 +98,7 @@ int KickSignalNumber() { return kick_signal.load(); }
 // kickSignal() -> signal number or -errno. Chooses, once, a real-time signal nobody uses, and checks at each call that
 // it is still ours.
 static napi_value KickSignal(napi_env env, napi_callback_info info) {
-  std::lock_guard<std::mutex> lock(mutex);
+  Locked locked(table);
   struct sigaction current;
   if (const int chosen = kick_signal.load()) {
     sigaction(chosen, nullptr, &current);
@@ -117,20 +124,21 @@ static napi_value WatchLoop(napi_env env, napi_callback_info info) {
   napi_get_uv_event_loop(env, &loop);
   uint64_t id;
   {
-    std::lock_guard<std::mutex> lock(mutex);
+    Locked locked(table);
     if (kick_signal.load() == 0) return NumberOf(env, -EINVAL);
     if (const int failed = StartThread()) return NumberOf(env, failed);
+    auto* watched = Make<Watched>();
     id = next_id++;
-    const Watched watched = {static_cast<pid_t>(syscall(SYS_gettid)), reinterpret_cast<std::atomic<uint8_t>*>(a.at(env, 0)), uv_backend_fd(loop)};
+    *watched = {id, loops, static_cast<pid_t>(syscall(SYS_gettid)), reinterpret_cast<std::atomic<uint8_t>*>(a.at(env, 0)), uv_backend_fd(loop)};
     struct epoll_event event = {};
     event.events = EPOLLIN | EPOLLET;
     event.data.u64 = id;
-    Loops()[id] = watched;
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, watched.backend, &event) == -1) {
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, watched->backend, &event) == -1) {
       const int error = errno;
-      Loops().erase(id);
+      free(watched);
       return NumberOf(env, -error);
     }
+    loops = watched;
   }
   napi_add_env_cleanup_hook(env, OnEnvironmentEnd, reinterpret_cast<void*>(id));
   return NumberOf(env, static_cast<int64_t>(id));
@@ -148,9 +156,8 @@ static napi_value UnwatchLoop(napi_env env, napi_callback_info info) {
 // kick(id) -> 0 or -errno: immediate_exit = 1, then the signal. From any thread; -ENOENT once the watch has ended.
 static napi_value Kick(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
-  std::lock_guard<std::mutex> lock(mutex);
-  auto it = Loops().find(a.at(env, 0));
-  return NumberOf(env, it == Loops().end() ? -ENOENT : KickLocked(it->second));
+  Locked locked(table);
+  return NumberOf(env, KickHeld(a.at(env, 0)));
 }
 
 // backendFd() -> the calling environment's uv_backend_fd, or -errno

@@ -3,11 +3,10 @@
 // A mapping goes away when the last of them lets go, so no isolate can be left with a view of unmapped memory, or of
 // whatever is mapped at that address next (contract §4.13).
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
-#include <map>
-#include <mutex>
-
+#include "runtime.h"
 #include "shim.h"
 
 namespace tsvmm {
@@ -15,24 +14,23 @@ namespace tsvmm {
 namespace {
 
 struct Mapping {
+  uintptr_t address;
   size_t length;
   size_t holders;
+  Mapping* next;
 };
 
-std::mutex mutex;
-std::map<uintptr_t, Mapping>& Mappings() {
-  static auto* mappings = new std::map<uintptr_t, Mapping>();  // never destroyed: finalizers run late
-  return *mappings;
-}
+Lock table;
+Mapping* mappings = nullptr;  // a handful for each machine, and looked at only when one is mapped, wrapped or given up
 
-// The mapping that contains [address, address + length), or end().
-std::map<uintptr_t, Mapping>::iterator Find(uintptr_t address, size_t length) {
-  auto& mappings = Mappings();
-  auto it = mappings.upper_bound(address);
-  if (it == mappings.begin()) return mappings.end();
-  --it;
-  size_t offset = address - it->first;
-  return offset <= it->second.length && length <= it->second.length - offset ? it : mappings.end();
+// The link to the mapping that contains [address, address + length); to nullptr if there is none.
+Mapping** Find(uintptr_t address, size_t length) {
+  Mapping** at = &mappings;
+  for (; *at != nullptr; at = &(*at)->next) {
+    const size_t offset = address - (*at)->address;  // wraps to more than any length below its start
+    if (offset < (*at)->length && length <= (*at)->length - offset) break;
+  }
+  return at;
 }
 
 void Finalize(napi_env, void* data, void*) { ReleaseMapping(reinterpret_cast<uintptr_t>(data)); }
@@ -41,14 +39,15 @@ void Finalize(napi_env, void* data, void*) { ReleaseMapping(reinterpret_cast<uin
 
 // One hold less on the mapping that contains `address`; the last holder unmaps.
 int ReleaseMapping(uintptr_t address) {
-  std::lock_guard<std::mutex> lock(mutex);
-  auto it = Find(address, 0);
-  if (it == Mappings().end()) return -EINVAL;
-  if (--it->second.holders > 0) return 0;
-  uintptr_t base = it->first;
-  size_t length = it->second.length;
-  Mappings().erase(it);
-  return munmap(reinterpret_cast<void*>(base), length) == -1 ? -errno : 0;
+  Locked locked(table);
+  Mapping** at = Find(address, 0);
+  Mapping* mapping = *at;
+  if (mapping == nullptr) return -EINVAL;
+  if (--mapping->holders > 0) return 0;
+  *at = mapping->next;
+  const int result = munmap(reinterpret_cast<void*>(mapping->address), mapping->length) == -1 ? -errno : 0;
+  free(mapping);
+  return result;
 }
 
 // mapMemory(length, protection, flags, fd, offset, alignment) -> address or -errno; held once by the calling environment.
@@ -77,9 +76,11 @@ static napi_value MapMemory(napi_env env, napi_callback_info info) {
     if (hint != nullptr) munmap(hint, length);
     return NumberOf(env, -error);
   }
+  auto* mapping = Make<Mapping>();
   {
-    std::lock_guard<std::mutex> lock(mutex);
-    Mappings()[reinterpret_cast<uintptr_t>(p)] = {length, 1};
+    Locked locked(table);
+    *mapping = {reinterpret_cast<uintptr_t>(p), length, 1, mappings};
+    mappings = mapping;
   }
   Hold(env, Held::kMapping, reinterpret_cast<intptr_t>(p));
   return NumberOf(env, reinterpret_cast<intptr_t>(p));
@@ -98,10 +99,10 @@ static napi_value WrapMemory(napi_env env, napi_callback_info info) {
   uintptr_t address = a.at(env, 0);
   size_t length = a.at(env, 1);
   {
-    std::lock_guard<std::mutex> lock(mutex);
-    auto it = Find(address, length);
-    if (length == 0 || it == Mappings().end()) return nullptr;
-    it->second.holders++;
+    Locked locked(table);
+    Mapping* mapping = *Find(address, length);
+    if (length == 0 || mapping == nullptr) return nullptr;
+    mapping->holders++;
   }
   napi_value buffer = nullptr;
   if (napi_create_external_arraybuffer(env, reinterpret_cast<void*>(address), length, Finalize, nullptr, &buffer) != napi_ok) {
@@ -120,9 +121,9 @@ static napi_value Detach(napi_env env, napi_callback_info info) {
 // memoryHolders(address) -> how many hold the mapping there, 0 if there is none
 static napi_value MemoryHolders(napi_env env, napi_callback_info info) {
   Arguments<1> a(env, info);
-  std::lock_guard<std::mutex> lock(mutex);
-  auto it = Find(a.at(env, 0), 0);
-  return NumberOf(env, it == Mappings().end() ? 0 : static_cast<int64_t>(it->second.holders));
+  Locked locked(table);
+  Mapping* mapping = *Find(a.at(env, 0), 0);
+  return NumberOf(env, mapping == nullptr ? 0 : static_cast<int64_t>(mapping->holders));
 }
 
 void ExportMemory(napi_env env, Napi::Object exports) {

@@ -2,7 +2,7 @@
 //
 // Every function answers as the kernel does, a result or -errno, and TypeScript decides what it means. The addon loads
 // in any number of isolates (Node-API, context-aware); what must be one per process is process-global here, guarded by
-// a mutex, and outlives every isolate (the addon is linked with -z nodelete, see docs/architecture.md).
+// a lock, and outlives every isolate (the addon is linked with -z nodelete, see docs/architecture.md).
 #pragma once
 
 #include <napi.h>
@@ -29,6 +29,10 @@ void Hold(napi_env env, Held kind, int64_t value);
 bool Drop(napi_env env, Held kind, int64_t value);
 int ReleaseMapping(uintptr_t address);
 void ReleaseGuard(size_t slot);
+
+// The version of what TypeScript calls here; src/host/native.ts has the same. One that is left over from another version of
+// tsvmm is refused by it.
+constexpr int kAbi = 1;
 
 // Signal sent to a vCPU thread to make KVM_RUN return; 0 until KickSignal() has chosen one.
 int KickSignalNumber();

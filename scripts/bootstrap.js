@@ -14,6 +14,8 @@ import { findProgram, installPackages, isRoot } from './lab/tools.js';
 export const debianPackages = /** @type {const} */ ({
   build: { 'g++': 'g++', make: 'make', python3: 'python3' },
   guests: { gcc: 'gcc' },
+  /** The addon for the other architecture (scripts/prebuild.js). */
+  cross: { 'g++-aarch64-linux-gnu': 'aarch64-linux-gnu-g++' },
   demo: {
     'qemu-system-x86': 'qemu-system-x86_64',
     'qemu-utils': 'qemu-img',
@@ -32,6 +34,8 @@ export const debianPackages = /** @type {const} */ ({
     exfatprogs: 'mkfs.exfat',
     'f2fs-tools': 'mkfs.f2fs',
     fdisk: 'sfdisk',
+    fish: 'fish',
+    'g++-aarch64-linux-gnu': 'aarch64-linux-gnu-g++',
     gdb: 'gdb',
     gdisk: 'sgdisk',
     genisoimage: 'genisoimage',
@@ -41,7 +45,9 @@ export const debianPackages = /** @type {const} */ ({
     jfsutils: 'jfs_mkfs',
     'linux-image-cloud-amd64': '/boot/vmlinuz-*-cloud-amd64',
     mtools: 'mcopy',
+    'musl-tools': 'musl-gcc',
     'ntfs-3g': 'mkntfs',
+    'qemu-user-static': 'qemu-aarch64-static',
     reiserfsprogs: 'mkfs.reiserfs',
     'squashfs-tools': 'mksquashfs',
     strace: 'strace',
@@ -49,6 +55,7 @@ export const debianPackages = /** @type {const} */ ({
     xfsprogs: 'mkfs.xfs',
     xorriso: 'xorriso',
     'zisofs-tools': 'mkzftree',
+    zsh: 'zsh',
   },
 });
 
@@ -134,7 +141,7 @@ function installOracles() {
 }
 
 /**
- * @param {{ packages?: ('guests' | 'demo')[], oracles?: boolean, why?: string }} [options] which groups of Debian packages
+ * @param {{ packages?: ('guests' | 'demo' | 'cross')[], oracles?: boolean, why?: string }} [options] which groups of Debian packages
  *   are needed besides those that build the addon, and what for: "needed to ..."; whether oracles are wanted too
  */
 export async function bootstrap({ packages = [], oracles = false, why = 'build tsvmm' } = {}) {

@@ -15,9 +15,9 @@ const product = 'build/Release/tsvmm.node';
 const stamp = `${product}.inputs`;
 
 /** The hash of everything that the addon is made from. */
-function inputs() {
+export function inputs(arch = process.arch) {
   const headers = join(projectRoot, 'node_modules/node-addon-api/package.json');
-  return hashOf(['native', 'binding.gyp'], [process.arch, JSON.parse(readFileSync(headers, 'utf8')).version]);
+  return hashOf(['native', 'binding.gyp'], [arch, JSON.parse(readFileSync(headers, 'utf8')).version]);
 }
 
 export const nativeIsBuilt = () => existsSync(join(projectRoot, product)) && isBuiltFrom(stamp, inputs());
@@ -32,21 +32,29 @@ function headersFolder() {
   return `v${number('MAJOR')}.${number('MINOR')}.${number('PATCH')}` === process.version ? prefix : undefined;
 }
 
-/** Builds the addon; throws with the compiler's words when that fails. */
-export function buildNative() {
-  const hash = inputs(); // before the build: what changes meanwhile is built next time
+/**
+ * Runs node-gyp in `folder`, which holds binding.gyp and native/; throws with the compiler's words when that fails.
+ *
+ * @param {string} folder @param {{ arch?: string, env?: Record<string, string> }} [cross] for another architecture than this one
+ */
+export function runGyp(folder, { arch = process.arch, env = {} } = {}) {
   const headers = headersFolder();
   const gyp = join(projectRoot, 'node_modules/node-gyp/bin/node-gyp.js');
-  const args = [gyp, 'configure', 'build', '--silent', '--jobs=max', ...(headers ? [`--nodedir=${headers}`] : [])];
-  const { status, error, stdout, stderr } = spawnSync(process.execPath, args, {
-    cwd: projectRoot,
+  const options = ['--silent', '--jobs=max', `--arch=${arch}`, ...(headers ? [`--nodedir=${headers}`] : [])];
+  const { status, error, stdout, stderr } = spawnSync(process.execPath, [gyp, 'configure', 'build', ...options], {
+    cwd: folder,
+    env: { ...process.env, ...env },
     encoding: 'utf8',
     maxBuffer: 64 << 20,
   });
-  if (status !== 0) {
-    const words = error ? error.message : `${stdout}${stderr}`.trim();
-    throw new Error(`the native addon could not be built (it needs python3, make and g++):\n${words}`);
-  }
+  if (status === 0) return;
+  const words = error ? error.message : `${stdout}${stderr}`.trim();
+  throw new Error(`the native addon could not be built (it needs python3, make and g++):\n${words}`);
+}
+
+export function buildNative() {
+  const hash = inputs(); // before the build: what changes meanwhile is built next time
+  runGyp(projectRoot);
   markBuiltFrom(stamp, hash);
 }
 

@@ -73,6 +73,9 @@ const options = /** @type {const} */ ({
   write: false,
 });
 
+/** For stack traces with --enable-source-maps: files and lines of src/, whose text the package does not carry. */
+const maps = /** @type {const} */ ({ sourcemap: true, sourcesContent: false });
+
 /** The library, in chunks that are loaded when they are needed. */
 const library = /** @type {import('esbuild').BuildOptions} */ ({
   ...options,
@@ -80,7 +83,7 @@ const library = /** @type {import('esbuild').BuildOptions} */ ({
   outdir: dist,
   format: 'esm',
   splitting: true,
-  sourcemap: true,
+  ...maps,
 });
 
 /** A program's code, as src/host/start-bundle.ts calls it. */
@@ -88,7 +91,7 @@ const code = /** @type {import('esbuild').BuildOptions} */ ({
   ...options,
   outdir: join(dist, 'code'),
   format: 'cjs',
-  sourcemap: true,
+  ...maps,
   supported: { 'dynamic-import': false }, // require() instead: a script of node:vm has no import()
   define: { 'import.meta.url': 'moduleUrl' },
   banner: {

@@ -1,21 +1,16 @@
 /**
- * Before `npm pack` and `npm publish`: builds what is out of date and puts the addon where the package carries it,
- * prebuilds/linux-ARCH-LIBC.node, so that an installation compiles nothing and runs no script.
+ * Before `npm pack` and `npm publish`: builds what is out of date, the addons of both architectures among it, so that an
+ * installation compiles nothing and runs no script.
  *
- *   node scripts/prepack.js [--built]      --built: everything is built, whatever its sources say
+ *   node scripts/prepack.js [--built]      --built: for the tests; dist/ is built, whatever its sources say, and an addon
+ *                                          that no compiler is there for is left out
  */
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { bootstrap, runScript } from './bootstrap.js';
-import { projectRoot } from './inputs.js';
+import { architectures, canBuild, prebuild } from './prebuild.js';
 
 await runScript(async () => {
-  if (!process.argv.includes('--built')) await bootstrap();
-  /** @type {{ header?: { glibcVersionRuntime?: string } }} */
-  const report = /** @type {any} */ (process.report.getReport());
-  const libc = report.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu';
-  mkdirSync(join(projectRoot, 'prebuilds'), { recursive: true });
-  const target = join(projectRoot, `prebuilds/${process.platform}-${process.arch}-${libc}.node`);
-  copyFileSync(join(projectRoot, 'build/Release/tsvmm.node'), target);
+  const built = process.argv.includes('--built');
+  if (!built) await bootstrap({ packages: ['cross'], why: 'build the package' });
+  prebuild(built ? architectures.filter(canBuild) : architectures);
   return 0;
 });

@@ -14,6 +14,9 @@ export interface NativeLayout {
 }
 
 export interface Native {
+  /** The version of this interface; src/host/addon.ts refuses another. */
+  readonly abi: number;
+
   /** A raw system call. A view argument stands for the address of its first byte. */
   syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number;
   ioctl(fd: number, request: number, argument?: Argument): number;

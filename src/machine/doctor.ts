@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { freemem, release, totalmem } from 'node:os';
 import { asTsvmmError } from '../errors.js';
-import { native } from '../host/addon.js';
+import { loadAddon, native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
 import { IoUringEngine } from '../host/io-uring.js';
 import { Kvm } from '../kvm/kvm.js';
@@ -54,11 +54,12 @@ export async function doctor(): Promise<DoctorReport> {
     stockKernels,
   });
   try {
-    native();
+    loadAddon();
     checks.push(ok('addon', 'the native addon loads'));
+    native();
   } catch (error) {
-    const { message, hint } = asTsvmmError(error, 'ERR_TSVMM_NATIVE_MISSING');
-    checks.push(fail('addon', message, hint));
+    const { code, message, hint } = asTsvmmError(error, 'ERR_TSVMM_NATIVE_MISSING');
+    checks.push(fail(code === 'ERR_TSVMM_UNSUPPORTED_PLATFORM' ? 'platform' : 'addon', message, hint));
     return done();
   }
   checks.push(kernel(), ioUring(), memory(), descriptors());
