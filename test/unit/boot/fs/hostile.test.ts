@@ -7,16 +7,15 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readPartitions } from '../../../../src/boot/disk/partition-table.js';
 import { slice } from '../../../../src/boot/disk/slice.js';
-import type { FileSystem } from '../../../../src/boot/fs/file-system.js';
 import { probeFileSystem } from '../../../../src/boot/fs/probe.js';
 import { TsvmmError } from '../../../../src/errors.js';
+import { explore } from './explore.js';
 import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
 
-const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mcopy', 'sfdisk', 'sgdisk');
+const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mcopy', 'sfdisk', 'sgdisk', 'genisoimage');
 const folder = scratch();
 const { blank, source, ext } = smallImages(folder);
-const fileLimit = 256 * 1024;
 const maxRead = 8 * 1024 * 1024;
 
 function dirty(open: string, ...args: string[]): string {
@@ -42,25 +41,10 @@ function fat(size: string, ...args: string[]): string {
   return path;
 }
 
-/** Uses everything a file system offers, a bounded number of times. Returns how much it saw. */
-async function explore(fileSystem: FileSystem): Promise<number> {
-  let visits = 0;
-  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
-    await work().catch((error) => expect(error).toBeInstanceOf(TsvmmError));
-  };
-  const visit = async (path: string, depth: number): Promise<void> => {
-    if (++visits > 70 || depth > 5) return;
-    await attempt(async () => {
-      const stat = await fileSystem.stat(path);
-      if (stat?.kind === 'file') expect((await fileSystem.readFile(path, fileLimit)).length).toBe(stat.size);
-      if (stat?.kind !== 'directory') return;
-      for (const { name } of (await fileSystem.list(path)).slice(0, 40)) await visit(`${path}/${name}`, depth + 1);
-    });
-  };
-  await visit('', 0);
-  for (const path of ['/boot/kernel', '/slow-link', '/loop-link', '/sparse'])
-    await attempt(() => fileSystem.readFile(path, fileLimit));
-  return visits;
+function iso(...args: string[]): string {
+  const path = blank('0');
+  run('genisoimage', ['-quiet', ...args, '-o', path, source()], { accept: [0, 1] });
+  return path;
 }
 
 async function survive(disk: MemoryDisk): Promise<void> {
@@ -139,6 +123,8 @@ describe.runIf(ready)('random damage', () => {
     ['FAT12', () => fat('512K', '-F', '12')],
     ['FAT16', () => fat('4M', '-F', '16', '-s', '1')],
     ['FAT32', () => fat('40M', '-F', '32', '-s', '1')],
+    ['ISO 9660 with Rock Ridge', () => iso('-R')],
+    ['ISO 9660 with Joliet', () => iso('-J', '-f')],
   ])('%s', async (_, make) => {
     const image = load(make()).bytes;
     const healthy = new MemoryDisk(image);
