@@ -5,8 +5,10 @@
  */
 export { type ErrorCode, type Phase, TsvmmError } from './errors.js';
 export type { CallOptions, GuestConsole } from './machine/console.js';
+export type { TopologyOptions } from './machine/cpu-options.js';
 export type { VmExit } from './machine/exit.js';
 export type { GuestMemory } from './machine/guest-memory-api.js';
+export type { MemoryOptions } from './machine/memory-options.js';
 export type { BootOptions, ConsoleOptions, DiskOptions, Logger, Path, VmOptions } from './machine/options.js';
 export { prewarm } from './machine/prewarm.js';
 export type { VmState } from './machine/states.js';

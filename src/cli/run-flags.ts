@@ -31,7 +31,22 @@ export const runFlags: readonly Flag[] = [
     text: 'guest memory, such as 512M or 2G',
     default: defaultMemory,
   },
-  { name: 'cpus', short: 'c', value: 'N', group: 'Machine', text: 'virtual CPUs', default: defaultCpus },
+  {
+    name: 'hugepages',
+    value: 'KIND',
+    group: 'Machine',
+    text: 'pages of guest memory: thp (huge where possible), hugetlb (2M, from vm.nr_hugepages) or off',
+    default: 'thp',
+  },
+  { name: 'prefault', group: 'Machine', text: 'fault all guest memory in before the guest starts' },
+  {
+    name: 'cpus',
+    short: 'c',
+    value: 'N[,PART=N]',
+    group: 'Machine',
+    text: 'virtual CPUs, and their sockets=N, cores=N in each and threads=N in each of those',
+    default: defaultCpus,
+  },
   {
     name: 'cpu',
     value: 'MODEL[,+F][,-F]',

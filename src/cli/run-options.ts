@@ -9,7 +9,16 @@ import {
   defaultTransport,
   type RunArguments,
 } from './run-flags.js';
-import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize, parseTransport } from './values.js';
+import {
+  parseCpu,
+  parseCpus,
+  parseDisk,
+  parseDuration,
+  parseEntry,
+  parseHugepages,
+  parseSize,
+  parseTransport,
+} from './values.js';
 
 export interface RunOptions {
   readonly machine: VmOptions;
@@ -31,8 +40,8 @@ export function runOptions(given: RunArguments): RunOptions {
   return {
     machine: {
       ...(values['name'] !== undefined && { name: values['name'] }),
-      memory: parseSize(values['memory'] ?? defaultMemory, '--memory'),
-      cpus: parseCount(values['cpus'] ?? defaultCpus, '--cpus'),
+      memory: memoryOptions(given),
+      ...parseCpus(values['cpus'] ?? defaultCpus, '--cpus'),
       cpu: parseCpu(values['cpu'] ?? 'host'),
       transport: parseTransport(values['transport'] ?? defaultTransport),
       boot: bootOptions(given),
@@ -43,6 +52,18 @@ export function runOptions(given: RunArguments): RunOptions {
     stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
     ...(values['until'] !== undefined && { until: untilText(values['until']) }),
     ...(values['timeout'] !== undefined && { timeoutMs: parseDuration(values['timeout'], '--timeout') }),
+  };
+}
+
+function memoryOptions({ values, switches }: RunArguments): NonNullable<VmOptions['memory']> {
+  const size = parseSize(values['memory'] ?? defaultMemory, '--memory');
+  const { hugepages } = values;
+  const prefault = switches.has('prefault');
+  if (hugepages === undefined && !prefault) return size;
+  return {
+    size,
+    ...(hugepages !== undefined && { hugepages: parseHugepages(hugepages) }),
+    ...(prefault && { prefault }),
   };
 }
 

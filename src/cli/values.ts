@@ -6,6 +6,7 @@
 import { TsvmmError } from '../errors.js';
 import type { DiskOptions, VmOptions } from '../machine/options.js';
 import { parseDuration as durationInMs, parseSize as sizeInBytes } from '../machine/units.js';
+import type { HugePages } from '../memory/ram.js';
 
 const usage = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
 const shown = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
@@ -32,6 +33,32 @@ export function parseCount(text: string, option: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text.trim()))
     throw usage(`${option} ${shown(text)} is not a count`, `write a whole number, such as ${option} 2`);
   return Number(text.trim());
+}
+
+export function parseHugepages(text: string): HugePages {
+  const found = (['thp', 'hugetlb', 'off'] as const).find((kind) => kind === text);
+  if (found !== undefined) return found;
+  throw usage(`--hugepages ${shown(text)} is not known`, 'write thp, hugetlb or off');
+}
+
+const topologyHint = 'write --cpus N, or with parts: --cpus 8,sockets=2,cores=2,threads=2';
+
+/** '8', '8,sockets=2,cores=2,threads=2', 'sockets=2,cores=4': a number of vCPUs, and how the guest sees them. */
+export function parseCpus(text: string, option: string): Pick<VmOptions, 'cpus' | 'topology'> {
+  let cpus: number | undefined;
+  const topology: NonNullable<VmOptions['topology']> = {};
+  for (const [i, word] of text.split(',').entries()) {
+    const [, name, count] = /^(?:(sockets|cores|threads)=)?([1-9]\d{0,5})$/.exec(word.trim()) ?? [];
+    if (count === undefined || (name === undefined && i > 0)) {
+      if (/^[^,=]*$/.test(text)) return { cpus: parseCount(text, option) };
+      throw usage(`${option} ${shown(text)}: ${shown(word)} is not a count of sockets, cores or threads`, topologyHint);
+    }
+    const part = name as keyof typeof topology | undefined;
+    if (part === undefined) cpus = Number(count);
+    else if (topology[part] === undefined) topology[part] = Number(count);
+    else throw usage(`${option} ${shown(text)} says ${part} twice`, topologyHint);
+  }
+  return { ...(cpus !== undefined && { cpus }), ...(Object.keys(topology).length > 0 && { topology }) };
 }
 
 /** '3' is the entry of that number, anything else a title. */

@@ -92,6 +92,7 @@ export const Capability = {
   KVM_CAP_TSC_DEADLINE_TIMER: 72,
   KVM_CAP_KVMCLOCK_CTRL: 76,
   KVM_CAP_IOEVENTFD_ANY_LENGTH: 122,
+  KVM_CAP_MAX_VCPU_ID: 128,
   KVM_CAP_IMMEDIATE_EXIT: 136,
 } as const;
 export type CapabilityName = keyof typeof Capability;

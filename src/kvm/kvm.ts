@@ -82,6 +82,11 @@ export class Kvm {
     return this.capability('KVM_CAP_MAX_VCPUS') || this.capability('KVM_CAP_NR_VCPUS') || 4;
   }
 
+  /** vCPU ids are below this; without the capability, ids are as many as vCPUs (KVM API §4.7). */
+  maxVcpuId(): number {
+    return this.capability('KVM_CAP_MAX_VCPU_ID') || this.maxVcpus();
+  }
+
   runPageSize(): number {
     return must('KVM_GET_VCPU_MMAP_SIZE', native().ioctl(this.fd, Ioctl.KVM_GET_VCPU_MMAP_SIZE, 0));
   }

@@ -23,7 +23,7 @@ export interface BootRequest {
   /** Opens the disk that is to be booted, for reading; closed by the caller. */
   readonly disk: (index: number) => Promise<BlockReader>;
   readonly ram: readonly MemoryRegion[];
-  readonly cpus: number;
+  readonly apicIds: readonly number[];
   /** EAX and EDX of the guest's CPUID leaf 1. */
   readonly processor: { readonly signature: number; readonly features: number };
   readonly transport: Transport;
@@ -42,10 +42,9 @@ interface Payload {
 
 export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
   const payload = await phases.run('read kernel', () => readPayload(request));
-  const { transport, ram, bar64 } = request;
+  const { apicIds, transport, ram, bar64 } = request;
   const announced = transport === 'pci' ? { ...payload, virtioMmio: 0 } : await announceMmio(payload, request.devices);
   return phases.run('build boot image', () => {
-    const apicIds = Array.from({ length: request.cpus }, (_, cpu) => cpu);
     return buildBootImage({
       ...payload,
       cmdline: announced.cmdline,

@@ -14,7 +14,7 @@ import { buildRouting } from '../kvm/routing.js';
 import { KvmVm } from '../kvm/vm.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import { GuestMemory, type RamRegion } from '../memory/guest-memory.js';
-import { GuestRam } from '../memory/ram.js';
+import { GuestRam, type HugePages } from '../memory/ram.js';
 import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
 import { resetPlatform } from '../virtio/transport/platform.js';
 import { EventFds } from './descriptors.js';
@@ -39,12 +39,20 @@ export class Hardware {
   readonly doorbell: Doorbell;
   readonly descriptors: readonly VirtioDescriptors[];
 
-  constructor(kvm: Kvm, plan: MachinePlan, battery: Battery | undefined, owned: Ownership, onRing: () => void) {
+  constructor(
+    kvm: Kvm,
+    plan: MachinePlan,
+    hugepages: HugePages,
+    battery: Battery | undefined,
+    owned: Ownership,
+    onRing: () => void,
+  ) {
     this.plan = plan;
     this.state = new SharedArrayBuffer(plan.stateSize);
     this.control = MachineControlMap.over(this.state, plan.control.machine);
 
-    const ram = GuestRam.map(plan.ram.reduce((sum, { size }) => sum + size, 0));
+    const size = plan.ram.reduce((sum, region) => sum + region.size, 0);
+    const ram = GuestRam.map(size, { hugepages });
     owned.own('memory', () => ram.release());
     this.regions = ram.place(plan.ram);
     const vm = KvmVm.create(kvm);

@@ -5,7 +5,7 @@
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
-import { type CpuidEntry, parseCpuid } from '../kvm/cpuid.js';
+import { type CpuidEntry, parseCpuid } from '../kvm/cpuid-entry.js';
 import { Kvm } from '../kvm/kvm.js';
 
 export interface KvmContext {
@@ -14,6 +14,8 @@ export interface KvmContext {
   readonly runPageSize: number;
   readonly tscDeadline: boolean;
   readonly maxVcpus: number;
+  /** vCPU ids, which are APIC ids, are below this. */
+  readonly maxVcpuId: number;
 }
 
 let context: KvmContext | undefined;
@@ -40,6 +42,7 @@ export function kvmContext(): KvmContext {
       runPageSize: kvm.runPageSize(),
       tscDeadline: kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0,
       maxVcpus: kvm.maxVcpus(),
+      maxVcpuId: kvm.maxVcpuId(),
     };
     return context;
   } catch (error) {

@@ -7,9 +7,12 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Transport, transports } from '../devices/memory-map.js';
-import { TsvmmError } from '../errors.js';
+import type { CpuTopology } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
-import { formatSize, parseSize, type Size, show } from './units.js';
+import { bad, integer, known, oneOf, text } from './checks.js';
+import { cpu, type TopologyOptions, topology } from './cpu-options.js';
+import { type MemoryConfig, type MemoryOptions, memory } from './memory-options.js';
+import { parseSize, type Size, show } from './units.js';
 
 export type Path = string | URL;
 
@@ -58,9 +61,11 @@ export type BootOptions =
 export interface VmOptions {
   name?: string;
   /** Default 512M. */
-  memory?: Size;
-  /** vCPUs; default 1. */
+  memory?: Size | MemoryOptions;
+  /** vCPUs; default 1, or what `topology` makes. */
   cpus?: number;
+  /** How a guest sees them; default one socket of `cpus` cores with one thread each. */
+  topology?: TopologyOptions;
   cpu?: 'host' | { model?: string; add?: string[]; remove?: string[] };
   /** Default: the first disk, by what it carries in /boot. */
   boot?: BootOptions;
@@ -100,8 +105,8 @@ export type BootConfig =
 /** `VmOptions` with every default filled in and every value checked. */
 export interface VmConfig {
   readonly name: string;
-  readonly memory: number;
-  readonly cpus: number;
+  readonly memory: MemoryConfig;
+  readonly topology: CpuTopology;
   readonly cpu: CpuChoice;
   readonly boot: BootConfig;
   readonly disks: readonly DiskConfig[];
@@ -117,12 +122,6 @@ export interface VmConfig {
   readonly signal: AbortSignal | undefined;
 }
 
-const pageSize = 4096;
-/** A zero page, a stack, tables and a small kernel need about this much. */
-const minMemory = 2 * 1024 ** 2;
-const maxMemory = 1024 ** 4;
-/** APIC ids are one byte wide without x2APIC routing; 255 is the broadcast id. */
-export const maxCpus = 254;
 /** PCI slots 1-31 hold the disks, the console and the entropy device. */
 export const maxDisks = 24;
 const maxName = 64;
@@ -131,14 +130,13 @@ const minConsoleBuffer = 4096;
 const maxConsoleBuffer = 256 * 1024 ** 2;
 let unnamed = 0;
 
-const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
-
 export function normalize(options: VmOptions): VmConfig {
   if (typeof options !== 'object' || options === null) throw bad('options are missing', 'pass { disks: ["disk.img"] }');
   known('options', options, [
     'name',
     'memory',
     'cpus',
+    'topology',
     'cpu',
     'boot',
     'disks',
@@ -156,7 +154,7 @@ export function normalize(options: VmOptions): VmConfig {
   return {
     name: name(options.name),
     memory: memory(options.memory ?? '512M'),
-    cpus: integer('cpus', options.cpus ?? 1, 1, maxCpus),
+    topology: topology(options.cpus, options.topology),
     cpu: cpu(options.cpu ?? 'host'),
     boot: boot(options.boot ?? {}, disks.length),
     disks,
@@ -169,57 +167,11 @@ export function normalize(options: VmOptions): VmConfig {
   };
 }
 
-/** A misspelt option must not be silently ignored. */
-function known(where: string, value: object, names: readonly string[]): void {
-  const stranger = Object.keys(value).find((key) => !names.includes(key));
-  if (stranger !== undefined)
-    throw bad(`${where}: there is no option "${stranger}"`, `the options are: ${names.join(', ')}`);
-}
-
-function oneOf<T extends string>(what: string, value: unknown, values: readonly T[]): T {
-  if (values.includes(value as T)) return value as T;
-  throw bad(`${what}: ${show(value)} is not known`, `use one of: ${values.join(', ')}`);
-}
-
-function integer(what: string, value: unknown, least: number, most: number): number {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
-  throw bad(`${what}: ${show(value)} is not possible`, `use a whole number from ${least} to ${most}`);
-}
-
-function text(what: string, value: unknown): string {
-  if (typeof value === 'string' && !value.includes('\0')) return value;
-  throw bad(`${what}: expected text, got ${show(value)}`, 'pass a string without NUL characters');
-}
-
 function name(value: unknown): string {
   if (value === undefined) return `vm${++unnamed}`;
   const given = text('name', value);
   if (given.length <= maxName && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given)) return given;
   throw bad(`name: ${show(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
-}
-
-function memory(value: Size): number {
-  const bytes = parseSize('memory', value);
-  if (bytes < minMemory || bytes > maxMemory) {
-    throw bad(
-      `memory: ${formatSize(bytes)} is not possible`,
-      `use a size from ${formatSize(minMemory)} to ${formatSize(maxMemory)}`,
-    );
-  }
-  return Math.ceil(bytes / pageSize) * pageSize;
-}
-
-function cpu(value: unknown): CpuChoice {
-  if (typeof value === 'string') return { model: value, add: [], remove: [] };
-  if (typeof value !== 'object' || value === null)
-    throw bad(`cpu: ${show(value)} is not possible`, 'use "host" or { model, add, remove }');
-  known('cpu', value, ['model', 'add', 'remove']);
-  const { model = 'host', add = [], remove = [] } = value as { model?: unknown; add?: unknown[]; remove?: unknown[] };
-  const names = (what: string, list: unknown[]): string[] => {
-    if (!Array.isArray(list)) throw bad(`${what}: expected a list of feature names`, 'use the names of /proc/cpuinfo');
-    return list.map((feature) => text(what, feature));
-  };
-  return { model: text('cpu.model', model), add: names('cpu.add', add), remove: names('cpu.remove', remove) };
 }
 
 function path(what: string, value: unknown): string {

@@ -5,7 +5,9 @@
 import type { MemoryRegion } from '../devices/memory-map.js';
 import { bar64Window, endOf, ramRegions } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
-import { type CpuidEntry, cpuidPolicy, physicalAddressBits } from '../kvm/cpuid.js';
+import { apicIds } from '../kvm/cpu-topology.js';
+import { cpuidPolicy } from '../kvm/cpuid.js';
+import { type CpuidEntry, physicalAddressBits } from '../kvm/cpuid-entry.js';
 import { type ControlLayout, layoutControl } from '../memory/control.js';
 import { blkConfig, blkShape } from '../virtio/blk/blk-format.js';
 import { consoleConfig, consoleShape } from '../virtio/console/console-format.js';
@@ -25,6 +27,8 @@ export type DevicePlan = { readonly shape: VirtioShape; readonly config: Uint8Ar
 );
 
 export interface MachinePlan {
+  /** Of each vCPU: its number in KVM, in CPUID and in the tables. Ascending, maybe with gaps. */
+  readonly apicIds: readonly number[];
   readonly cpuid: readonly CpuidEntry[];
   readonly ram: readonly MemoryRegion[];
   readonly bar64: MemoryRegion | undefined;
@@ -41,18 +45,11 @@ const defaultRows = 24;
 const maxRing = 64 * 1024;
 
 export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], context: KvmContext): MachinePlan {
-  if (config.cpus > context.maxVcpus) {
-    throw new TsvmmError(
-      'ERR_TSVMM_CONFIG',
-      `cpus: this host's KVM runs at most ${context.maxVcpus} vCPUs in a machine`,
-      {
-        hint: `ask for ${context.maxVcpus} or fewer`,
-      },
-    );
-  }
-  const cpuid = cpuidPolicy(context.supported, config.cpu, config.cpus, context.tscDeadline);
+  const ids = apicIds(config.topology);
+  checkVcpus(ids, context);
+  const cpuid = cpuidPolicy(context.supported, config.cpu, config.topology, context.tscDeadline);
   const physicalBits = physicalAddressBits(cpuid);
-  const ram = ramRegions(config.memory);
+  const ram = ramRegions(config.memory.size);
   const ramEnd = endOf(ram.at(-1)!);
   if (ramEnd > 2 ** physicalBits) {
     throw new TsvmmError(
@@ -64,13 +61,13 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
     );
   }
   const output = { blockWhenFull: config.console.whenUnread === 'block', outputCapacity: ringCapacity(config) };
-  const control = layoutControl(config.cpus, 0);
+  const control = layoutControl(ids.length, 0);
   const console = config.console.device === 'virtio' ? layoutConsole(control.end, output) : undefined;
   const devices = [...disks.map(blkPlan), rngPlan, ...(console === undefined ? [] : [consolePlan(console)])];
   const platform = layoutPlatform(
     {
-      cpus: config.cpus,
-      ram: config.memory,
+      cpus: ids.length,
+      ram: config.memory.size,
       physicalBits,
       transport: config.transport,
       virtio: devices.map(({ shape }) => shape),
@@ -79,7 +76,21 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
     },
     console?.end ?? control.end,
   );
-  return { cpuid, ram, bar64: bar64Window(ramEnd, physicalBits), devices, control, platform, stateSize: platform.end };
+  const bar64 = bar64Window(ramEnd, physicalBits);
+  return { apicIds: ids, cpuid, ram, bar64, devices, control, platform, stateSize: platform.end };
+}
+
+function checkVcpus(ids: readonly number[], { maxVcpus, maxVcpuId }: KvmContext): void {
+  if (ids.length > maxVcpus) {
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `cpus: this host's KVM runs at most ${maxVcpus} vCPUs in a machine`, {
+      hint: `ask for ${maxVcpus} or fewer`,
+    });
+  }
+  if (ids.at(-1)! >= maxVcpuId) {
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `topology: this host's KVM has APIC ids below ${maxVcpuId} only`, {
+      hint: 'use counts of cores and threads that are powers of two, or fewer vCPUs',
+    });
+  }
 }
 
 /**

@@ -9,12 +9,14 @@ import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
 import { TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
-import { encodeCpuid, forVcpu, processorIdentity } from '../kvm/cpuid.js';
+import { forVcpu } from '../kvm/cpuid.js';
+import { encodeCpuid, processorIdentity } from '../kvm/cpuid-entry.js';
 import { exitName } from '../kvm/ioctls.js';
 import type { StartState } from '../kvm/start-state.js';
 import { exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
+import { hugePageSize } from '../memory/ram.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
 import { abortable } from './abortable.js';
@@ -53,6 +55,7 @@ export interface CycleMetrics {
 }
 
 export class PowerCycle {
+  readonly #config: VmConfig;
   readonly #hooks: CycleHooks;
   readonly #owned: Ownership;
   readonly #startedAt = monotonicMs();
@@ -76,9 +79,12 @@ export class PowerCycle {
     battery: Battery | undefined,
     owned: Ownership,
   ) {
+    this.#config = config;
     this.#hooks = hooks;
     this.#owned = owned;
-    const hardware = new Hardware(context.kvm, plan, battery, this.#owned, () => this.#onRing());
+    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, battery, this.#owned, () =>
+      this.#onRing(),
+    );
     this.#hardware = hardware;
     const { control, state } = hardware;
     const machineLock = new SharedLock(control.lock, control.lockWaiters);
@@ -125,7 +131,7 @@ export class PowerCycle {
   }
 
   static ramLayout(config: VmConfig): { start: number; size: number }[] {
-    return ramRegions(config.memory);
+    return ramRegions(config.memory.size);
   }
 
   /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again. */
@@ -143,7 +149,8 @@ export class PowerCycle {
     const owned = new Ownership();
     let cycle: PowerCycle | undefined;
     try {
-      while (workers.length < config.cpus) workers.push(vcpuPool().acquire());
+      const { sockets, cores, threads } = config.topology;
+      while (workers.length < sockets * cores * threads) workers.push(vcpuPool().acquire());
       const plan = planMachine(config, disks.disks, context);
       await phases.run('create machine', () => {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
@@ -151,7 +158,9 @@ export class PowerCycle {
       // The workers create the vCPUs while main reads the kernel.
       const { signal } = config;
       const creating = abortable(
-        phases.run('create vCPUs', () => cycle!.#create(context.runPageSize)),
+        phases
+          .run('create vCPUs', () => cycle!.#create(context.runPageSize))
+          .then(() => (config.memory.prefault ? phases.run('prefault', () => cycle!.#prefault()) : undefined)),
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
@@ -239,7 +248,8 @@ export class PowerCycle {
           cpu,
           vmFd: vm.fd,
           runPageSize,
-          cpuid: encodeCpuid(forVcpu(plan.cpuid, cpu, this.#vcpus.length)),
+          apicId: plan.apicIds[cpu]!,
+          cpuid: encodeCpuid(forVcpu(plan.cpuid, plan.apicIds[cpu]!, this.#config.topology)),
           state,
           control: plan.control,
           platform: plan.platform,
@@ -252,6 +262,18 @@ export class PowerCycle {
       ),
     );
     this.#hardware.connectInterrupts();
+  }
+
+  /** RAM is one range: each vCPU's thread takes its part, before it has anything else to do. */
+  async #prefault(): Promise<void> {
+    const { regions } = this.#hardware;
+    const size = regions.reduce((sum, region) => sum + region.size, 0);
+    const start = regions[0]!.hostAddress;
+    const share = Math.ceil(size / this.#vcpus.length / hugePageSize) * hugePageSize;
+    const shares = this.#vcpus.map((vcpu, i) => ({ vcpu, at: i * share, length: Math.min(share, size - i * share) }));
+    await Promise.all(
+      shares.filter(({ length }) => length > 0).map(({ vcpu, at, length }) => vcpu.prefault(start + at, length)),
+    );
   }
 
   /** The other vCPUs wait for INIT and SIPI. */
@@ -312,7 +334,7 @@ async function prepare(config: VmConfig, plan: MachinePlan, disks: DiskSet, phas
         boot: config.boot,
         disk,
         ram: plan.ram,
-        cpus: config.cpus,
+        apicIds: plan.apicIds,
         processor: processorIdentity(plan.cpuid),
         transport: config.transport,
         devices: plan.devices.length,

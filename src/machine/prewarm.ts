@@ -2,7 +2,7 @@
 import type { Worker } from 'node:worker_threads';
 import { TsvmmError } from '../errors.js';
 import { VcpuPool } from '../threads/vcpu-pool.js';
-import { maxCpus } from './options.js';
+import { maxCpus } from './cpu-options.js';
 
 /** Beside this module once bundled (scripts/build.js). */
 const workerUrl = new URL('./vcpu-worker.cjs', import.meta.url);

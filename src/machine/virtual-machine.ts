@@ -17,6 +17,7 @@ import { type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
 import type { Battery } from './hardware.js';
 import { shielded } from './listeners.js';
+import { checkMemory } from './memory-check.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
@@ -46,6 +47,8 @@ const defaultStopMs = 10_000;
 const pressEveryMs = 2000;
 /** A guest that resets faster than this is slowed down, so that it cannot keep main busy with starts. */
 const restingUptimeMs = 1000;
+/** A guest must not fill memory with warnings while its machine starts. */
+const mostEarly = 16;
 const token = Symbol('VirtualMachine.start');
 
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
@@ -72,6 +75,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #reason: ExitReason | undefined;
   #stopping: Promise<VmExit> | undefined;
   #startedAt = monotonicMs();
+  /** Warnings from before anybody could listen; undefined once `start` has given the machine away. */
+  #early: Warning[] | undefined = [];
 
   /** @internal Use `VirtualMachine.start`. */
   constructor(key: symbol, config: VmConfig) {
@@ -99,12 +104,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const vm = new VirtualMachine(token, config);
     config.signal?.addEventListener('abort', vm.#onAbort, { once: true });
     try {
+      const concern = checkMemory(config.memory);
+      if (concern !== undefined) vm.#warn({ source: 'host', message: concern, suppressed: 0 });
       await vm.#openDisks();
       vm.#throwIfEnded();
       await vm.#powerOn();
       vm.#throwIfEnded();
       // Its guest may have ended it already: then `exited` says how, and it does not run any more.
       if (vm.#state === 'starting') vm.#moveTo('running');
+      setImmediate(() => vm.#tellEarly());
       return vm;
     } catch (failure) {
       const error = config.signal?.aborted ? config.signal.reason : vm.#startError(failure);
@@ -191,10 +199,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const hooks: CycleHooks = {
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
-      warning: (warning) => {
-        shielded(() => this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message));
-        this.#tell('warning', warning);
-      },
+      warning: (warning) => this.#warn(warning),
     };
     const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, battery);
     this.#poweringOn = starting.catch(() => {});
@@ -314,6 +319,18 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #throwIfEnded(): void {
     if (this.#reason?.reason === 'aborted') throw this.#reason.cause;
     if (this.#reason?.reason === 'error') throw this.#reason.error;
+  }
+
+  #warn(warning: Warning): void {
+    shielded(() => this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message));
+    if (this.#early === undefined) this.#tell('warning', warning);
+    else if (this.#early.length < mostEarly) this.#early.push(warning);
+  }
+
+  #tellEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const warning of early) this.#tell('warning', warning);
   }
 
   #tell<K extends keyof VmEvents>(event: K, ...values: VmEvents[K]): void {

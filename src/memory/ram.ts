@@ -8,6 +8,7 @@
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
+import { hugePagePool } from '../host/memory-facts.js';
 import { Sys, syscall } from '../host/system.js';
 import type { RamRegion } from './guest-memory.js';
 
@@ -25,8 +26,18 @@ export interface Piece {
   readonly layerOffset?: number;
 }
 
+/** What the pages of anonymous guest memory are: of any size, of 4 KiB, or of the host's pool of huge ones. */
+export type HugePages = 'thp' | 'off' | 'hugetlb';
+
+export interface RamOptions {
+  /** Default: all of it zeroes until written. */
+  readonly pieces?: readonly Piece[];
+  /** Default `thp`. With `hugetlb`, `size` is a multiple of `hugePageSize` and there are no layers. */
+  readonly hugepages?: HugePages;
+}
+
 const pageSize = 4096;
-const hugePage = 0x20_0000;
+export const hugePageSize = 0x20_0000;
 
 const PROT_NONE = 0;
 const PROT_READ_WRITE = 3;
@@ -34,29 +45,41 @@ const MAP_PRIVATE = 2;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
+const MAP_HUGETLB_2M = 0x4_0000 | (21 << 26);
 const MADV_DONTNEED = 4;
 const MADV_DONTFORK = 10;
 const MADV_HUGEPAGE = 14;
+const MADV_NOHUGEPAGE = 15;
 
 export class GuestRam {
   readonly size: number;
   readonly hostAddress: number;
   readonly pieces: readonly Piece[];
+  readonly hugepages: HugePages;
   #released = false;
 
-  private constructor(size: number, hostAddress: number, pieces: readonly Piece[]) {
+  private constructor(size: number, hostAddress: number, pieces: readonly Piece[], hugepages: HugePages) {
     this.size = size;
     this.hostAddress = hostAddress;
     this.pieces = pieces;
+    this.hugepages = hugepages;
   }
 
   /** `size` is a multiple of 4 KiB. Throws `ERR_TSVMM_CONFIG` when the host cannot map it. */
-  static map(size: number, pieces: readonly Piece[] = [{ offset: 0, length: size }]): GuestRam {
-    checkPieces(size, pieces);
+  static map(size: number, options: RamOptions = {}): GuestRam {
+    const { pieces = [{ offset: 0, length: size }], hugepages = 'thp' } = options;
+    checkPieces(size, pieces, hugepages);
     // The count of holders and the guard know one mapping: reserve it whole, then map each piece over its part.
-    const address = native().mapMemory(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, hugePage);
+    const address = native().mapMemory(
+      size,
+      PROT_NONE,
+      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+      -1,
+      0,
+      hugePageSize,
+    );
     if (address < 0) throw mapError(size, address);
-    const ram = new GuestRam(size, address, pieces);
+    const ram = new GuestRam(size, address, pieces, hugepages);
     try {
       for (const piece of pieces) ram.#mapPiece(piece);
       // child_process.spawn beside touched guest memory would copy its page tables: 52 ms for 2 GiB, 2.4 without.
@@ -82,28 +105,30 @@ export class GuestRam {
     this.#advise(0, this.size, MADV_DONTNEED);
   }
 
-  /** Gives up this hold; the memory goes when the last ArrayBuffer over it has gone too. */
+  /**
+   * Gives the pages back to the host at once; the addresses stay taken until the last ArrayBuffer over them has gone, which
+   * is the collector's to decide, so that nobody's late access meets another mapping there.
+   */
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | MAP_ANONYMOUS;
+    syscall(Sys.mmap, this.hostAddress, this.size, PROT_NONE, flags, -1, 0);
     native().releaseMemory(this.hostAddress);
   }
 
   #mapPiece(piece: Piece): void {
     const at = this.hostAddress + piece.offset;
-    const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (piece.layer === undefined ? MAP_ANONYMOUS : 0);
-    const result = syscall(
-      Sys.mmap,
-      at,
-      piece.length,
-      PROT_READ_WRITE,
-      flags,
-      piece.layer?.fd ?? -1,
-      piece.layerOffset ?? 0,
-    );
-    if (result < 0) throw mapError(this.size, result);
+    const { layer, length, layerOffset = 0 } = piece;
+    // Huge pages are reserved, so that a shortage is an error here and not a SIGBUS later.
+    const kind = layer !== undefined ? 0 : MAP_ANONYMOUS;
+    const own = this.hugepages === 'hugetlb' ? MAP_HUGETLB_2M : MAP_NORESERVE;
+    const flags = MAP_PRIVATE | MAP_FIXED | kind | own;
+    const result = syscall(Sys.mmap, at, length, PROT_READ_WRITE, flags, layer?.fd ?? -1, layerOffset);
+    if (result < 0) throw this.hugepages === 'hugetlb' ? hugetlbError(this.size, result) : mapError(this.size, result);
+    if (layer !== undefined || this.hugepages === 'hugetlb') return;
     // Advice: a kernel without transparent huge pages answers EINVAL and works all the same.
-    if (piece.layer === undefined) syscall(Sys.madvise, at, piece.length, MADV_HUGEPAGE);
+    syscall(Sys.madvise, at, length, this.hugepages === 'thp' ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   }
 
   #advise(offset: number, length: number, advice: number): void {
@@ -112,13 +137,14 @@ export class GuestRam {
   }
 }
 
-function checkPieces(size: number, pieces: readonly Piece[]): void {
+function checkPieces(size: number, pieces: readonly Piece[], hugepages: HugePages): void {
+  const unit = hugepages === 'hugetlb' ? hugePageSize : pageSize;
   let end = 0;
-  for (const { offset, length, layerOffset = 0 } of pieces) {
+  for (const { offset, length, layer, layerOffset = 0 } of pieces) {
     const aligned = [offset, length, layerOffset].every(
-      (value) => Number.isSafeInteger(value) && value >= 0 && value % pageSize === 0,
+      (value) => Number.isSafeInteger(value) && value >= 0 && value % unit === 0,
     );
-    if (!aligned || offset !== end || length === 0)
+    if (!aligned || offset !== end || length === 0 || (layer !== undefined && hugepages === 'hugetlb'))
       throw new RangeError(`a piece of guest RAM at ${offset} does not fit`);
     end += length;
   }
@@ -134,6 +160,25 @@ function mapError(size: number, result: number): TsvmmError {
         result === -Errno.ENOMEM
           ? 'ask for less memory, or raise vm.overcommit_memory or vm.max_map_count on the host'
           : 'run: tsvmm doctor',
+    },
+  );
+}
+
+function hugetlbError(size: number, result: number): TsvmmError {
+  const pool = hugePagePool();
+  if (result !== -Errno.ENOMEM || pool === undefined) {
+    return new TsvmmError('ERR_TSVMM_CONFIG', `memory: this kernel has no huge pages of 2M: ${errnoName(result)}`, {
+      hint: 'leave out hugepages: hugetlb; transparent huge pages (thp) need nothing set aside',
+    });
+  }
+  const needed = size / hugePageSize;
+  const wanted = pool.total - pool.free + needed;
+  return new TsvmmError(
+    'ERR_TSVMM_CONFIG',
+    `memory: ${needed} huge pages of 2M are needed and ${pool.free} of ${pool.total} are free`,
+    {
+      hint: `set more aside, as root: sysctl vm.nr_hugepages=${wanted}; or use transparent huge pages (hugepages: thp)`,
+      details: { needed, free: pool.free, total: pool.total },
     },
   );
 }

@@ -20,7 +20,7 @@ export interface VcpuEvents {
   failed(error: TsvmmError): void;
 }
 
-type Answer = 'created' | 'entered' | 'parked' | 'stopped';
+type Answer = 'created' | 'prefaulted' | 'entered' | 'parked' | 'stopped';
 
 export class VcpuHandle {
   readonly cpu: number;
@@ -57,6 +57,11 @@ export class VcpuHandle {
   create(assignment: VcpuAssignment): Promise<void> {
     this.#creating = this.#ask('created', { type: 'create', assignment });
     return this.#creating;
+  }
+
+  /** Faults a share of guest RAM in; before the guest is entered. */
+  prefault(hostAddress: number, length: number): Promise<void> {
+    return this.#ask('prefaulted', { type: 'prefault', hostAddress, length });
   }
 
   /**
@@ -172,7 +177,7 @@ export class VcpuHandle {
 
   #onFailed(wire: WireError): void {
     const error = fromWire(wire);
-    const answer = (['created', 'entered'] as const).find((answer) => this.#waiting.has(answer));
+    const answer = (['created', 'prefaulted', 'entered'] as const).find((answer) => this.#waiting.has(answer));
     if (answer === undefined) this.#events.failed(error);
     else {
       this.#waiting.get(answer)!.reject(error);

@@ -13,6 +13,8 @@ import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/pl
 /** Everything a worker needs to create and run one vCPU; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
   readonly cpu: number;
+  /** Its number in KVM, which is its APIC id. */
+  readonly apicId: number;
   readonly vmFd: number;
   readonly runPageSize: number;
   /** `kvm_cpuid_entry2` array of this vCPU. */
@@ -33,6 +35,8 @@ export interface VcpuAssignment {
 /** main -> vCPU worker */
 export type VcpuCommand =
   | { readonly type: 'create'; readonly assignment: VcpuAssignment }
+  /** Faults a share of guest RAM in, before the guest is entered. */
+  | { readonly type: 'prefault'; readonly hostAddress: number; readonly length: number }
   /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */
   | { readonly type: 'enter'; readonly start: StartState | undefined }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
@@ -44,6 +48,7 @@ export type VcpuReport =
   | { readonly type: 'idle' }
   /** `watch`: by which main kicks it. */
   | { readonly type: 'created'; readonly watch: number }
+  | { readonly type: 'prefaulted' }
   | { readonly type: 'entered' }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */

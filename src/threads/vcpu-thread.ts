@@ -7,7 +7,7 @@
  */
 
 import { MachineEvent } from '../devices/wires.js';
-import { TsvmmError } from '../errors.js';
+import { asTsvmmError, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { monotonicMs } from '../host/clock.js';
 import { Errno } from '../host/errno.js';
@@ -30,10 +30,14 @@ import {
   VcpuState,
 } from '../memory/control.js';
 import { SharedLock } from '../memory/lock.js';
+import { populate } from '../memory/populate.js';
 import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
+
+/** Bytes of RAM faulted in between two looks at the event loop: some milliseconds. */
+const prefaultStep = 16 * 1024 ** 2;
 
 /** What the loop does after an exit. */
 type Next = 'go on' | 'hold' | 'yield' | 'park' | 'stop' | 'fail';
@@ -79,7 +83,7 @@ export class VcpuThread {
       descriptors: assignment.descriptors,
       wakeMain: () => this.#wires.wakeMain(),
     });
-    this.#vcpu = new Vcpu(cpu, vm.createVcpu(cpu), assignment.runPageSize);
+    this.#vcpu = new Vcpu(cpu, vm.createVcpu(assignment.apicId), assignment.runPageSize);
     try {
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
@@ -91,6 +95,23 @@ export class VcpuThread {
       throw error;
     }
   }
+
+  /** A step in each turn of the event loop, so that the order to close comes in between. */
+  prefault(hostAddress: number, length: number): void {
+    const step = Math.min(length, prefaultStep);
+    populate(hostAddress, step);
+    if (step === length) this.#report({ type: 'prefaulted' });
+    else setImmediate(this.#prefaultRest, hostAddress + step, length - step);
+  }
+
+  readonly #prefaultRest = (hostAddress: number, length: number): void => {
+    if (this.#closed) return;
+    try {
+      this.prefault(hostAddress, length);
+    } catch (error) {
+      this.#report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_CONFIG').toWire() });
+    }
+  };
 
   /** Enters the guest at the next turn of the event loop: at `start`, or where it is. */
   enter(start: StartState | undefined): void {

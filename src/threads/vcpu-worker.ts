@@ -24,6 +24,9 @@ function obey(command: VcpuCommand): void {
     case 'create':
       thread = new VcpuThread(command.assignment, report);
       break;
+    case 'prefault':
+      thread?.prefault(command.hostAddress, command.length);
+      break;
     case 'enter':
       thread?.enter(command.start);
       break;

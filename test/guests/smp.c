@@ -3,6 +3,9 @@
  * topology (CPUID leaf 0xB), adds to one counter with locked instructions against all the others, and answers an
  * interrupt that the first CPU sends to it; the totals must be exact and no APIC id may appear twice.
  *
+ * With cores=N (in a socket) and threads=N (in a core), the I-th CPU of the MADT must decode as the I-th thread, core and
+ * socket, by leaf 0xB, and AMD's leaf 0x8000001E must agree.
+ *
  * The CPUs are those of the MADT; without ACPI tables, ids 0 to N-1 where N is CPUID's count of logical processors.
  * Options: cpus=N expects exactly N; all starts them with one broadcast; rounds=N additions by each CPU (default
  * 1000).
@@ -43,6 +46,26 @@ static struct topology topology(void) {
   return t;
 }
 
+enum { CPUID_AMD_MAX = 0x80000000, CPUID_AMD_TOPOLOGY = 0x8000001e };
+static u8 ids[MAX_CPUS];
+static u32 processor_count, cores, threads;
+
+/* Are we where the MADT's order puts us? */
+static void check_place(u32 id, const struct topology *t) {
+  u32 cpu = 0;
+  while (cpu < processor_count && ids[cpu] != id) cpu++;
+  u32 socket = cpu / threads / cores, core = cpu / threads % cores, thread = cpu % threads;
+  u32 core_bits = t->package_shift - t->thread_shift;
+  check(id >> t->package_shift == socket && (id >> t->thread_shift & ((1u << core_bits) - 1)) == core &&
+            (id & ((1u << t->thread_shift) - 1)) == thread && t->logical_processors == cores * threads,
+        "APIC id %u is not socket %u core %u thread %u", id, socket, core, thread);
+  if (cpuid(CPUID_AMD_MAX, 0).eax < CPUID_AMD_TOPOLOGY) return;
+  struct cpuid r = cpuid(CPUID_AMD_TOPOLOGY, 0);
+  if (r.eax == 0 && r.ebx == 0 && id != 0) return; /* there, but empty: no AMD CPU */
+  check(r.eax == id && (r.ebx & 0xff) == core && (r.ebx >> 8 & 0xff) == threads - 1 && (r.ecx & 0xff) == socket,
+        "leaf 0x8000001E of APIC id %u says 0x%x 0x%x 0x%x", id, r.eax, r.ebx, r.ecx);
+}
+
 /* What every CPU does once it runs; the first CPU as well. */
 static void introduce(const char *role) {
   u32 id = lapic_id();
@@ -53,6 +76,7 @@ static void introduce(const char *role) {
   check(id == cpuid(1, 0).ebx >> 24 && id == t.x2apic_id, "the APIC ids differ");
   check(!seen[id], "APIC id %u appears twice", id);
   seen[id] = true;
+  if (cores > 0) check_place(id, &t);
   print_unlock();
 }
 
@@ -85,7 +109,7 @@ static void await(const char *what, volatile u32 *value, u32 wanted) {
   check(*value == wanted, "%s: %u, more than %u", what, *value, wanted);
 }
 
-static u32 find_processors(u8 ids[MAX_CPUS]) {
+static u32 find_processors(void) {
   const struct acpi *tables = acpi();
   u32 count = tables->cpu_count;
   for (u32 i = 0; i < count; i++) ids[i] = tables->cpu_apic_ids[i];
@@ -102,11 +126,13 @@ static u32 find_processors(u8 ids[MAX_CPUS]) {
 }
 
 void guest_main(void) {
-  static u8 ids[MAX_CPUS];
   rounds = (u32)option_number("rounds", 1000);
   on_vector(IPI_VECTOR, on_ipi);
   lapic_enable();
-  u32 count = find_processors(ids), self = lapic_id();
+  u32 count = find_processors(), self = lapic_id();
+  processor_count = count;
+  cores = (u32)option_number("cores", 0);
+  threads = (u32)option_number("threads", 1);
   introduce("boot cpu");
   smp_prepare(count - 1, run_processor);
   if (option_given("all")) {

@@ -8,6 +8,17 @@ describe.skipIf(whyNoKvm !== undefined)('size', () => {
     expect(exit.reason).toBe('power-off');
   });
 
+  test.each([
+    { sockets: 2, cores: 2, threads: 2 },
+    { sockets: 2, cores: 3, threads: 1 },
+    { sockets: 1, cores: 3, threads: 2 },
+  ])('$sockets sockets of $cores cores with $threads threads, gaps between APIC ids included', async (topology) => {
+    const { sockets, cores, threads } = topology;
+    const { output, exit } = await runGuest('smp', { topology, cmdline: `cores=${cores} threads=${threads}` });
+    expect(output).toContain(`smp ${sockets * cores * threads} ok`);
+    expect(exit.reason).toBe('power-off');
+  });
+
   test.each(['16M', '1G', '8G', '16G'] as const)('%s of memory, hole and edges included', async (memory) => {
     const { output, exit } = await runGuest('memory', { memory });
     expect(output).toContain('memory ok');

@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseCount, parseCpu, parseDisk, parseDuration, parseEntry, parseSize } from '../../../src/cli/values.js';
+import {
+  parseCount,
+  parseCpu,
+  parseCpus,
+  parseDisk,
+  parseDuration,
+  parseEntry,
+  parseHugepages,
+  parseSize,
+} from '../../../src/cli/values.js';
 import { TsvmmError } from '../../../src/errors.js';
 
 /** The error that `work` throws, which must be a TsvmmError with a hint. */
@@ -112,4 +121,27 @@ describe('disks', () => {
       else expect(refusal(() => parseDisk(text, '--disk')).message).toContain('--disk');
     },
   );
+});
+
+describe('vCPUs', () => {
+  it.each([
+    ['4', { cpus: 4 }],
+    ['8,sockets=2,cores=2,threads=2', { cpus: 8, topology: { sockets: 2, cores: 2, threads: 2 } }],
+    ['8, threads=2', { cpus: 8, topology: { threads: 2 } }],
+    ['sockets=2,cores=4', { topology: { sockets: 2, cores: 4 } }],
+  ])('%s', (text, expected) => expect(parseCpus(text, '--cpus')).toEqual(expected));
+
+  it.each([
+    ['two', /is not a count/],
+    ['0', /is not a count/],
+    ['4,dies=2', /"dies=2" is not a count of sockets/],
+    ['sockets=2,4', /"4" is not a count of sockets/],
+    ['4,cores=2,cores=2', /says cores twice/],
+    ['4,cores=', /"cores=" is not a count/],
+  ])('refuses %s', (text, message) => expect(refusal(() => parseCpus(text, '--cpus')).message).toMatch(message));
+
+  it('knows kinds of pages', () => {
+    expect(parseHugepages('hugetlb')).toBe('hugetlb');
+    expect(refusal(() => parseHugepages('on')).hint).toBe('write thp, hugetlb or off');
+  });
 });

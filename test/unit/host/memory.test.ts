@@ -52,8 +52,8 @@ describe('mappings', () => {
 
 describe('guest RAM', () => {
   test('pieces must cover it whole and in order', () => {
-    expect(() => GuestRam.map(8192, [{ offset: 0, length: 4096 }])).toThrow('cover 4096 of 8192');
-    expect(() => GuestRam.map(8192, [{ offset: 4096, length: 4096 }])).toThrow('does not fit');
+    expect(() => GuestRam.map(8192, { pieces: [{ offset: 0, length: 4096 }] })).toThrow('cover 4096 of 8192');
+    expect(() => GuestRam.map(8192, { pieces: [{ offset: 4096, length: 4096 }] })).toThrow('does not fit');
     expect(() => GuestRam.map(5000)).toThrow('does not fit');
   });
 
@@ -66,8 +66,8 @@ describe('guest RAM', () => {
       { offset: 0, length: 4096, layer: { fd }, layerOffset: 4096 },
       { offset: 4096, length: 4096 },
     ];
-    const one = GuestRam.map(8192, pieces);
-    const two = GuestRam.map(8192, pieces);
+    const one = GuestRam.map(8192, { pieces });
+    const two = GuestRam.map(8192, { pieces });
     const read = (ram: GuestRam, at: number): string => {
       const bytes = Buffer.alloc(2);
       native().copyOut(ram.hostAddress + at, bytes);
@@ -102,7 +102,7 @@ test('a page that the host cannot supply marks the machine failed and reads as z
   const fd = openSync(path, 'w+');
   unlinkSync(path);
   writeSync(fd, Buffer.alloc(4 * 4096, 'A'));
-  const ram = GuestRam.map(4 * 4096, [{ offset: 0, length: 4 * 4096, layer: { fd } }]);
+  const ram = GuestRam.map(4 * 4096, { pieces: [{ offset: 0, length: 4 * 4096, layer: { fd } }] });
   const failed = new Int32Array(new SharedArrayBuffer(4));
   let rung = 0;
   const doorbell = new Doorbell(() => rung++);

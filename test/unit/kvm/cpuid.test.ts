@@ -1,120 +1,178 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { cpuFeatures, cpuModels } from '../../../src/kvm/cpu-features.js';
+import { cpuDependencies } from '../../../src/kvm/cpu-dependencies.js';
+import { cpuFeatures, featureWords } from '../../../src/kvm/cpu-features.js';
+import { cpuModels } from '../../../src/kvm/cpu-models.js';
+import { type CpuChoice, cpuidPolicy } from '../../../src/kvm/cpuid.js';
 import {
-  type CpuChoice,
   type CpuidEntry,
-  cpuidPolicy,
   encodeCpuid,
-  forVcpu,
-  hasFeature,
-  idBits,
+  findLeaf,
   parseCpuid,
   physicalAddressBits,
-} from '../../../src/kvm/cpuid.js';
+  vendor,
+} from '../../../src/kvm/cpuid-entry.js';
+import { amdHost, entry, has, intelHost, leafOf } from './support.js';
 
-const entry = (
-  leaf: number,
-  index: number,
-  flags: number,
-  eax: number,
-  ebx: number,
-  ecx: number,
-  edx: number,
-): CpuidEntry => ({
-  function: leaf,
-  index,
-  flags,
-  eax: eax >>> 0,
-  ebx: ebx >>> 0,
-  ecx: ecx >>> 0,
-  edx: edx >>> 0,
-});
-
-/** A host that has everything, with a topology of its own that must not shine through. */
-const host: CpuidEntry[] = [
-  entry(0, 0, 0, 0x1f, 0x756e_6547, 0x6c65_746e, 0x4965_6e69),
-  entry(1, 0, 0, 0x806f8, 0x0710_0800, -1, -1),
-  entry(4, 0, 1, 0xfc00_4121, 0, 0, 0),
-  entry(4, 3, 1, 0xfc1f_c163, 0, 0, 0),
-  entry(4, 4, 1, 0, 0, 0, 0),
-  entry(5, 0, 0, 64, 64, 3, 0x11_1000),
-  entry(7, 0, 1, 1, -1, -1, -1),
-  entry(0xa, 0, 0, 0x0830_0805, 0, 0xf, 0x0604),
-  entry(0xb, 0, 1, 1, 2, 0x100, 7),
-  entry(0xd, 1, 1, 0xf, 0, 0, 0),
-  entry(0x4000_0001, 0, 0, 0x0100_7efb, 0, 0, 0),
-  entry(0x8000_0001, 0, 0, 0, 0, -1, -1),
-  entry(0x8000_0008, 0, 0, 0x0030_392e, 0, 0x500f, 0),
-];
 const choice: CpuChoice = { model: 'host', add: [], remove: [] };
-const policy = (cpus: number, c = choice): CpuidEntry[] => cpuidPolicy(host, c, cpus, true);
-const leaf = (entries: CpuidEntry[], f: number, index = 0): CpuidEntry =>
-  entries.find((e) => e.function === f && e.index === index)!;
-const has = (entries: CpuidEntry[], name: string): boolean => hasFeature(entries, cpuFeatures.get(name)!);
+const one = { sockets: 1, cores: 1, threads: 1 };
+const policy = (c: Partial<CpuChoice> = {}, host = intelHost): CpuidEntry[] =>
+  cpuidPolicy(host, { ...choice, ...c }, one, true);
+const without = (host: CpuidEntry[], name: string): CpuidEntry[] => {
+  const { leaf, index, register, bit } = cpuFeatures.get(name)!;
+  return host.map((e) =>
+    e.function === leaf && e.index === index ? { ...e, [register]: (e[register] & ~(2 ** bit)) >>> 0 } : e,
+  );
+};
 
 test('entries survive the way to KVM and back', () => {
-  expect(parseCpuid(encodeCpuid(host))).toEqual(host);
-  expect(physicalAddressBits(host)).toBe(46);
+  expect(parseCpuid(encodeCpuid(intelHost))).toEqual(intelHost);
+  expect(physicalAddressBits(intelHost)).toBe(46);
   expect(physicalAddressBits([])).toBe(36);
+  expect([vendor(intelHost), vendor(amdHost)]).toEqual(['GenuineIntel', 'AuthenticAMD']);
+});
+
+test('no bit has two names and no name two bits', () => {
+  const names = featureWords.flatMap(([, , , words]) => words.split(' ').filter((name) => name !== '-'));
+  expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
+  for (const [leaf, index, register, words] of featureWords)
+    expect([leaf, index, register, words.split(' ').length <= 32]).toEqual([leaf, index, register, true]);
 });
 
 test('what a machine cannot honour is gone, what it needs is there', () => {
-  const entries = policy(2);
-  for (const name of ['monitor', 'vmx', 'svm', 'pdcm', 'intel_pt', 'dtes64'])
+  const entries = policy();
+  for (const name of ['monitor', 'vmx', 'svm', 'pdcm', 'intel_pt', 'dtes64', 'smx', 'sgx'])
     expect([name, has(entries, name)]).toEqual([name, false]);
-  for (const name of ['hypervisor', 'tsc_deadline_timer', 'x2apic', 'kvmclock', 'sse2'])
+  for (const name of ['hypervisor', 'tsc_deadline_timer', 'x2apic', 'kvmclock', 'sse2', 'avx512f', 'amx_tile'])
     expect([name, has(entries, name)]).toEqual([name, true]);
-  expect(leaf(entries, 0xa)).toMatchObject({ eax: 0, edx: 0 });
-  expect(leaf(entries, 5)).toMatchObject({ eax: 0, ebx: 0 });
-});
-
-test('topology agrees with APIC ids for every number of vCPUs', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 254 }), (cpus) => {
-      const entries = policy(cpus);
-      for (const apicId of [0, cpus - 1]) {
-        const own = forVcpu(entries, apicId, cpus);
-        expect(leaf(own, 1).ebx >>> 24).toBe(apicId);
-        for (const f of [0xb, 0x1f]) {
-          expect(leaf(own, f, 0)).toMatchObject({ eax: 0, ebx: 1, ecx: 0x100, edx: apicId });
-          expect(leaf(own, f, 1)).toMatchObject({ eax: idBits(cpus), ebx: cpus, ecx: 0x201, edx: apicId });
-          expect(leaf(own, f, 2)).toMatchObject({ ebx: 0, ecx: 2, edx: apicId });
-        }
-        expect(apicId).toBeLessThan(2 ** idBits(cpus));
-        expect(((leaf(own, 4, 3).eax >>> 14) & 0xfff) + 1).toBe(cpus);
-        expect((leaf(own, 4, 0).eax >>> 14) & 0xfff).toBe(0);
-      }
-    }),
-    { numRuns: 30 },
-  );
+  expect(leafOf(entries, 0xa)).toMatchObject({ eax: 0, edx: 0 });
+  expect(leafOf(entries, 5)).toMatchObject({ eax: 0, ebx: 0 });
+  expect(leafOf(policy({}, amdHost), 0x8000_000a)).toMatchObject({ eax: 0, ebx: 0, edx: 0 });
 });
 
 test('features can be removed, and added when the host has them', () => {
-  expect(has(policy(1, { ...choice, remove: ['avx2'] }), 'avx2')).toBe(false);
-  expect(has(policy(1, { ...choice, add: ['vmx'] }), 'vmx')).toBe(true);
-  expect(() => policy(1, { ...choice, add: ['kvm_pv_unhalt', 'clzero'] })).toThrow(
-    'cannot give a guest the feature "clzero"',
-  );
-  expect(() => policy(1, { ...choice, add: ['monitor'] })).toThrow('cannot give');
-  expect(() => policy(1, { ...choice, remove: ['avx3'] })).toThrow('no feature "avx3"');
-  expect(() => policy(1, { ...choice, model: 'pentium' })).toThrow('no model "pentium"');
+  expect(has(policy({ remove: ['avx2'] }), 'avx2')).toBe(false);
+  expect(has(policy({ model: 'x86-64-v2', add: ['aes'] }), 'aes')).toBe(true);
+  expect(() => policy({ add: ['clzero'] })).toThrow('cannot give a guest the feature "clzero"');
+  expect(() => policy({ add: ['monitor'] })).toThrow('cannot give');
+  expect(() => policy({ remove: ['avx3'] })).toThrow('no feature "avx3"');
+  expect(() => policy({ remove: ['lm'] })).toThrow('cannot be without the feature "lm"');
+  expect(() => policy({ model: 'pentium' })).toThrow('no model "pentium"');
+  expect(() => policy({ add: ['avx'], remove: ['avx'] })).toThrow('both added and removed');
+  expect(() => policy({ model: 'x86-64-v2', add: ['avx2'] })).toThrow('"avx2" needs "avx", which is not there');
+  expect(has(policy({ model: 'x86-64-v2', add: ['avx2', 'avx', 'xsave'] }), 'avx2')).toBe(true);
 });
 
-test('a model hides what it does not have', () => {
-  for (const [name, features] of cpuModels) {
-    const entries = policy(1, { ...choice, model: name });
-    for (const feature of cpuFeatures.keys()) {
-      if (!features.has(feature)) expect([name, feature, has(entries, feature)]).toEqual([name, feature, false]);
+test('nested virtualization where it is asked for and the host allows it; else an error that says who forbids it', () => {
+  expect(has(policy({ add: ['vmx'] }), 'vmx')).toBe(true);
+  const svm = policy({ add: ['svm'] }, amdHost);
+  expect([has(svm, 'svm'), leafOf(svm, 0x8000_000a).edx]).toEqual([true, 0x1b_bcff]);
+  const fault = (c: Partial<CpuChoice>, host: CpuidEntry[]) => {
+    try {
+      policy(c, host);
+    } catch (error) {
+      return error as Error & { hint: string };
     }
-    expect(has(entries, 'sse2')).toBe(true);
+    throw new Error('accepted');
+  };
+  expect(fault({ add: ['svm'] }, without(amdHost, 'svm')).message).toContain('off in kvm_amd');
+  expect(fault({ add: ['svm'] }, without(amdHost, 'svm')).hint).toContain('modprobe kvm_amd nested=1');
+  expect(fault({ add: ['vmx'] }, without(intelHost, 'vmx')).hint).toContain('modprobe kvm_intel nested=1');
+  expect(fault({ add: ['svm'] }, without(intelHost, 'svm')).hint).toBe('write +vmx');
+});
+
+test('a model hides what it does not have, features without a name as well', () => {
+  for (const [name, features] of cpuModels) {
+    for (const host of [intelHost, amdHost]) {
+      const entries = policy({ model: name }, host);
+      for (const feature of cpuFeatures.keys()) {
+        if (!features.has(feature)) expect([name, feature, has(entries, feature)]).toEqual([name, feature, false]);
+      }
+      for (const [leaf, index, register, words] of featureWords) {
+        const known = words.split(' ').reduce((mask, word, bit) => (word === '-' ? mask : mask | (1 << bit)), 0);
+        expect([leaf, index, ((findLeaf(entries, leaf, index)?.[register] ?? 0) & ~known) >>> 0]).toEqual([
+          leaf,
+          index,
+          0,
+        ]);
+      }
+      expect(has(entries, 'sse2')).toBe(true);
+    }
   }
-  expect(has(policy(1, { ...choice, model: 'x86-64-v2' }), 'avx')).toBe(false);
-  expect(has(policy(1, { ...choice, model: 'x86-64-v3' }), 'avx2')).toBe(true);
+  expect(has(policy({ model: 'x86-64-v2' }), 'avx')).toBe(false);
+  expect(has(policy({ model: 'x86-64-v3' }), 'avx2')).toBe(true);
+});
+
+test('every model has what its features need', () => {
+  for (const [name, features] of cpuModels) {
+    for (const feature of features) {
+      for (const needed of cpuDependencies.get(feature) ?? [])
+        expect([name, feature, needed, features.has(needed)]).toEqual([name, feature, needed, true]);
+    }
+  }
+});
+
+/** Everything that needs `name`, at whatever distance. */
+function dependents(name: string): string[] {
+  const found = new Set<string>([name]);
+  for (let size = 0; size !== found.size; ) {
+    size = found.size;
+    for (const [feature, needed] of cpuDependencies) if (needed.some((other) => found.has(other))) found.add(feature);
+  }
+  found.delete(name);
+  return [...found];
+}
+
+test('who loses a feature loses what needs it, and only that', () => {
+  const before = policy();
+  for (const name of new Set([...cpuDependencies.values()].flat())) {
+    if (['lm', 'apic', 'svm'].includes(name)) continue;
+    const after = policy({ remove: [name] });
+    const lost = [...cpuFeatures.keys()].filter((feature) => has(before, feature) && !has(after, feature));
+    const expected = [name, ...dependents(name)].filter((feature) => has(before, feature));
+    expect([name, lost.sort()]).toEqual([name, expected.sort()]);
+  }
+  expect(dependents('avx')).toEqual(expect.arrayContaining(['avx2', 'fma', 'f16c', 'vaes', 'avx512f', 'avx512_fp16']));
+  expect(dependents('xsave')).toEqual(
+    expect.arrayContaining(['avx', 'avx512vl', 'pku', 'xsaves', 'amx_int8', 'shstk']),
+  );
+});
+
+test('the state components and their sizes are those of the features that are left', () => {
+  const states = (c: Partial<CpuChoice>) => {
+    const entries = policy(c);
+    const there = entries.filter((e) => e.function === 0xd && e.index >= 2 && e.eax > 0).map((e) => e.index);
+    const main = leafOf(entries, 0xd, 0);
+    return { xcr0: main.eax, size: main.ecx, xss: leafOf(entries, 0xd, 1).ecx, there };
+  };
+  expect(states({})).toEqual({
+    xcr0: 0x6_02e7,
+    size: 11_008,
+    xss: 0x1800,
+    there: [2, 5, 6, 7, 9, 11, 17, 18],
+  });
+  expect(states({ remove: ['amx_tile'] })).toMatchObject({ xcr0: 0x2e7, size: 2696 });
+  expect(states({ remove: ['avx512f'] })).toMatchObject({ xcr0: 0x6_0207, size: 11_008 });
+  expect(states({ remove: ['avx'] })).toMatchObject({ xcr0: 0x6_0203 });
+  expect(states({ remove: ['avx', 'amx_tile', 'pku', 'xsaves'] })).toEqual({ xcr0: 3, size: 576, xss: 0, there: [] });
+  expect(states({ remove: ['xsave'] })).toEqual({ xcr0: 0, size: 0, xss: 0, there: [] });
+  expect(states({ model: 'x86-64-v3' })).toEqual({ xcr0: 7, size: 832, xss: 0, there: [2] });
+  expect(leafOf(policy({ remove: ['amx_tile'] }), 0x1d, 1)).toMatchObject({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
+});
+
+test('a feature whose state the kernel does not keep for guests is not offered', () => {
+  const host = intelHost.map((e) => (e.function === 0xd && e.index === 0 ? { ...e, eax: 0x2e7 } : e));
+  expect(has(policy({}, host), 'amx_tile')).toBe(false);
+  expect(has(policy({}, host), 'amx_bf16')).toBe(false);
+  expect(() => policy({ add: ['amx_int8'] }, host)).toThrow('cannot give');
+});
+
+test('a host without some leaves is no trouble', () => {
+  const small = [entry(0, 0, 0, 7, 0, 0, 0), entry(1, 0, 0, 0, 0, -1, -1)];
+  expect(cpuidPolicy(small, choice, one, true).map((e) => e.function)).toEqual([0, 1]);
 });
 
 test('the host list is not changed', () => {
-  const before = JSON.stringify(host);
-  policy(4, { ...choice, remove: ['avx2'] });
-  expect(JSON.stringify(host)).toBe(before);
+  const before = JSON.stringify(intelHost);
+  policy({ remove: ['avx2'] });
+  expect(JSON.stringify(intelHost)).toBe(before);
 });

@@ -19,8 +19,8 @@ const refused = (options: unknown): TsvmmError => {
 test('the defaults', () => {
   const config = normalize({ disks: ['a.img', { path: 'b.img', readOnly: true }] });
   expect(config).toMatchObject({
-    memory: 512 * 1024 ** 2,
-    cpus: 1,
+    memory: { size: 512 * 1024 ** 2, hugepages: 'thp', prefault: false },
+    topology: { sockets: 1, cores: 1, threads: 1 },
     onReboot: 'reboot',
     boot: { kind: 'disk', disk: 0 },
   });
@@ -29,6 +29,29 @@ test('the defaults', () => {
     ['b.img', true],
   ]);
   expect(normalize({ disks: ['a.img'] }).name).not.toBe(config.name);
+});
+
+describe('vCPUs and their topology', () => {
+  const shape = (cpus: number | undefined, topology: VmOptions['topology']) => {
+    const { sockets, cores, threads } = normalize({
+      disks: ['a'],
+      ...(cpus && { cpus }),
+      ...(topology && { topology }),
+    }).topology;
+    return [sockets, cores, threads];
+  };
+  test('cpus alone are the cores of one socket', () => expect(shape(8, undefined)).toEqual([1, 8, 1]));
+  test('what is left out follows: cores, then sockets, then threads', () => {
+    expect(shape(8, { threads: 2 })).toEqual([1, 4, 2]);
+    expect(shape(8, { sockets: 2 })).toEqual([2, 4, 1]);
+    expect(shape(8, { cores: 2 })).toEqual([4, 2, 1]);
+    expect(shape(8, { sockets: 2, cores: 2 })).toEqual([2, 2, 2]);
+    expect(shape(undefined, { sockets: 2, cores: 3 })).toEqual([2, 3, 1]);
+  });
+  test('254 vCPUs at most', () => {
+    expect(shape(254, undefined)).toEqual([1, 254, 1]);
+    expect(refused({ disks: ['a'], cpus: 255 }).message).toMatch(/cpus: 255/);
+  });
 });
 
 describe('each mistake is one error that names the option', () => {
@@ -40,6 +63,21 @@ describe('each mistake is one error that names the option', () => {
     ['absurd memory', { disks: ['a'], memory: '100T' }, /memory: 100T is not possible/],
     ['memory that is no size', { disks: ['a'], memory: '12 apples' }, /memory: "12 apples" is not a size/],
     ['no vCPU', { disks: ['a'], cpus: 0 }, /cpus: 0/],
+    [
+      'a topology that is no whole number of vCPUs',
+      { disks: ['a'], cpus: 6, topology: { cores: 4 } },
+      /is not 6 vCPUs/,
+    ],
+    [
+      'a topology part that is not known',
+      { disks: ['a'], topology: { dies: 2 } },
+      /topology: there is no option "dies"/,
+    ],
+    ['more APIC ids than there are', { disks: ['a'], topology: { sockets: 3, cores: 65 } }, /APIC ids above 254/],
+    ['255 vCPUs in a topology', { disks: ['a'], topology: { sockets: 5, cores: 51 } }, /APIC ids above 254/],
+    ['pages of another kind', { disks: ['a'], memory: { hugepages: '1G' } }, /memory\.hugepages: "1G"/],
+    ['half a huge page', { disks: ['a'], memory: { size: '65M', hugepages: 'hugetlb' } }, /no multiple of the 2M/],
+    ['a prefault that is no boolean', { disks: ['a'], memory: { prefault: 'yes' } }, /memory\.prefault: "yes"/],
     ['half a vCPU', { disks: ['a'], cpus: 1.5 }, /cpus: 1.5/],
     ['a disk that is a number', { disks: [7] }, /disks\[0\]/],
     ['a disk option that is not known', { disks: [{ path: 'a', readonly: true }] }, /no option "readonly"/],
