@@ -124,7 +124,7 @@ describe('commands in the documentation', () => {
     });
     expect(complaint).toBe('');
     expect(code).toBe(0);
-    if (given) expect(runOptions(given).machine.memory).toBeGreaterThan(0);
+    if (given) expect(runOptions(given).machine.memory).toBeTruthy();
   });
 });
 
