@@ -1,17 +1,17 @@
 import { expect, test, vi } from 'vitest';
 
-const ioctl = vi.fn<() => number>();
-vi.mock('../../../src/host/addon.js', () => ({ native: () => ({ ioctl }) }));
+const openFd = vi.fn<() => number>();
+vi.mock('../../../src/host/addon.js', () => ({ native: () => ({ openFd }) }));
 const { Errno } = await import('../../../src/host/errno.js');
 const { KvmVm } = await import('../../../src/kvm/vm.js');
 const kvm = { fd: 3 } as Parameters<typeof KvmVm.create>[0];
 
 test('a signal while a machine is created, such as those of a profiler, only delays it', () => {
-  ioctl.mockReturnValueOnce(-Errno.EINTR).mockReturnValueOnce(-Errno.EINTR).mockReturnValueOnce(7);
+  openFd.mockReturnValueOnce(-Errno.EINTR).mockReturnValueOnce(-Errno.EINTR).mockReturnValueOnce(7);
   expect(KvmVm.create(kvm).fd).toBe(7);
 });
 
 test('any other failure is told', () => {
-  ioctl.mockReturnValueOnce(-Errno.ENOMEM);
+  openFd.mockReturnValueOnce(-Errno.ENOMEM);
   expect(() => KvmVm.create(kvm)).toThrow('KVM_CREATE_VM failed: ENOMEM');
 });
