@@ -20,6 +20,7 @@ import { fallbackLoader, startsSystemdBoot } from '../bls/other-loaders.js';
 import { bootEntries, findSystemdBootEntries } from '../bls/systemd-boot.js';
 import { readImage } from '../bls/type2.js';
 import type { Partition } from '../disk/partition-table.js';
+import { findSyslinuxEntries } from '../syslinux/syslinux-entries.js';
 import { type BootEntry, type FoundEntries, firstBootable, isBootable } from './boot-entry.js';
 import { findGrubEntries } from './grub-entries.js';
 import { findKernelFiles } from './kernel-files.js';
@@ -76,17 +77,18 @@ async function sourcesOf(
   const boot = (await noting('looking for boot partitions', note, () => findBootPartitions(volumes))) ?? none;
   const { esp } = boot;
   const grub: Source = () => findGrubEntries(volumes, signal);
+  const syslinux: Source = () => findSyslinuxEntries(volumes, signal);
   const systemd =
     (installed: boolean): Source =>
     () =>
       findSystemdBootEntries(volumes, boot, installed);
   if (esp !== undefined) {
-    if (await startsSystemdBoot(esp, note)) return [systemd(true), grub];
+    if (await startsSystemdBoot(esp, note)) return [systemd(true), grub, syslinux];
     const image = bootEntries(await readImage(esp, fallbackLoader, note));
     const fallback: Source = async () => ({ entries: image, defaultEntry: firstBootable(image), problems: [] });
-    if (image.length > 0) return [fallback, grub, systemd(false)];
+    if (image.length > 0) return [fallback, grub, syslinux, systemd(false)];
     if ((await noting(systemdBootPath, note, () => esp.fs.stat(systemdBootPath)))?.kind === 'file')
-      return [grub, systemd(true)];
+      return [grub, systemd(true), syslinux];
   }
-  return [grub, systemd(false)];
+  return [grub, syslinux, systemd(false)];
 }
