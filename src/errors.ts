@@ -25,11 +25,13 @@ export type ErrorCode = `ERR_TSVMM_${
   | 'WORKER_DIED'
   | 'GUEST'}`;
 
-/** One step of a start, in milliseconds since `start()` was called. */
+/** One step of a start, in milliseconds since `start()` was called; a moment has no duration. */
 export interface Phase {
   name: string;
   startMs: number;
   durationMs: number;
+  /** Of what the console showed (`guest: ...`): the guest kernel's own clock then, if it said. */
+  guestMs?: number;
 }
 
 export interface TsvmmErrorOptions extends ErrorOptions {

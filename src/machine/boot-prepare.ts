@@ -41,8 +41,11 @@ interface Payload {
 }
 
 export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
-  const payload = await phases.run('read kernel', () => readPayload(request));
-  const { apicIds, transport, ram, bar64 } = request;
+  const { apicIds, boot, transport, ram, bar64 } = request;
+  const payload =
+    boot.kind === 'kernel'
+      ? await phases.run('read kernel', () => readFiles(boot))
+      : await readFromDisk(boot, request, phases);
   const announced = transport === 'pci' ? { ...payload, virtioMmio: 0 } : await announceMmio(payload, request.devices);
   return phases.run('build boot image', () => {
     return buildBootImage({
@@ -64,21 +67,23 @@ async function announceMmio({ cmdline }: Payload, devices: number): Promise<{ cm
     : { cmdline, virtioMmio: devices };
 }
 
-async function readPayload(request: BootRequest): Promise<Payload> {
-  const { boot, disk } = request;
-  if (boot.kind === 'kernel') {
-    const kernel = await readWhole('kernel', boot.kernel, maxKernel);
-    const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
-    return { kernel, initrd, cmdline: boot.cmdline };
-  }
+type BootFrom<K extends BootConfig['kind']> = Extract<BootConfig, { kind: K }>;
+
+async function readFiles(boot: BootFrom<'kernel'>): Promise<Payload> {
+  const kernel = await readWhole('kernel', boot.kernel, maxKernel);
+  const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
+  return { kernel, initrd, cmdline: boot.cmdline };
+}
+
+async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases: PhaseClock): Promise<Payload> {
   // Partitions, file systems and boot loaders: only who boots from a disk reads that code.
   const [{ chooseEntry, findBootEntries, loadEntry }, { guestCmdline }, reader] = await Promise.all([
     import('../boot/disk-boot.js'),
     import('../boot/cmdline.js'),
-    disk(boot.disk),
+    request.disk(boot.disk),
   ]);
-  const inspection = await findBootEntries(reader);
-  const entry = await loadEntry(inspection, chooseEntry(inspection, boot.entry));
+  const inspection = await phases.run('inspect disk', () => findBootEntries(reader));
+  const entry = await phases.run('read kernel', () => loadEntry(inspection, chooseEntry(inspection, boot.entry)));
   return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };
 }
 

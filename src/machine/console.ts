@@ -178,6 +178,11 @@ export class GuestConsole extends Duplex {
 
   // What the machine calls.
 
+  /** @internal Shows `look` every chunk from now on. */
+  watch(look: (chunk: Buffer) => void): void {
+    this.#watchers.on('chunk', look);
+  }
+
   /** @internal A machine has started (or started again): its rings are where bytes go now. */
   attach(link: ConsoleLink): void {
     this.#link = link;

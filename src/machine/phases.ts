@@ -22,7 +22,7 @@ export class PhaseClock {
   }
 
   /** A moment, as a phase without duration. */
-  mark(name: string): void {
-    this.phases.push({ name, startMs: this.elapsedMs, durationMs: 0 });
+  mark(name: string, guestMs?: number): void {
+    this.phases.push({ name, startMs: this.elapsedMs, durationMs: 0, ...(guestMs !== undefined && { guestMs }) });
   }
 }

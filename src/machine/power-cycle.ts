@@ -151,6 +151,8 @@ export class PowerCycle {
     try {
       const { sockets, cores, threads } = config.topology;
       while (workers.length < sockets * cores * threads) workers.push(vcpuPool().acquire());
+      const starting = workers.map(({ idle }) => idle);
+      phases.run('start workers', () => Promise.all(starting)).catch(() => {}); // who needs one sees its failure
       const plan = planMachine(config, disks.disks, context);
       await phases.run('create machine', () => {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);

@@ -11,6 +11,7 @@ import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
+import { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
@@ -49,6 +50,8 @@ const pressEveryMs = 2000;
 const restingUptimeMs = 1000;
 /** A guest must not fill memory with warnings while its machine starts. */
 const mostEarly = 16;
+/** How soon a guest that panics ends if it says so by more than words. */
+const panicEndsMs = 2000;
 const token = Symbol('VirtualMachine.start');
 
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
@@ -59,7 +62,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Resolves with why the machine ended; never rejects. */
   readonly exited: Promise<VmExit>;
   readonly #config: VmConfig;
-  readonly #phases = new PhaseClock();
+  /** Of this power cycle. */
+  #phases = new PhaseClock();
+  #boot = this.#watchBoot();
   #state: VmState = 'starting';
   #disks: DiskSet | undefined;
   #cycle: PowerCycle | undefined;
@@ -85,6 +90,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#config = config;
     this.name = config.name;
     this.console = new GuestConsole(config.console);
+    this.console.watch((chunk) => this.#boot.see(chunk));
     this.memory = guestMemoryApi(PowerCycle.ramLayout(config), () => {
       if (this.#cycle?.isClosing === false) return this.#cycle.regions;
       throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
@@ -131,7 +137,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.#state;
   }
 
-  /** The steps of the start so far, in the order in which they ended. */
+  /**
+   * The steps of the start so far, in the order in which they ended, and what the console showed of the guest's own boot
+   * (`guest: kernel`, `guest: login prompt`, ...). A reboot begins anew, from the guest's reset on.
+   */
   get phases(): Phase[] {
     return [...this.#phases.phases];
   }
@@ -213,7 +222,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       this.#reboot().catch((error) => this.#end({ reason: 'error', error: asTsvmmError(error, 'ERR_TSVMM_STATE') }));
       return;
     }
-    const exit = exitOf(event, detail, this.console.tail);
+    // A kernel that resets after its panic has panicked, whether or not it has a driver for pvpanic.
+    const ended = event === MachineEvent.reset && this.#boot.panic !== undefined ? MachineEvent.panic : event;
+    const exit = exitOf(ended, detail, this.console.tail);
     const asked = this.#stopping !== undefined && exit.reason === 'power-off';
     void this.#end(asked ? { reason: 'stopped' } : exit);
   }
@@ -228,10 +239,30 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#cycle = undefined;
     if (this.#ending !== undefined) return;
     this.#tell('reboot');
+    this.#phases = new PhaseClock();
+    this.#boot = this.#watchBoot();
     const resting = restingUptimeMs - cycle.uptimeMs;
     if (resting > 0) await this.#rest.wait(resting, this.#referenced);
     if (this.#ending === undefined) await this.#powerOn(cycle.battery);
     if (this.#ending !== undefined) await this.#closeCycle();
+  }
+
+  #watchBoot(): BootWatch {
+    const phases = this.#phases;
+    return new BootWatch({
+      milestone: ({ name, guestMs }) => phases.mark(name, guestMs),
+      panic: (message) => this.#onPanicText(message),
+    });
+  }
+
+  /** A guest that has a driver for pvpanic ends now; what one without does is its own policy, `panic=` and so on. */
+  #onPanicText(message: string): void {
+    const boot = this.#boot;
+    setTimeout(() => {
+      if (this.#ending !== undefined || this.#boot !== boot) return;
+      const text = `its console shows a kernel panic, and it still runs: ${message.trim()}`;
+      this.#tell('warning', { source: 'guest', message: text, suppressed: 0 });
+    }, panicEndsMs).unref();
   }
 
   async #stop(timeout: number): Promise<VmExit> {
@@ -270,6 +301,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#poweringOn;
     if (this.#state !== 'stopping') this.#moveTo('stopping');
     this.#config.signal?.removeEventListener('abort', this.#onAbort);
+    if (reason.reason === 'error') reason.error.phases ??= this.phases;
     const failures: unknown[] = [];
     const cycle = this.#cycle;
     for (const close of [() => this.#closeCycle(), () => this.#closeDisks(cycle), () => this.console.finish()]) {
@@ -280,6 +312,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       }
     }
     const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: monotonicMs() - this.#startedAt } as VmExit;
+    if (reason.reason === 'error' && exit.consoleTail !== '') reason.error.consoleTail ??= exit.consoleTail;
     for (const cause of failures) this.#warnUnclean(cause);
     this.#moveTo('stopped');
     const { reason: why, uptimeMs } = exit;
