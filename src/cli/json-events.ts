@@ -2,6 +2,7 @@
 import type { Writable } from 'node:stream';
 import { asTsvmmError, type Phase } from '../errors.js';
 import type { VmExit } from '../machine/exit.js';
+import type { Diagnosis } from './diagnosis/diagnose.js';
 import type { EndCause } from './exit-codes.js';
 import type { Machine } from './machine.js';
 
@@ -10,6 +11,12 @@ const errorFields = (thrown: unknown) => {
   const { code, message, hint, consoleTail, phases } = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
   return { code, message, hint, consoleTail, phases };
 };
+
+/** What the `exit` line of a boot that failed says more. */
+export interface FailedBoot {
+  readonly phases: readonly Phase[];
+  readonly diagnosis: Diagnosis | undefined;
+}
 
 export class JsonEvents {
   readonly #output: Writable;
@@ -35,7 +42,8 @@ export class JsonEvents {
     this.#line('ending', { cause, forced });
   }
 
-  exited(exit: VmExit, exitCode: number): void {
+  /** `failed`: of a machine that panicked, failed, or did not boot. */
+  exited(exit: VmExit, exitCode: number, failed?: FailedBoot): void {
     const { reason, uptimeMs, consoleTail } = exit;
     this.#line('exit', {
       reason,
@@ -45,6 +53,7 @@ export class JsonEvents {
       ...('debugExit' in exit && { debugExit: exit.debugExit }),
       ...(exit.reason === 'panic' && { message: exit.message }),
       ...(exit.reason === 'error' && { error: errorFields(exit.error) }),
+      ...failed,
     });
   }
 

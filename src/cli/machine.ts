@@ -13,7 +13,7 @@ export interface Machine {
   readonly id: string;
   readonly name: string;
   readonly phases: readonly Phase[];
-  readonly console: Duplex & { resize(columns: number, rows: number): void };
+  readonly console: Duplex & { readonly tail: string; resize(columns: number, rows: number): void };
   /** Never rejects. */
   readonly exited: Promise<VmExit>;
   /** Power button, then force after `timeout` milliseconds. */

@@ -1,7 +1,8 @@
 /** Text for people: colours where the stream shows them, and errors in one shape. Main thread. */
 import type { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
-import { asTsvmmError, TsvmmError } from '../errors.js';
+import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
+import type { Diagnosis } from './diagnosis/diagnose.js';
 import { codeForError } from './exit-codes.js';
 
 const styles = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] } as const;
@@ -25,31 +26,66 @@ export function painter(stream: Writable & TerminalLike, env: NodeJS.ProcessEnv 
 const tailLines = 20;
 
 /**
- * An error as lines: what went wrong, `hint:` how to fix it, `code:` to look it up, and with `verbose` the stack. Guest
- * text (the console tail) is shown without its control characters, which could rewrite the reader's terminal.
+ * An error as lines: what went wrong, `hint:` how to fix it, `code:` to look it up, and with `verbose` the stack. Of a boot
+ * that failed also the guessed cause, a command to try, and how long each step took. Guest text (the console tail) is shown
+ * without its control characters, which could rewrite the reader's terminal.
  */
-export function renderError(thrown: unknown, verbose: boolean, paint: Painter): string {
+export function renderError(thrown: unknown, verbose: boolean, paint: Painter, diagnosis?: Diagnosis): string {
   const known = thrown instanceof TsvmmError;
   const error = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
   const lines = [`${paint('red', 'tsvmm:')} ${known ? '' : 'internal error: '}${printable(error.message)}`];
   if (error.hint !== undefined) lines.push(`${paint('bold', 'hint:')} ${printable(error.hint)}`);
+  if (diagnosis !== undefined) lines.push(...diagnosisLines(diagnosis, paint));
   lines.push(paint('dim', `code: ${error.code} (exit ${codeForError(error.code)})`));
-  const tail = printable(error.consoleTail ?? '').trimEnd();
-  if (tail !== '')
-    lines.push(
-      'last lines of the console:',
-      ...tail
-        .split('\n')
-        .slice(-tailLines)
-        .map((line) => `  | ${line}`),
-    );
+  const reached = verbose || error.consoleTail !== undefined || diagnosis !== undefined;
+  lines.push(...boot(error.consoleTail ?? '', reached ? (error.phases ?? []) : [], paint));
   if (verbose) {
-    for (const phase of error.phases ?? [])
-      lines.push(paint('dim', `  ${phase.name}: ${phase.durationMs.toFixed(1)} ms`));
     for (let cause: unknown = thrown; cause instanceof Error; cause = cause.cause)
       lines.push(paint('dim', cause.stack ?? cause.message));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** What is known of a boot that failed without an error. */
+export function renderFailure(
+  failed: {
+    readonly diagnosis: Diagnosis | undefined;
+    readonly consoleTail: string;
+    readonly phases: readonly Phase[];
+  },
+  paint: Painter,
+): string {
+  const { diagnosis, consoleTail, phases } = failed;
+  const lines = diagnosis === undefined ? [] : diagnosisLines(diagnosis, paint);
+  return [...lines, ...boot(consoleTail, phases, paint)].map((line) => `${line}\n`).join('');
+}
+
+/** The last lines of a console, and how long each step took. */
+function boot(consoleTail: string, phases: readonly Phase[], paint: Painter): string[] {
+  const tail = printable(consoleTail).trimEnd();
+  const shown = tail === '' ? [] : tail.split('\n').slice(-tailLines);
+  return [
+    ...(shown.length > 0 ? ['last lines of the console:'] : []),
+    ...shown.map((line) => `  | ${line}`),
+    ...(phases.length > 0 ? ['phases of the start:'] : []),
+    ...phases.map((phase) => paint('dim', `  ${phaseText(phase)}`)),
+  ];
+}
+
+/** `cause:`, the line that tells, and `try:` a command. */
+export function diagnosisLines({ cause, line, next }: Diagnosis, paint: Painter): string[] {
+  const evidence = line === undefined ? '' : paint('dim', ` (${printable(line).slice(0, longestEvidence)})`);
+  return [
+    `${paint('bold', 'cause:')} probably ${printable(cause)}${evidence}`,
+    `${paint('bold', 'try:')}   ${printable(next)}`,
+  ];
+}
+const longestEvidence = 160;
+
+/** A step with its time, a moment with when it was and what the guest's clock said. */
+function phaseText({ name, startMs, durationMs, guestMs }: Phase): string {
+  if (durationMs > 0) return `${name}: ${durationMs.toFixed(1)} ms`;
+  return `${name}: at ${startMs.toFixed(1)} ms${guestMs === undefined ? '' : `, ${guestMs.toFixed(1)} ms by its own clock`}`;
 }
 
 /** Guest text without escape sequences and control characters other than newline and tab. */

@@ -2,14 +2,17 @@
 import type { Readable, Writable } from 'node:stream';
 import { TsvmmError } from '../errors.js';
 import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
+import { loginPrompt } from '../machine/boot-watch.js';
 import type { VmExit } from '../machine/exit.js';
 import type { Logger } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
+import { asksForConsole, diagnose, hasGivenUp } from './diagnosis/diagnose.js';
+import { StuckWatch } from './diagnosis/stuck.js';
 import { Ending, type SignalSource } from './ending.js';
 import { codeForEnd, codeForExit, codeForThrown, type EndCause } from './exit-codes.js';
-import { JsonEvents } from './json-events.js';
+import { type FailedBoot, JsonEvents } from './json-events.js';
 import type { Machine, StartMachine } from './machine.js';
-import { Notices, painter, renderError } from './print.js';
+import { diagnosisLines, Notices, painter, renderError, renderFailure } from './print.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
 
@@ -37,6 +40,7 @@ interface Session {
   readonly events: JsonEvents | undefined;
   readonly logger: Logger | undefined;
   readonly notices: Notices;
+  readonly given: RunArguments;
 }
 
 const askedBy: Readonly<Record<EndCause, string>> = {
@@ -68,7 +72,7 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   try {
     const options = runOptions(given);
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
-    return await runMachine({ start, io, options, ending, events, logger, notices });
+    return await runMachine({ start, io, options, ending, events, logger, notices, given });
   } catch (error) {
     const interrupted =
       ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
@@ -99,7 +103,7 @@ async function runMachine(session: Session): Promise<number> {
     ending.over();
     await link.shown;
     link.disconnect();
-    return report(exit, link.unseen(), session);
+    return report(exit, link.unseen(), machine, session);
   } finally {
     clearTimeout(timer);
   }
@@ -113,13 +117,15 @@ interface Link {
   disconnect(): void;
 }
 
-function connect(machine: Machine, { io, options, ending, events, notices }: Session): Link {
+function connect(machine: Machine, session: Session): Link {
+  const { io, options, ending, events, notices } = session;
   const { stdin } = io;
   const output = events ? io.stderr : io.stdout;
   const terminal =
     stdin.isTTY && isForeground() ? new RawTerminal(stdin, output.isTTY ? output : undefined) : undefined;
   let unseen = options.until !== undefined;
-  const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk)];
+  const stuck = watchForStuck(machine, session);
+  const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk), () => stuck.heard()];
   if (terminal) watchers.push((chunk) => terminal.watch(chunk));
   if (options.until !== undefined) {
     watchers.push(
@@ -155,6 +161,7 @@ function connect(machine: Machine, { io, options, ending, events, notices }: Ses
     shown,
     unseen: () => unseen,
     disconnect() {
+      stuck.stop();
       stopInput?.();
       output.off('resize', resize);
       terminal?.leave();
@@ -162,16 +169,59 @@ function connect(machine: Machine, { io, options, ending, events, notices }: Ses
   };
 }
 
+/** A person, or the log of a program, hears of a guest that does not boot while it still runs. */
+function watchForStuck(machine: Machine, { given, notices }: Session): StuckWatch {
+  const watch = new StuckWatch({
+    consoleAsked: asksForConsole(given),
+    booted: () => hasBooted(machine),
+    diagnose: () => {
+      const consoleTail = machine.console.tail;
+      return hasGivenUp(consoleTail) ? diagnose({ given, consoleTail, crashed: false }) : undefined;
+    },
+    tell: (diagnosis) => {
+      watch.stop();
+      notices.say(`the guest does not seem to boot\n${diagnosisLines(diagnosis, (_style, text) => text).join('\n')}`);
+    },
+  });
+  return watch;
+}
+
+const hasBooted = ({ phases }: Machine): boolean => phases.some(({ name }) => name === loginPrompt);
+
 /** Says how the machine ended and answers the exit code. */
-function report(exit: VmExit, unseen: boolean, { io, options, ending, events, logger, notices }: Session): number {
+function report(exit: VmExit, unseen: boolean, machine: Machine, session: Session): number {
+  const { io, options, ending, events, logger, notices } = session;
   const code = codeForExit(exit, ending.cause, unseen);
-  if (exit.reason === 'error') io.stderr.write(renderError(exit.error, logger !== undefined, painter(io.stderr)));
+  const failed = failedBoot(exit, unseen, machine, session);
+  const show = (error: unknown): void =>
+    void io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr), failed?.diagnosis));
+  if (exit.reason === 'error') show(exit.error);
   else if (exit.reason === 'panic') {
-    const error = new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`);
-    io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr)));
+    const { consoleTail } = exit;
+    const phases = [...machine.phases];
+    show(new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`, { consoleTail, phases }));
   } else if (unseen && ending.cause === undefined) {
     notices.say(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
   }
-  events?.exited(exit, code);
+  if (failed !== undefined && exit.reason !== 'error' && exit.reason !== 'panic')
+    io.stderr.write(renderFailure({ ...failed, consoleTail: exit.consoleTail }, painter(io.stderr)));
+  events?.exited(exit, code, failed);
   return code;
+}
+
+/** What is known of a boot that failed; undefined when the guest had booted, or ended as it wanted. */
+function failedBoot(
+  exit: VmExit,
+  unseen: boolean,
+  machine: Machine,
+  { given, ending }: Session,
+): FailedBoot | undefined {
+  const crashed = exit.reason === 'panic' || exit.reason === 'error';
+  const booted = hasBooted(machine);
+  if (!crashed && booted) return undefined;
+  const { consoleTail } = exit;
+  const diagnosis = booted ? undefined : diagnose({ given, consoleTail, crashed });
+  const missed = (unseen && ending.cause === undefined) || ending.cause === 'timeout';
+  if (!crashed && !missed && (exit.reason !== 'reset' || diagnosis === undefined)) return undefined;
+  return { phases: [...machine.phases], diagnosis };
 }

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { Machine, StartMachine } from '../../../src/cli/machine.js';
+import type { Phase } from '../../../src/errors.js';
 import type { ExitReason, VmExit } from '../../../src/machine/exit.js';
 import type { VmOptions } from '../../../src/machine/options.js';
 
@@ -18,7 +19,9 @@ export class FakeConsole extends Duplex {
     if (this.stuck) this.#release = done;
     else done();
   }
+  tail = '';
   show(text: string): void {
+    this.tail += text;
     this.push(text);
   }
   release(): void {
@@ -34,7 +37,7 @@ export class FakeMachine extends EventEmitter implements Machine {
   readonly id = 'vm-1';
   readonly name: string;
   readonly options: VmOptions;
-  readonly phases = [{ name: 'open disks', startMs: 0, durationMs: 1.5 }];
+  readonly phases: Phase[] = [{ name: 'open disks', startMs: 0, durationMs: 1.5 }];
   readonly console = new FakeConsole();
   readonly exited: Promise<VmExit>;
   readonly calls: string[] = [];
@@ -52,7 +55,7 @@ export class FakeMachine extends EventEmitter implements Machine {
     });
   }
 
-  end(exit: ExitReason): void {
+  end(exit: ExitReason & { consoleTail?: string }): void {
     this.console.push(null);
     this.#resolve({ consoleTail: 'tail', uptimeMs: 12, ...exit } as VmExit);
   }

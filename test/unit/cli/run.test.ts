@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { PassThrough, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { StartMachine } from '../../../src/cli/machine.js';
 import { type RunIo, run } from '../../../src/cli/run.js';
 import { parseRun } from '../../../src/cli/run-flags.js';
@@ -226,6 +226,74 @@ describe('ends', () => {
     expect(code).toBe(2);
     expect(machine).toBeUndefined();
     expect(stderr).toContain('has no unit');
+  });
+});
+
+describe('a boot that fails', () => {
+  const noRoot = '[    1.000000] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n';
+
+  it('is reported with its cause, a command to try, the last lines and the phases', async () => {
+    const { stderr, code } = await play(['--kernel', 'vmlinuz', '--disk', "it's.img"], (vm) => {
+      vm.phases.push({ name: 'guest: kernel', startMs: 7, durationMs: 0, guestMs: 1 });
+      vm.end({ reason: 'panic', message: 'VFS: Unable to \x1b[2Jmount', consoleTail: `\x1b]0;title\x07${noRoot}` });
+    });
+    expect(code).toBe(3);
+    expect(stderr.split('\n')).toEqual([
+      'tsvmm: the guest panicked: VFS: Unable to mount',
+      `cause: probably the kernel has no initrd that would load the driver of its disk, or root= names no partition of it; the disk may bring a kernel and initrd of its own (${noRoot.trim()})`,
+      "try:   tsvmm run --disk 'it'\\''s.img'",
+      'code: ERR_TSVMM_GUEST (exit 3)',
+      'last lines of the console:',
+      `  | ${noRoot.trim()}`,
+      'phases of the start:',
+      '  open disks: 1.5 ms',
+      '  guest: kernel: at 7.0 ms, 1.0 ms by its own clock',
+      '',
+    ]);
+  });
+  it('by a timeout, and without an error, too', async () => {
+    const { stderr, code } = await play(['d.img', '--until', 'login:'], (vm) =>
+      vm.end({ reason: 'power-off', consoleTail: noRoot }),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain('never showed "login:"\ncause: probably the root device');
+    expect(stderr).toContain('try:   tsvmm image inspect d.img\n');
+  });
+  it('after the login prompt is no failed boot', async () => {
+    const { stderr } = await play(['d.img'], (vm) => {
+      vm.phases.push({ name: 'guest: login prompt', startMs: 7, durationMs: 0 });
+      vm.end({ reason: 'panic', message: 'oops', consoleTail: noRoot });
+    });
+    expect(stderr).toContain('the guest panicked: oops');
+    expect(stderr).not.toContain('cause:');
+  });
+  it('is in the exit line of --json', async () => {
+    const { events } = await play(['d.img', '--json'], (vm) =>
+      vm.end({ reason: 'panic', message: 'x', consoleTail: noRoot }),
+    );
+    expect(events.at(-1)).toMatchObject({
+      event: 'exit',
+      phases: [{ name: 'open disks' }],
+      diagnosis: { cause: expect.any(String), line: noRoot.trim(), next: 'tsvmm image inspect d.img' },
+    });
+  });
+  it('by giving up is told while the guest runs', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const played = play(['d.img'], (vm) => {
+        vm.console.show('ALERT!  /dev/vda9 does not exist.  Dropping to a shell!\r\n(initramfs) ');
+        setImmediate(() => {
+          vi.advanceTimersByTime(3000);
+          vm.end({ reason: 'power-off' });
+        });
+      });
+      const { stderr, code } = await played;
+      expect(code).toBe(0);
+      expect(stderr).toContain('tsvmm: the guest does not seem to boot\ncause: probably the root device');
+      expect(stderr).toContain('try:   tsvmm image inspect d.img\n');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
