@@ -10,16 +10,16 @@ export const snippetLimit = 64 * 1024;
 
 /**
  * In the order of the file. As systemd-boot reads it: white space around a line does not count, nor does a line without a
- * value or one that begins with `#`; a value may stand in quotes.
+ * value or one that begins with `#`; a value may stand in quotes (not for GRUB, which keeps them: `unquote` false).
  */
-export function parseSnippet(text: string): Setting[] {
+export function parseSnippet(text: string, unquote = true): Setting[] {
   const settings: Setting[] = [];
   for (const line of text.replace(/\0.*$/s, '').split(/[\r\n]+/)) {
     const trimmed = line.trim();
     const space = trimmed.search(/[ \t]/);
     if (space < 0 || trimmed.startsWith('#')) continue;
     const value = trimmed.slice(space).trim();
-    const quoted = value.length > 1 && /^["']/.test(value) && value.endsWith(value.charAt(0));
+    const quoted = unquote && value.length > 1 && /^["']/.test(value) && value.endsWith(value.charAt(0));
     settings.push([trimmed.slice(0, space), quoted ? value.slice(1, -1) : value]);
   }
   return settings;

@@ -3,6 +3,7 @@
  * family (GNU GRUB 2.06 manual §16.3). Main thread.
  */
 import type { FileSystemType } from '../fs/file-system.js';
+import { blscfg } from './blscfg-command.js';
 import { type Command, status, statusOf } from './command.js';
 import { environmentBlockLimit, parseEnvironmentBlock } from './environment-block.js';
 import type { Interpreter } from './interpreter.js';
@@ -100,13 +101,6 @@ const probe: Command = (shell, args) => {
   return status.ok;
 };
 
-const blscfg: Command = (shell) => {
-  shell.surroundings.note(
-    'the configuration lists its kernels as Boot Loader Specification entries (blscfg), which are not read by this version',
-  );
-  return status.ok;
-};
-
 const regexp: Command = (shell) => {
   shell.surroundings.note('the configuration uses `regexp`, which is not followed');
   return status.failed;
@@ -129,5 +123,6 @@ export const fileCommands: readonly (readonly [string, Command])[] = [
   ['search_fs_file', shortSearch('file')],
   ['probe', probe],
   ['blscfg', blscfg],
+  ['bls_import', blscfg],
   ['regexp', regexp],
 ];

@@ -9,6 +9,7 @@
 import { TsvmmError } from '../../errors.js';
 import { type BootEntry, type EntryList, firstBootable, isBootable } from '../entries/boot-entry.js';
 import { type FileReference, type Volume, volumeName } from '../entries/volume.js';
+import { BlsEntries } from './bls-entries.js';
 import { Budget, grubLimits } from './budget.js';
 import { GrubDisk, referenceTo } from './disk.js';
 import { Environment } from './environment.js';
@@ -42,14 +43,11 @@ export async function readGrubConfig(volumes: readonly Volume[], options: GrubCo
   const disk = new GrubDisk(volumes, budget, note);
   const root = disk.nameOf(options.volume);
   const prefix = `(${root})${options.path.slice(0, options.path.lastIndexOf('/'))}`;
-  const shell = new Interpreter(
-    { disk, budget, note },
-    Environment.initial(budget, root, prefix),
-    referenceTo(options),
-  );
+  const surroundings: Surroundings = { disk, budget, note, bls: new BlsEntries(budget) };
+  const shell = new Interpreter(surroundings, Environment.initial(budget, root, prefix), referenceTo(options));
   await shell.source(`(${root})${options.path}`);
 
-  const lister = new MenuLister({ disk, budget, note });
+  const lister = new MenuLister(surroundings);
   const chosen =
     shell.stopped === 'boot' || shell.menu.length === 0 ? lister.withoutMenu(shell) : await lister.list(shell, [], []);
   const { entries } = lister;
@@ -94,7 +92,7 @@ class MenuLister {
     if (shell.loader === undefined) return undefined;
     const { partition, path } = sourceOf(shell);
     const title = `${path} of ${volumeName(partition)}`;
-    return this.#add(shell, title, title, [title], [0]);
+    return this.#add(shell, { kind: 'grub', title, id: title }, [title], [0]);
   }
 
   /** Adds the entries of the menu that `shell` has made; returns the one that would boot. */
@@ -124,12 +122,12 @@ class MenuLister {
     try {
       const inner = await this.#enter(shell, item);
       if (item.submenu || inner.stopped === 'menu') return await this.list(inner, titles, indexes);
-      return this.#add(inner, item.title, item.id, titles, indexes);
+      return this.#add(inner, item, titles, indexes);
     } catch (error) {
       if (!(error instanceof TsvmmError) || this.#surroundings.budget.exhausted) throw error;
       const failed = new Interpreter(this.#surroundings, shell.env, item.source);
       failed.failure = error.message;
-      return this.#add(failed, item.title, item.id, titles, indexes);
+      return this.#add(failed, item, titles, indexes);
     }
   }
 
@@ -150,15 +148,14 @@ class MenuLister {
 
   #add(
     shell: Interpreter,
-    title: string,
-    id: string,
+    { kind, title, id }: Pick<MenuItem, 'kind' | 'title' | 'id'>,
     titles: readonly string[],
     indexes: readonly number[],
   ): BootEntry {
     const { loader, failure } = shell;
     const linux = loader?.kind === 'linux' ? loader : undefined;
     const entry: BootEntry = {
-      kind: 'grub',
+      kind,
       title,
       id,
       path: titles.map(escapeStep).join('>'),

@@ -6,6 +6,7 @@
  * disk, and everything is paid for from the disk's `Budget`.
  */
 import type { FileReference } from '../entries/volume.js';
+import type { BlsEntries } from './bls-entries.js';
 import { type Budget, grubLimits } from './budget.js';
 import { status } from './command.js';
 import { commands } from './commands.js';
@@ -23,6 +24,8 @@ export interface Surroundings {
   readonly budget: Budget;
   /** Tells the user something about the configuration, at most once each. */
   readonly note: (text: string) => void;
+  /** What `blscfg` has read: one list, however often and wherever it runs. */
+  readonly bls: BlsEntries;
 }
 
 export class Interpreter implements Variables {

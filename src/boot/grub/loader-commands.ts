@@ -26,7 +26,7 @@ const menuItem =
     if (parsed === undefined || title === undefined || node.block === undefined) return status.failed;
     shell.surroundings.budget.menuItem();
     const id = parsed.options.get('id')?.at(-1) ?? title;
-    shell.menu.push({ title, id, args: parsed.rest, body: node.block, submenu, source: shell.file });
+    shell.menu.push({ kind: 'grub', title, id, args: parsed.rest, body: node.block, submenu, source: shell.file });
     return status.ok;
   };
 

@@ -6,6 +6,8 @@ import { parseNumber } from './numbers.js';
 import type { Node } from './syntax.js';
 
 export interface MenuItem {
+  /** `blscfg`: made of a Boot Loader Specification entry. */
+  readonly kind: 'grub' | 'blscfg';
   readonly title: string;
   readonly id: string;
   /** `$1`, `$2`, ... of the body; the first is the title. */
@@ -45,10 +47,18 @@ export function splitDefault(spec: string): { first: string; rest: string | unde
 
 /**
  * The position that `default` chooses in `menu`: a number, else the first item with that title or id, else the first.
- * A title that begins with a digit is taken as a number, as GRUB does.
+ * A title that begins with a digit is taken as a number, as GRUB does; but the GRUB that has `blscfg` looks for ids and titles
+ * first, since the ids are file names and begin with a machine's number.
  */
 export function defaultIndex(menu: Menu, spec: string | undefined): number {
   if (spec === undefined) return 0;
+  if (menu.some(({ kind }) => kind === 'blscfg')) {
+    const byId = menu.findIndex((item) => names(item.id, spec));
+    const named = byId >= 0 ? byId : menu.findIndex((item) => names(item.title, spec));
+    if (named >= 0) return named;
+    const whole = parseNumber(spec);
+    return whole.valid && whole.rest.trim() === '' && whole.value >= 0 && whole.value < menu.length ? whole.value : 0;
+  }
   const number = parseNumber(spec);
   const index = number.valid ? number.value : menu.findIndex((item) => names(item.title, spec) || names(item.id, spec));
   return index >= 0 && index < menu.length ? index : 0;

@@ -23,6 +23,8 @@ const options: Readonly<Record<string, OptionSpec>> = {
   'fs-uuid': { short: 'u' },
   set: { short: 's', value: 'optional' },
   'no-floppy': { short: 'n' },
+  'efidisk-only': {},
+  'root-dev-only': { short: 'r' },
   hint: { short: 'h', value: 'required' },
   'hint-bios': { value: 'required' },
   'hint-efi': { value: 'required' },

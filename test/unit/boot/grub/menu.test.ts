@@ -127,12 +127,6 @@ describe('rules of the menu', () => {
     });
   });
 
-  test('blscfg is reported', async () => {
-    expect((await readMenu('insmod blscfg\nblscfg', files)).problems).toEqual([
-      'the configuration lists its kernels as Boot Loader Specification entries (blscfg), which are not read by this version',
-    ]);
-  });
-
   test('probe tells what a device holds', async () => {
     const script = `probe --set=u --fs-uuid (hd0,gpt2); probe --set p -p hd0,gpt2; probe --set=f --fs (hd0,gpt2)\nmenuentry a { linux /k $u $p $f; }`;
     const other = memoryVolume(2, {}, { uuid: uuid2, type: 'fat16' });

@@ -1,5 +1,6 @@
 /** Runs a GRUB script against files in memory and gives back what it did. */
 import type { Volume } from '../../../../src/boot/entries/volume.js';
+import { BlsEntries } from '../../../../src/boot/grub/bls-entries.js';
 import { Budget } from '../../../../src/boot/grub/budget.js';
 import { GrubDisk } from '../../../../src/boot/grub/disk.js';
 import { Environment } from '../../../../src/boot/grub/environment.js';
@@ -28,7 +29,10 @@ export async function runScript(
   const budget = new Budget();
   const disk = new GrubDisk([volume, ...others], budget, note);
   const env = Environment.initial(budget, 'hd0,gpt1', '(hd0,gpt1)/boot/grub');
-  const shell = new Interpreter({ disk, budget, note }, env, { partition: 1, path: configPath });
+  const shell = new Interpreter({ disk, budget, note, bls: new BlsEntries(budget) }, env, {
+    partition: 1,
+    path: configPath,
+  });
   await shell.source(`(hd0,gpt1)${configPath}`);
   return { shell, output: shell.output, notes };
 }
