@@ -13,7 +13,8 @@ import { shortFormRecords } from './short-form.js';
 import type { XfsVolume } from './volume.js';
 
 /** One block with entries and their hashes ("XD2B", "XDB3"), or one of several with entries only ("XD2D", "XDD3"). */
-const magics = { 4: { whole: 0x58443242, data: 0x58443244 }, 5: { whole: 0x58444233, data: 0x58444433 } } as const;
+export const directoryMagics5 = { whole: 0x58444233, data: 0x58444433 } as const;
+const magics = { 4: { whole: 0x58443242, data: 0x58443244 }, 5: directoryMagics5 } as const;
 const headerSize = { 4: 16, 5: 64 } as const;
 const entry = { inode: 0, nameLength: 8, name: 9, alignment: 8, tagSize: 2 } as const;
 const unused = { tag: 0xffff, length: 2 } as const;

@@ -12,11 +12,11 @@ import { forkFormat, type Inode } from './inode.js';
 import type { XfsVolume } from './volume.js';
 
 const recordSize = 16;
-const keySize = 8;
-const pointerSize = 8;
+export const keySize = 8;
+export const pointerSize = 8;
 /** The root in the inode has only a level and a number of records. */
-const rootHeaderSize = 4;
-const blockHeader = { magic: 0, level: 4, records: 6, size4: 24, size5: 72 } as const;
+export const rootHeaderSize = 4;
+export const blockHeader = { magic: 0, level: 4, records: 6, size4: 24, size5: 72 } as const;
 const magic4 = 0x424d4150; // "BMAP"
 export const mapMagic5 = 0x424d4133; // "BMA3"
 /** XFS_BM_MAXLEVELS for the smallest blocks and the most extents stays below. */

@@ -6,7 +6,7 @@
  */
 
 /** `sb_versionnum`: the version in the low bits, and version 4's features. */
-export const versionBits = { number: 0xf, logV2: 0x400, directoryV2: 0x2000, moreBits: 0x8000 } as const;
+export const versionBits = { number: 0xf, directoryV2: 0x2000, moreBits: 0x8000 } as const;
 
 /** `sb_features2` of version 4. */
 export const features2 = {

@@ -19,6 +19,8 @@ export const inodeField = {
   extentCount: 76,
   forkOffset: 82,
   flags: 90,
+  generation: 92,
+  nextUnlinked: 96,
   checksum: 100,
   lsn: 112,
   flags2: 120,
@@ -80,19 +82,26 @@ export async function readInode(volume: XfsVolume, number: number | undefined): 
   }
   const mode = bytes.readUInt16BE(field.mode);
   if (mode === 0) throw bad('it is used by a directory but not allocated');
-  const core = isV3 ? coreSize.v3 : coreSize.v2;
-  const forkOffset = bytes.readUInt8(field.forkOffset) * forkOffsetUnit;
-  if (forkOffset > inodeSize - core) throw bad(`attributes ${forkOffset} bytes behind its fields`);
+  const range = forkRange(bytes, inodeSize);
+  if (range === undefined) throw bad('attributes behind its end');
   const hasLargeCounts = isV3 && (bytes.readUInt32BE(field.flags2 + 4) & flag2LargeExtentCounts) !== 0;
   return {
     number,
     kind: kinds[mode & formatMask] ?? 'other',
     size: readU64BE(bytes, field.size) ?? Number.MAX_SAFE_INTEGER,
     format: bytes.readUInt8(field.format),
-    fork: Buffer.from(bytes.subarray(core, forkOffset === 0 ? inodeSize : core + forkOffset)),
+    fork: Buffer.from(bytes.subarray(range.from, range.to)),
     extentCount: hasLargeCounts
       ? (readU64BE(bytes, field.largeExtentCount) ?? Number.POSITIVE_INFINITY)
       : bytes.readUInt32BE(field.extentCount),
     isRealtime: (bytes.readUInt16BE(field.flags) & flagRealtime) !== 0,
   };
+}
+
+/** Where the data fork is: from the fields to the attributes, or to the end. Undefined when they lie outside the inode. */
+export function forkRange(bytes: Buffer, inodeSize: number): { from: number; to: number } | undefined {
+  const from = bytes.readUInt8(field.version) === 3 ? coreSize.v3 : coreSize.v2;
+  const length = bytes.readUInt8(field.forkOffset) * forkOffsetUnit;
+  const to = length === 0 ? inodeSize : from + length;
+  return to <= inodeSize ? { from, to } : undefined;
 }

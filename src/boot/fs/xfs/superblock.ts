@@ -36,13 +36,14 @@ export const superblockField = {
   features2: 200,
   badFeatures2: 204,
   incompat: 216,
+  logIncompat: 220,
   checksum: 224,
   lsn: 240,
   metaUuid: 248,
 } as const;
 const field = superblockField;
 
-const magic = Buffer.from('XFSB', 'latin1');
+export const superblockMagic = 0x58465342; // "XFSB"
 const uuidSize = 16;
 const minSectorLog = 9;
 const maxSectorLog = 15;
@@ -76,7 +77,8 @@ export interface Superblock {
   /** The log's first block, as an address in groups; 0: the log is on another device. */
   readonly logStart: number;
   readonly logBlocks: number;
-  readonly hasLogV2: boolean;
+  /** Features of version 5 that concern only what is in a dirty log. */
+  readonly logFeatures: number;
 }
 
 /** What the caller knows that hints need: commands that check and that repair. */
@@ -85,7 +87,7 @@ export interface Remedies {
   readonly repair: string;
 }
 
-export const hasXfsMagic = (bytes: Buffer): boolean => bytes.subarray(0, magic.length).equals(magic);
+export const hasXfsMagic = (bytes: Buffer): boolean => bytes.readUInt32BE(field.magic) === superblockMagic;
 
 /** How many bytes of the sector that starts with `bytes` the checksum covers; at least what fields need. */
 export const sectorSizeOf = (bytes: Buffer): number => Math.max(superblockSize, bytes.readUInt16BE(field.sectorSize));
@@ -164,7 +166,7 @@ export function parseSuperblock(bytes: Buffer, size: number, remedies: Remedies)
     hasFileTypes: isV5 ? (u32(field.incompat) & incompat.fileType) !== 0 : (extra & features2.fileType) !== 0,
     logStart: joinU64(u32(field.logStart + 4), u32(field.logStart)) ?? Number.POSITIVE_INFINITY,
     logBlocks: u32(field.logBlocks),
-    hasLogV2: (versionNumber & versionBits.logV2) !== 0,
+    logFeatures: isV5 ? u32(field.logIncompat) : 0,
   };
 }
 

@@ -30,6 +30,15 @@ export class XfsVolume {
     this.#overlay = overlay;
   }
 
+  get size(): number {
+    return this.#reader.size;
+  }
+
+  /** The same file system with what was found in its log. */
+  with(superblock: Superblock, overlay: Overlay): XfsVolume {
+    return new XfsVolume(this.#reader, superblock, this.image, overlay);
+  }
+
   /** Damage in a structure of this file system. */
   damaged(what: string): Error {
     return damaged(`xfs: ${what}`, checkCommand(this.image));

@@ -1,5 +1,5 @@
 /**
- * XFS, versions 4 and 5, for reading: opens a file system and offers it as a tree. Main thread.
+ * XFS, versions 4 and 5, for reading: opens a file system, replaying a dirty log in memory, and offers it as a tree. Main thread.
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
 import { repairCommand } from '../../disk/slice.js';
@@ -9,9 +9,10 @@ import { type Tree, TreeFileSystem } from '../path-walk.js';
 import { readContent } from './content.js';
 import { records } from './directory.js';
 import { type Inode, readInode } from './inode.js';
-import { hasXfsMagic, parseSuperblock, sectorSizeOf, superblockSize } from './superblock.js';
+import { replayLog } from './log-replay.js';
+import { hasXfsMagic, parseSuperblock, type Superblock, sectorSizeOf, superblockSize } from './superblock.js';
 import { readLink } from './symlink.js';
-import { checkCommand, XfsVolume } from './volume.js';
+import { checkCommand, type Overlay, XfsVolume } from './volume.js';
 
 /** The file system in `reader`, which should be a cache; `image` is what the user knows it by. Undefined without its magic. */
 export async function openXfs(reader: BlockReader, image: BlockReader): Promise<FileSystem | undefined> {
@@ -19,12 +20,28 @@ export async function openXfs(reader: BlockReader, image: BlockReader): Promise<
   const head = await reader.read(0, superblockSize);
   if (!hasXfsMagic(head)) return undefined;
   const remedies = { check: checkCommand(image), repair: repairCommand(image, 'xfs_repair') };
-  const sector = await reader.read(0, Math.min(reader.size, sectorSizeOf(head)));
-  const volume = new XfsVolume(reader, parseSuperblock(sector, reader.size, remedies), image);
+  const parse = (bytes: Buffer) => parseSuperblock(bytes, reader.size, remedies);
+  const sectorSize = Math.min(reader.size, sectorSizeOf(head));
+  const onDisk = new XfsVolume(reader, parse(await reader.read(0, sectorSize)), image);
+  const { overlay, notes } = await replayLog(onDisk);
+  const volume = overlay.size === 0 ? onDisk : await afterReplay(onDisk, overlay, parse);
   const { label, uuid } = volume.superblock;
   const tree = new XfsTree(volume);
   await tree.root(); // a file system whose root cannot be read is damaged now, not at the first look-up
-  return new TreeFileSystem({ type: 'xfs', label, uuid, notes: [] }, tree);
+  return new TreeFileSystem({ type: 'xfs', label, uuid, notes }, tree);
+}
+
+/** The superblock is logged like any block, so it is read again as the log has it: the file system may have grown. */
+async function afterReplay(
+  onDisk: XfsVolume,
+  overlay: Overlay,
+  parse: (bytes: Buffer) => Superblock,
+): Promise<XfsVolume> {
+  const { sectorSize, blockSize, agBlocks } = onDisk.superblock;
+  const superblock = parse(await onDisk.with(onDisk.superblock, overlay).readBytes(0, sectorSize));
+  if (superblock.blockSize !== blockSize || superblock.agBlocks !== agBlocks)
+    throw onDisk.damaged('the log holds a superblock with other sizes');
+  return onDisk.with(superblock, overlay);
 }
 
 class XfsTree implements Tree<Inode> {

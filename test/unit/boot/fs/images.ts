@@ -185,7 +185,7 @@ function rangesOf(size: number): [offset: number, length: number][] {
 }
 
 /** Whether this user may mount an image of this type with the kernel's own driver. */
-export function mayMount(folder: string, type: string, makeFileSystem: string[]): boolean {
+export function mayMount(folder: string, type: string, makeFileSystem: string[], size = '2M'): boolean {
   if (process.getuid?.() !== 0) {
     console.warn('skipped: mounting needs root');
     return false;
@@ -193,7 +193,7 @@ export function mayMount(folder: string, type: string, makeFileSystem: string[])
   const at = join(folder, `may-mount-${type}`);
   const image = `${at}.img`;
   mkdirSync(at);
-  run('truncate', ['-s', '2M', image]);
+  run('truncate', ['-s', size, image]);
   run(makeFileSystem[0]!, [...makeFileSystem.slice(1), image]);
   if (spawnSync('mount', ['-t', type, '-o', 'loop', image, at], { env: environment }).status !== 0) {
     console.warn(`skipped: ${type} cannot be mounted here`);
