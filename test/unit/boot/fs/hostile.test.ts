@@ -2,7 +2,9 @@
  * Images damaged at random: whatever their bytes, a reader ends, throws nothing but TsvmmError, and neither reads nor
  * holds more than its bounds.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readPartitions } from '../../../../src/boot/disk/partition-table.js';
@@ -12,10 +14,12 @@ import { TsvmmError } from '../../../../src/errors.js';
 import { explore } from './explore.js';
 import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
+import { XfsImages } from './xfs/xfs-images.js';
 
-const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mcopy', 'sfdisk', 'sgdisk', 'genisoimage');
+const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mkfs.xfs', 'mcopy', 'sfdisk', 'sgdisk', 'genisoimage');
 const folder = scratch();
 const { blank, source, ext } = smallImages(folder);
+const xfs = new XfsImages(folder);
 const maxRead = 8 * 1024 * 1024;
 
 function dirty(open: string, ...args: string[]): string {
@@ -31,6 +35,16 @@ function dirty(open: string, ...args: string[]): string {
     'jc',
   ];
   run('debugfs', ['-w', '-f', '-', path], { input: commands.join('\n') });
+  return path;
+}
+
+/** Without the checksums of the log's records, so that damage reaches what is in them. */
+function dirtyXfs(name: string): string {
+  const bytes = gunzipSync(readFileSync(join(import.meta.dirname, 'xfs', `${name}.img.gz`)));
+  for (let at = 0; at < bytes.length; at += 512)
+    if (bytes.readUInt32BE(at) === 0xfeedbabe) bytes.writeUInt32LE(0, at + 32);
+  const path = join(folder, `${name}.img`);
+  writeFileSync(path, bytes);
   return path;
 }
 
@@ -120,6 +134,14 @@ describe.runIf(ready)('random damage', () => {
     ],
     ['ext4 with a dirty journal', () => dirty('jo', '-O', '^metadata_csum,^64bit')],
     ['ext4 with a dirty checksummed journal', () => dirty('jo -c')],
+    ['XFS', () => xfs.make('16M', [], source())],
+    ['XFS of version 4', () => xfs.make('16M', ['-m', 'crc=0'], source())],
+    [
+      'XFS of version 4 with small blocks, without types',
+      () => xfs.make('16M', ['-m', 'crc=0', '-b', 'size=512', '-n', 'ftype=0'], source()),
+    ],
+    ['XFS with a dirty log', () => dirtyXfs('dirty-5')],
+    ['XFS of version 4 with a dirty log', () => dirtyXfs('dirty-4')],
     ['FAT12', () => fat('512K', '-F', '12')],
     ['FAT16', () => fat('4M', '-F', '16', '-s', '1')],
     ['FAT32', () => fat('40M', '-F', '32', '-s', '1')],
