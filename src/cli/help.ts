@@ -10,6 +10,7 @@ const run: readonly Example[] = [
   ["tsvmm run disk.img --append 'systemd.unit=rescue.target'", 'add to its kernel command line'],
   ["tsvmm run --kernel bzImage --initrd initrd.img --cmdline 'console=ttyS0'", 'boot a kernel of your own'],
   ["tsvmm run disk.img --until 'login:' --timeout 2m </dev/null", 'check that a disk boots'],
+  ['tsvmm run disk.img --console virtio --timeline boot.html', 'a faster console, and a picture of the boot'],
 ];
 
 const byCommand: Readonly<Record<string, readonly Example[]>> = {

@@ -14,6 +14,7 @@ export interface Machine {
   readonly name: string;
   readonly phases: readonly Phase[];
   readonly console: Duplex & { readonly tail: string; resize(columns: number, rows: number): void };
+  metrics(): { readonly exits: Readonly<Record<string, number>> };
   /** Never rejects. */
   readonly exited: Promise<VmExit>;
   /** Power button, then force after `timeout` milliseconds. */

@@ -92,6 +92,12 @@ export const runFlags: readonly Flag[] = [
     text: "the guest's console: its serial port, or a virtio console, which is faster and knows the terminal's size",
     default: defaultConsole,
   },
+  {
+    name: 'timeline',
+    value: 'FILE',
+    group: 'Output',
+    text: 'write a page with a picture of the boot, from process start to login prompt',
+  },
   { name: 'json', group: 'Output', text: 'events as JSON lines on stdout; the console goes to stderr' },
   { name: 'verbose', short: 'v', group: 'Output', text: 'log to stderr, and stack traces with errors' },
   { name: 'no-reboot', group: 'Ending', text: 'end when the guest reboots' },

@@ -6,6 +6,7 @@ import { loginPrompt } from '../machine/boot-watch.js';
 import type { VmExit } from '../machine/exit.js';
 import type { Logger } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
+import { commandWith } from './diagnosis/command.js';
 import { asksForConsole, diagnose, hasGivenUp } from './diagnosis/diagnose.js';
 import { StuckWatch } from './diagnosis/stuck.js';
 import { Ending, type SignalSource } from './ending.js';
@@ -15,6 +16,7 @@ import type { Machine, StartMachine } from './machine.js';
 import { diagnosisLines, Notices, painter, renderError, renderFailure } from './print.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
+import type { TimelineRecord } from './timeline/record.js';
 
 interface TerminalOutput {
   readonly isTTY?: boolean;
@@ -41,6 +43,7 @@ interface Session {
   readonly logger: Logger | undefined;
   readonly notices: Notices;
   readonly given: RunArguments;
+  readonly timeline: TimelineRecord | undefined;
 }
 
 const askedBy: Readonly<Record<EndCause, string>> = {
@@ -69,14 +72,17 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
     exitNow: (code) => io.exitNow(code),
   });
   ending.listen(io.signals);
+  let timeline: TimelineRecord | undefined;
   try {
     const options = runOptions(given);
+    timeline = await recordTimeline(given, notices);
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
-    return await runMachine({ start, io, options, ending, events, logger, notices, given });
+    return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline });
   } catch (error) {
     const interrupted =
       ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
     const code = interrupted ?? codeForThrown(error);
+    timeline?.failed(error);
     if (interrupted === undefined) io.stderr.write(renderError(error, verbose, painter(io.stderr)));
     events?.failed(error, code);
     return code;
@@ -85,14 +91,30 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   }
 }
 
+/** The code of the page is only for who asks for one. */
+async function recordTimeline(given: RunArguments, notices: Notices): Promise<TimelineRecord | undefined> {
+  const path = given.values['timeline'];
+  if (path === undefined) return undefined;
+  const [{ TimelineRecord }, { version }] = await Promise.all([import('./timeline/record.js'), import('./version.js')]);
+  return new TimelineRecord({
+    path,
+    name: given.values['name'] ?? given.disk ?? given.values['kernel'] ?? 'a virtual machine',
+    command: commandWith(given),
+    version: version(),
+    say: (text) => notices.say(text),
+  });
+}
+
 const loadLogger = async (output: RunIo['stderr']): Promise<Logger> => (await import('./log.js')).createLogger(output);
 
 async function runMachine(session: Session): Promise<number> {
-  const { start, options, ending, events, logger, notices } = session;
+  const { start, options, ending, events, logger, notices, timeline } = session;
   const { timeoutMs } = options;
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
+    timeline?.starting();
     const machine = await start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
+    timeline?.started(machine);
     ending.attach(machine, options.stopTimeoutMs);
     if (events) events.started(machine);
     else if (!logger)
@@ -103,6 +125,7 @@ async function runMachine(session: Session): Promise<number> {
     ending.over();
     await link.shown;
     link.disconnect();
+    timeline?.finish(exit.reason === 'panic' ? `panic: ${exit.message}` : `the end (${exit.reason})`);
     return report(exit, link.unseen(), machine, session);
   } finally {
     clearTimeout(timer);

@@ -41,6 +41,7 @@ export class FakeMachine extends EventEmitter implements Machine {
   readonly console = new FakeConsole();
   readonly exited: Promise<VmExit>;
   readonly calls: string[] = [];
+  readonly exits: Record<string, number> = {};
   stopTimeout = 0;
   /** What stop() does; by default the guest powers off. */
   onStop: () => void = () => this.end({ reason: 'power-off' });
@@ -58,6 +59,9 @@ export class FakeMachine extends EventEmitter implements Machine {
   end(exit: ExitReason & { consoleTail?: string }): void {
     this.console.push(null);
     this.#resolve({ consoleTail: 'tail', uptimeMs: 12, ...exit } as VmExit);
+  }
+  metrics(): { exits: Record<string, number> } {
+    return { exits: { ...this.exits } };
   }
   stop({ timeout }: { timeout: number }): Promise<VmExit> {
     this.calls.push('stop');
