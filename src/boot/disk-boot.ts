@@ -59,45 +59,75 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
   };
 }
 
+/**
+ * Where `loadEntry` reads to: memory of exactly that many bytes, all zeros. Memory that is the guest's already saves
+ * copying what is most of a boot's preparation.
+ */
+export interface LoadTarget {
+  /** `head` is what the kernel begins with, at most `kernelHeadSize` bytes. */
+  kernel(size: number, head: Buffer): Buffer;
+  initrd(size: number): Buffer;
+}
+
+const heap: LoadTarget = { kernel: (size) => Buffer.alloc(size), initrd: (size) => Buffer.alloc(size) };
+const kernelHeadSize = 4096;
+
 /** Reads what `entry` of `inspection` boots. */
-export async function loadEntry(inspection: DiskInspection, entry: BootEntry): Promise<LoadedEntry> {
+export async function loadEntry(
+  inspection: DiskInspection,
+  entry: BootEntry,
+  target: LoadTarget = heap,
+): Promise<LoadedEntry> {
   if (entry.kernel === undefined) {
     throw new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `the boot entry '${shortened(entry.path)}' loads no Linux kernel`);
   }
-  const kernel = await readFile(inspection, entry.kernel, kernelLimit);
-  const initrds: Buffer[] = [];
-  let room = initrdLimit;
-  for (const file of entry.initrds) {
-    const content = await readFile(inspection, file, room);
-    initrds.push(content);
-    room -= Math.min(room, padded(content.length));
+  const file = await locate(inspection, entry.kernel, kernelLimit);
+  const head = Buffer.alloc(Math.min(file.size, kernelHeadSize));
+  await file.readInto(head);
+  const kernel = target.kernel(file.size, head);
+  await file.readInto(kernel);
+  const loaded = { title: entry.title, kernel, cmdline: entry.cmdline };
+  return entry.initrds.length === 0 ? loaded : { ...loaded, initrd: await loadInitrds(inspection, entry, target) };
+}
+
+async function loadInitrds(inspection: DiskInspection, entry: BootEntry, target: LoadTarget): Promise<Buffer> {
+  const files: LocatedFile[] = [];
+  let size = 0;
+  for (const reference of entry.initrds) {
+    const start = padded(size);
+    const file = await locate(inspection, reference, Math.max(0, initrdLimit - start));
+    files.push(file);
+    size = start + file.size;
   }
-  const common = { title: entry.title, kernel, cmdline: entry.cmdline };
-  const [first] = initrds;
-  if (first === undefined) return common;
-  return { ...common, initrd: initrds.length === 1 ? first : concatenate(initrds) };
+  const initrd = target.initrd(files.length === 1 ? size : padded(size));
+  let at = 0;
+  for (const file of files) {
+    await file.readInto(initrd.subarray(at, at + file.size));
+    at = padded(at + file.size);
+  }
+  return initrd;
 }
 
 const padded = (length: number): number => Math.ceil(length / initrdAlignment) * initrdAlignment;
 
-function concatenate(initrds: readonly Buffer[]): Buffer {
-  const result = Buffer.alloc(initrds.reduce((total, { length }) => total + padded(length), 0));
-  let at = 0;
-  for (const initrd of initrds) {
-    initrd.copy(result, at);
-    at += padded(initrd.length);
-  }
-  return result;
+interface LocatedFile {
+  readonly size: number;
+  /** From its beginning on. */
+  readInto(into: Uint8Array): Promise<void>;
 }
 
-function readFile(inspection: DiskInspection, file: FileReference, limit: number): Promise<Buffer> {
+async function locate(inspection: DiskInspection, file: FileReference, limit: number): Promise<LocatedFile> {
   const { partition, path, section } = file;
   const fs: FileSystem | undefined = inspection.fileSystems.get(partition);
   if (fs === undefined) throw new TypeError(`partition ${partition} is not of this inspection`);
-  if (section === undefined) return fs.readFile(path, limit);
-  if (section.size <= limit) return fs.readRange(path, section.offset, section.size);
-  throw new TsvmmError(
-    'ERR_TSVMM_DISK_FORMAT',
-    `the section ${section.name} of ${shortened(path)} has ${section.size} bytes, more than the ${limit} that are accepted`,
-  );
+  // What is no file at all is said by reading it.
+  const size = section === undefined ? ((await fs.stat(path))?.size ?? 0) : section.size;
+  if (size > limit) {
+    const name = section === undefined ? shortened(path) : `the section ${section.name} of ${shortened(path)}`;
+    throw new TsvmmError(
+      'ERR_TSVMM_DISK_FORMAT',
+      `${name} has ${size} bytes, more than the ${limit} that are accepted`,
+    );
+  }
+  return { size, readInto: (into) => fs.readInto(path, section?.offset ?? 0, into) };
 }

@@ -5,6 +5,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import type { BootImage } from '../boot/boot-image.js';
+import type { LoadTarget } from '../boot/disk-boot.js';
 import { buildBootImage } from '../boot/linux/build.js';
 import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
 import { buildMpTable } from '../boot/x86/mp-table.js';
@@ -22,6 +23,8 @@ export interface BootRequest {
   readonly boot: BootConfig;
   /** Opens the disk that is to be booted, for reading; closed by the caller. */
   readonly disk: (index: number) => Promise<BlockReader>;
+  /** Where a disk's kernel and initrd are read to. */
+  readonly memory: LoadTarget;
   readonly ram: readonly MemoryRegion[];
   readonly apicIds: readonly number[];
   /** EAX and EDX of the guest's CPUID leaf 1. */
@@ -83,7 +86,9 @@ async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases
     request.disk(boot.disk),
   ]);
   const inspection = await phases.run('inspect disk', () => findBootEntries(reader));
-  const entry = await phases.run('read kernel', () => loadEntry(inspection, chooseEntry(inspection, boot.entry)));
+  const entry = await phases.run('read kernel', () =>
+    loadEntry(inspection, chooseEntry(inspection, boot.entry), request.memory),
+  );
   return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };
 }
 

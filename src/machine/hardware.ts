@@ -4,7 +4,6 @@
  *
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
-import type { BootImage } from '../boot/boot-image.js';
 import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
@@ -13,7 +12,7 @@ import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
 import { KvmVm } from '../kvm/vm.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
-import { GuestMemory, type RamRegion } from '../memory/guest-memory.js';
+import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestRam, type HugePages } from '../memory/ram.js';
 import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
 import { resetPlatform } from '../virtio/transport/platform.js';
@@ -83,16 +82,6 @@ export class Hardware {
     const fds = new EventFds();
     owned.own('eventfds', () => fds.close());
     this.descriptors = fds.forDevices(platform.shape.transport, platform.shape.virtio);
-  }
-
-  /** Copies a boot image into RAM. */
-  load(image: BootImage): void {
-    const ram = new GuestMemory(this.regions, () => new ArrayBuffer(0));
-    for (const { name, address, data } of image.segments) {
-      const host = ram.hostAddress(address, data.length);
-      if (host === 0) throw new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `the ${name} does not lie in guest RAM`);
-      native().copyIn(host, data);
-    }
   }
 
   /** Routes and irqfds, once the vCPUs exist. */

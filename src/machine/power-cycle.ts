@@ -20,6 +20,7 @@ import { hugePageSize } from '../memory/ram.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
 import { abortable } from './abortable.js';
+import { BootMemory } from './boot-memory.js';
 import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
 import { DataPaths } from './data-paths.js';
@@ -166,11 +167,18 @@ export class PowerCycle {
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
-      const image = await prepare(config, plan, disks, phases);
-      signal?.throwIfAborted();
-      await phases.run('load', () => cycle!.#hardware.load(image));
+      const memory = new BootMemory(cycle!.regions);
+      let entry: StartState;
+      try {
+        const image = await prepare(config, plan, disks, memory, phases);
+        signal?.throwIfAborted();
+        await phases.run('load', () => memory.load(image));
+        entry = image.entry;
+      } finally {
+        memory.release();
+      }
       await creating;
-      await phases.run('enter', () => cycle!.#enter(console, image.entry));
+      await phases.run('enter', () => cycle!.#enter(console, entry));
       return cycle!;
     } catch (error) {
       for (const worker of workers) vcpuPool().release(worker);
@@ -322,7 +330,13 @@ export class PowerCycle {
   }
 }
 
-async function prepare(config: VmConfig, plan: MachinePlan, disks: DiskSet, phases: PhaseClock): Promise<BootImage> {
+async function prepare(
+  config: VmConfig,
+  plan: MachinePlan,
+  disks: DiskSet,
+  memory: BootMemory,
+  phases: PhaseClock,
+): Promise<BootImage> {
   const opened: AsyncDisposable[] = [];
   const disk = async (index: number) => {
     const reader = await disks.openForBoot(index);
@@ -335,6 +349,7 @@ async function prepare(config: VmConfig, plan: MachinePlan, disks: DiskSet, phas
       {
         boot: config.boot,
         disk,
+        memory,
         ram: plan.ram,
         apicIds: plan.apicIds,
         processor: processorIdentity(plan.cpuid),

@@ -32,6 +32,8 @@ export interface FileSystem {
   readFile(path: string, limit: number): Promise<Buffer>;
   /** `length` bytes of a regular file from `offset`. Rejects if it is missing or does not have them all. */
   readRange(path: string, offset: number, length: number): Promise<Buffer>;
+  /** As `readRange`, all of `into`, which is zeros. */
+  readInto(path: string, offset: number, into: Uint8Array): Promise<void>;
 }
 
 /** Symbolic links followed in one look-up before it is called a loop (Linux: MAXSYMLINKS). */

@@ -118,15 +118,22 @@ export class TreeFileSystem<Node> implements FileSystem {
   }
 
   async readRange(path: string, offset: number, length: number): Promise<Buffer> {
+    return this.#read(await this.#part(path, offset, length), offset, length);
+  }
+
+  async readInto(path: string, offset: number, into: Uint8Array): Promise<void> {
+    await this.#tree.read(await this.#part(path, offset, into.length), offset, into);
+  }
+
+  /** A regular file that has `length` bytes from `offset`. */
+  async #part(path: string, offset: number, length: number): Promise<Node> {
     const { node, size } = await this.#file(path);
-    if (offset > size || length > Math.min(size - offset, constants.MAX_LENGTH)) {
-      throw new TsvmmError(
-        'ERR_TSVMM_DISK_FORMAT',
-        `${quote(path)} has ${size} bytes, not the ${length} that are expected from byte ${offset} on`,
-        { details: { path, size, offset, length } },
-      );
-    }
-    return this.#read(node, offset, length);
+    if (offset <= size && length <= Math.min(size - offset, constants.MAX_LENGTH)) return node;
+    throw new TsvmmError(
+      'ERR_TSVMM_DISK_FORMAT',
+      `${quote(path)} has ${size} bytes, not the ${length} that are expected from byte ${offset} on`,
+      { details: { path, size, offset, length } },
+    );
   }
 
   async #read(node: Node, offset: number, length: number): Promise<Buffer> {

@@ -3,6 +3,7 @@
  *
  * The file is untrusted: every size it claims is compared with the file before use, and nothing is allocated from it.
  */
+import { TsvmmError } from '../../errors.js';
 import { getU64, viewOf } from '../x86/bytes.js';
 import { damaged, hex, kernelError } from './kernel-error.js';
 
@@ -43,6 +44,8 @@ const HEADER_MIN_END = SetupHeader.initSize + 4;
 export const ENTRY64_OFFSET = 0x200;
 /** Linux 3.8; the first version that says whether there is a 64-bit entry. */
 const MIN_VERSION = 0x020c;
+/** "HdrS". */
+const HDRS_MAGIC = 0x5372_6448;
 const SECTOR = 512;
 const PARAGRAPH = 16;
 const MIN_LOAD_ADDRESS = 0x10_0000;
@@ -106,10 +109,12 @@ function headerEnd(file: Uint8Array, view: DataView): number {
   return Math.min(end, HEADER_MAX_END, file.length);
 }
 
+/** "For backwards compatibility, if setup_sects is 0, the real value is 4." */
+const codeStart = (view: DataView): number => ((view.getUint8(SetupHeader.setupSects) || 4) + 1) * SECTOR;
+
 /** What follows the real-mode part. The file may go on after it (signatures); it may not end before. */
 function protectedModePart(file: Uint8Array, view: DataView): Uint8Array {
-  const setupSects = view.getUint8(SetupHeader.setupSects) || 4; // "for backwards compatibility, if 0, the real value is 4"
-  const start = (setupSects + 1) * SECTOR;
+  const start = codeStart(view);
   const size = view.getUint32(SetupHeader.syssize, true) * PARAGRAPH;
   // Some builds round syssize up without padding the file, so the last paragraph may be short.
   if (start + size - PARAGRAPH >= file.length) {
@@ -133,6 +138,21 @@ function runtimeStart(view: DataView): number {
     throw damaged(`kernel_alignment ${hex(alignment)} is no power of two between 4 KiB and 1 GiB`);
   }
   return Math.ceil(preferred / alignment) * alignment;
+}
+
+/**
+ * Where the protected-mode part begins in the file, and where it will run, from the first bytes of a file; undefined where
+ * they announce no such kernel. `parseBzImage` decides: this only says where the file may be read to.
+ */
+export function bzImagePlace(head: Uint8Array): { readonly start: number; readonly address: number } | undefined {
+  const view = viewOf(head);
+  if (head.length < HEADER_MIN_END || view.getUint32(SetupHeader.magic, true) !== HDRS_MAGIC) return undefined;
+  try {
+    return { start: codeStart(view), address: runtimeStart(view) };
+  } catch (error) {
+    if (!(error instanceof TsvmmError)) throw error;
+    return undefined;
+  }
 }
 
 /** `kernel_version` points to "6.1.0 (builder) #1 ..."; only its first word is wanted. */

@@ -100,6 +100,10 @@ export class MemoryFileSystem implements FileSystem {
     }
     return content.subarray(offset, offset + length);
   }
+
+  async readInto(path: string, offset: number, into: Uint8Array): Promise<void> {
+    into.set(await this.readRange(path, offset, into.length));
+  }
 }
 
 /** A GPT partition (an MBR one or the whole disk if `volume` says so) with these files. */
