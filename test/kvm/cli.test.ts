@@ -79,6 +79,28 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     expect(outcome.stderr).toContain(`(exit ${code})`);
   });
 
+  test('a panic is reported with the last lines and the phases', async () => {
+    const { stderr } = await guest('panic').done;
+    expect(stderr).toContain('last lines of the console:\n');
+    expect(stderr).toContain('  | Kernel panic - not syncing: as the test asked\n');
+    expect(stderr).toMatch(/phases of the start:\n[\s\S]* {2}create vCPUs: [\d.]+ ms\n/);
+  });
+
+  test('--timeline shows the boot, also of a guest that is interrupted', async () => {
+    const file = join(folder, 'boot.html');
+    const ended = await guest('hello', '--timeline', file).done;
+    expect(ended).toMatchObject({ code: 0, stderr: `tsvmm: boot timeline: ${file}\n` });
+    const page = readFileSync(file, 'utf8');
+    for (const text of ['start Node', 'create vCPUs', 'enter', 'first instructions']) expect(page).toContain(text);
+    expect(page).toMatch(/<td>io<\/td><td class="n">\d+</);
+
+    const running = guest('spin', '--timeline', file, '--stop-timeout', '100ms');
+    await running.shows('spin: looping');
+    running.child.kill('SIGINT');
+    expect((await running.done).code).toBe(130);
+    expect(readFileSync(file, 'utf8')).toContain('to the end (killed)');
+  });
+
   test('--no-reboot ends at the first reboot', async () => {
     const { code, stdout } = await guest('reset', '--no-reboot').done;
     expect(code).toBe(0);
