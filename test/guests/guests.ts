@@ -14,6 +14,7 @@ export const guestNames = [
   'halt',
   'hello',
   'hostile',
+  'intx',
   'memory',
   'msix',
   'panic',

@@ -6,15 +6,17 @@
  * With cores=N (in a socket) and threads=N (in a core), the I-th CPU of the MADT must decode as the I-th thread, core and
  * socket, by leaf 0xB, and AMD's leaf 0x8000001E must agree.
  *
- * The CPUs are those of the MADT; without ACPI tables, ids 0 to N-1 where N is CPUID's count of logical processors.
- * Options: cpus=N expects exactly N; all starts them with one broadcast; rounds=N additions by each CPU (default
- * 1000).
+ * The CPUs are those of the MADT, or with table=mp of the MP table; without ACPI tables, ids 0 to N-1 where N is CPUID's
+ * count of logical processors. Options: cpus=N expects exactly N; all starts them with one broadcast; rounds=N additions
+ * by each CPU (default 1000).
  */
 #include "runtime/acpi.h"
 #include "runtime/apic.h"
 #include "runtime/cpu.h"
 #include "runtime/exit.h"
 #include "runtime/interrupts.h"
+#include "runtime/machine.h"
+#include "runtime/mp.h"
 #include "runtime/print.h"
 #include "runtime/smp.h"
 #include "runtime/start-info.h"
@@ -109,7 +111,22 @@ static void await(const char *what, volatile u32 *value, u32 wanted) {
   check(*value == wanted, "%s: %u, more than %u", what, *value, wanted);
 }
 
+/* What a kernel without ACPI starts from: its CPUs, and where ISA interrupts arrive. */
+static u32 find_by_mp_table(void) {
+  const struct mp *mp = mp_table();
+  check(mp != NULL, "the machine has no MP table");
+  for (u32 i = 0; i < mp->cpu_count; i++) ids[i] = mp->cpu_apic_ids[i];
+  check(mp->boot_apic_id == lapic_id(), "the boot CPU is %u by the MP table", mp->boot_apic_id);
+  check(mp->ioapic == IOAPIC_BASE, "the IOAPIC is at 0x%lx by the MP table", mp->ioapic);
+  check(mp->isa_pin[0] == PIT_GSI && mp->isa_pin[SERIAL_IRQ] == SERIAL_IRQ, "timer at pin %d, serial port at pin %d",
+        mp->isa_pin[0], mp->isa_pin[SERIAL_IRQ]);
+  check(mp->local_interrupts >= 2, "LINT0 and LINT1 are not in the MP table");
+  print("smp: %u cpus by the MP table, %u pci interrupts\n", mp->cpu_count, mp->pci_interrupts);
+  return mp->cpu_count;
+}
+
 static u32 find_processors(void) {
+  if (option_is("table", "mp")) return find_by_mp_table();
   const struct acpi *tables = acpi();
   u32 count = tables->cpu_count;
   for (u32 i = 0; i < count; i++) ids[i] = tables->cpu_apic_ids[i];

@@ -7,8 +7,11 @@ import { type GuestName, guestPath } from './guests.js';
 
 export const qemu = 'qemu-system-x86_64';
 
-/** microvm starts at once but has no PCI; q35 has, and starts through SeaBIOS, slow where ring 0 is emulated. */
-export type Machine = 'microvm' | 'q35';
+/**
+ * microvm starts at once but has no PCI; q35 has, and starts through SeaBIOS, slow where ring 0 is emulated. The other two
+ * announce virtio-mmio devices by ACPI, or by words of the command line.
+ */
+export type Machine = 'microvm' | 'microvm-acpi' | 'microvm-words' | 'q35';
 export type Accelerator = 'kvm' | 'tcg';
 
 export function whyNoQemu(): string | undefined {
@@ -55,8 +58,11 @@ export interface QemuResult {
   readonly timedOut: boolean;
 }
 
+const microvm = 'microvm,x-option-roms=off,isa-serial=on,pit=on,pic=on,rtc=on';
 const machines: Record<Machine, string> = {
-  microvm: 'microvm,x-option-roms=off,isa-serial=on,pit=on,pic=on,rtc=on',
+  microvm,
+  'microvm-acpi': `${microvm},ioapic2=off,acpi=on`,
+  'microvm-words': `${microvm},ioapic2=off,acpi=off`,
   q35: 'q35',
 };
 

@@ -5,9 +5,9 @@
  * of a disk are alike and a host program can make or verify the same content.
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; queue-size=N; depth=N; segments=N; start=SECTOR;
- * sectors=N; chunk=SECTORS a request; seed=N; tests=LIST of write, verify, checksum, flush, id, range, odd, read-only
- * (default: all but verify and checksum, and of write and read-only the one that fits the disk); decline=LIST of ro,
- * flush: features not to negotiate.
+ * sectors=N; chunk=SECTORS a request; seed=N; tests=LIST of write, verify, checksum, flush, id, range, odd, read-only,
+ * (default: all but verify, checksum and reset, and of write and read-only the one that fits the disk), reset with
+ * resets=N (10); decline=LIST of ro, flush: features not to negotiate.
  */
 #include "runtime/blk.h"
 #include "runtime/exit.h"
@@ -15,8 +15,9 @@
 #include "runtime/print.h"
 #include "runtime/start-info.h"
 #include "runtime/start.h"
+#include "runtime/time.h"
 
-enum { WORDS_PER_SECTOR = SECTOR_BYTES / 4, UNKNOWN_TYPE = 99 };
+enum { WORDS_PER_SECTOR = SECTOR_BYTES / 4, UNKNOWN_TYPE = 99, OURS_AGAIN = 0x5a, RESET_WATCH_US = 2000 };
 
 static struct blk disk;
 static u64 start, sectors;
@@ -126,15 +127,50 @@ static void test_read_only(void) {
   print("blk read-only: write refused, content unchanged\n");
 }
 
-void guest_main(void) {
-  chunk = (u32)option_number("chunk", 8);
-  seed = (u32)option_number("seed", 1);
+static void open_disk(void) {
   u64 wanted =
       (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
   if (!option_lists("decline", "ro", false)) wanted |= BLK_FEATURE_RO;
   if (!option_lists("decline", "flush", false)) wanted |= BLK_FEATURE_FLUSH;
   blk_open(&disk, (u32)option_number("device", 0), wanted, virtio_mode_option(), (u16)option_number("queue-size", 128),
            (u32)option_number("depth", 4), (u32)option_number("segments", 1), chunk * SECTOR_BYTES + 2 * SECTOR_BYTES);
+}
+
+/* After a reset memory is the driver's again, whatever was in flight (§2.4.1); the device then works as before. */
+static void test_reset(void) {
+  u32 resets = (u32)option_number("resets", 10);
+  for (u32 round = 0; round < resets; round++) {
+    for (u32 i = 0; i < disk.depth; i++) {
+      memset(disk.requests[i].data, OURS_AGAIN, disk.buffer_bytes);
+      blk_submit(&disk, &disk.requests[i], BLK_IN, start, chunk * SECTOR_BYTES);
+    }
+    virtqueue_kick(&disk.queue);
+    virtio_reset(&disk.device);
+    u16 used = disk.queue.used->index;
+    for (u32 i = 0; i < disk.depth; i++) {
+      memset(disk.requests[i].data, OURS_AGAIN, disk.buffer_bytes);
+      disk.requests[i].status = OURS_AGAIN;
+    }
+    delay_microseconds(RESET_WATCH_US);
+    check(disk.queue.used->index == used, "the device uses buffers after its reset");
+    for (u32 i = 0; i < disk.depth; i++) {
+      check(disk.requests[i].status == OURS_AGAIN, "a status was written after the reset");
+      const u64 *words = (const u64 *)disk.requests[i].data;
+      for (u32 at = 0; at < disk.buffer_bytes / sizeof *words; at++)
+        check(words[at] == OURS_AGAIN * 0x0101010101010101ul, "word %u of request %u was written after the reset", at, i);
+    }
+    u64 mark = heap_mark();
+    open_disk();
+    run_range(BLK_IN, true);
+    if (round + 1 < resets) heap_release(mark);
+  }
+  print("blk reset: %u times with %u requests in flight\n", resets, disk.depth);
+}
+
+void guest_main(void) {
+  chunk = (u32)option_number("chunk", 8);
+  seed = (u32)option_number("seed", 1);
+  open_disk();
   start = option_number("start", 0);
   sectors = option_number("sectors", 64);
   print("blk: %lu sectors, offered 0x%lx, negotiated 0x%lx, queue %u, read-only %u\n", disk.sectors,
@@ -153,10 +189,12 @@ void guest_main(void) {
   if (option_lists("tests", "range", true)) test_range();
   if (option_lists("tests", "odd", true)) test_odd();
   if (option_lists("tests", "read-only", disk.read_only)) test_read_only();
+  if (option_lists("tests", "reset", false)) test_reset();
 
   virtio_settle(&disk.device, disk.queue.interrupts);
   u32 interrupts = *disk.queue.interrupts;
   check(disk.device.mode == BY_POLLING ? interrupts == 0 : interrupts > 0, "%u interrupts", interrupts);
+  if (disk.device.mode == BY_EDGE) print("blk edge: line %u, %u spurious\n", disk.device.line, disk.device.spurious);
   if (disk.device.mode == BY_INTX) print("blk intx: pin %u, %u spurious\n", disk.device.intx_pin, disk.device.spurious);
   print("blk ok: %u requests, %u doorbells, %u interrupts\n", disk.completed, disk.queue.notifications, interrupts);
 }

@@ -3,7 +3,7 @@
  * byte, no two are alike, and over all of them ones and zeros are near balance.
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; requests=N (default 16); bytes=N a request
- * (default 64); depth=N in flight (default 4).
+ * (default 64); depth=N in flight (default 4); doorbells=N rings so often with nothing to say.
  */
 #include "runtime/exit.h"
 #include "runtime/memory.h"
@@ -75,6 +75,8 @@ void guest_main(void) {
     submitted++;
     virtqueue_kick(&queue);
   }
+  u32 doorbells = (u32)option_number("doorbells", 0);
+  for (u32 i = 0; i < doorbells; i++) virtio_ring(&device, queue.notify_address, queue.index);
   /* With n bits the spread is sqrt(n)/2; a tenth of n is far outside it from 512 bits up. */
   u64 bits = (u64)received * 8;
   check(bits < 512 || (ones > bits * 4 / 10 && ones < bits * 6 / 10), "%u ones in %lu bits", ones, bits);

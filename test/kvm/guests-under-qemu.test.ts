@@ -302,6 +302,39 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
     expect(result.code).toBe(exitCodeOf(GuestExit.usage));
   });
 
+  test.each(['microvm-acpi', 'microvm-words'] as const)('virtio over MMIO on %s', async (machine) => {
+    const modern = ['-global', 'virtio-mmio.force-legacy=off', '-device', 'virtio-rng-device'];
+    await expectSuccess(
+      { ...on, machine, guest: 'virtio-rng', append: 'event-index depth=2', args: modern },
+      /^rng ok: 16 requests, /m,
+    );
+    const disk = ['-drive', `if=none,id=disk,format=raw,file=${patternDisk(`${machine}.img`, 64, 1)}`];
+    await expectSuccess(
+      {
+        ...on,
+        machine,
+        guest: 'virtio-blk',
+        append: 'tests=verify,reset sectors=64 resets=2',
+        args: [...modern, ...disk, '-device', 'virtio-blk-device,drive=disk'],
+      },
+      /^blk reset: 2 times/m,
+      /^blk edge: line \d+, 0 spurious$/m,
+    );
+  });
+
+  test('intx', async () => {
+    const disk = patternDisk('intx.img', 64, 1);
+    const shared = ['virtio-blk-pci,disable-legacy=on,drive=disk,addr=2', 'virtio-rng-pci,disable-legacy=on,addr=6'];
+    await expectSuccess(
+      {
+        ...on,
+        guest: 'intx',
+        args: ['-drive', `if=none,id=disk,format=raw,file=${disk}`, ...shared.flatMap((device) => ['-device', device])],
+      },
+      /^intx ok: /m,
+    );
+  });
+
   test.each(['by=msix', 'by=intx', 'by=poll', 'event-index depth=2'])('virtio-rng %s', async (append) => {
     await expectSuccess(
       { ...on, guest: 'virtio-rng', append, args: rng },

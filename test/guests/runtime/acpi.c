@@ -74,6 +74,8 @@ static u8 small_integer(const u8 **at) {
 
 static void read_s5(const struct header *dsdt) {
   const u8 *at = (const u8 *)(dsdt + 1), *end = (const u8 *)dsdt + dsdt->length - 12;
+  found.dsdt = (const u8 *)dsdt;
+  found.dsdt_bytes = dsdt->length;
   for (; at < end; at++) {
     if (memcmp(at, "_S5_", 4) != 0 || at[4] != AML_PACKAGE) continue;
     at += 5;

@@ -21,6 +21,8 @@ struct acpi {
   u8 ecam_first_bus, ecam_last_bus;
   u32 cpu_count; /* enabled local APICs of the MADT */
   u8 cpu_apic_ids[256];
+  const u8 *dsdt;
+  u32 dsdt_bytes;
   u32 table_count;
   char tables[24][4]; /* signatures, for printing */
 };

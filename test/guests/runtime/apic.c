@@ -40,7 +40,10 @@ void ioapic_route(u32 pin, u8 vector, int trigger) {
   ioapic_write(IOAPIC_REG_REDIRECTION + 2 * pin + 1, lapic_id() << 24);
   ioapic_write(IOAPIC_REG_REDIRECTION + 2 * pin, vector | (trigger == TRIGGER_LEVEL ? REDIRECTION_LEVEL : 0));
 }
-void ioapic_mask(u32 pin) { ioapic_write(IOAPIC_REG_REDIRECTION + 2 * pin, REDIRECTION_MASKED); }
+void ioapic_mask(u32 pin) {
+  u32 entry = ioapic_read(IOAPIC_REG_REDIRECTION + 2 * pin);
+  ioapic_write(IOAPIC_REG_REDIRECTION + 2 * pin, entry | REDIRECTION_MASKED);
+}
 
 void pic_mask_all(void) {
   out8(PORT_PIC1_DATA, 0xff);

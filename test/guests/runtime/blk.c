@@ -8,9 +8,9 @@ enum { CONFIG_CAPACITY = 0 };
 
 static u64 read_capacity(const struct virtio_device *d) {
   for (;;) { /* a 64-bit field needs two reads; the generation tells whether they belong together (§2.5.1) */
-    u8 generation = mmio_read8(d->common + COMMON_CONFIG_GENERATION);
+    u32 generation = virtio_generation(d);
     u64 value = mmio_read32(d->config + CONFIG_CAPACITY) | (u64)mmio_read32(d->config + CONFIG_CAPACITY + 4) << 32;
-    if (mmio_read8(d->common + COMMON_CONFIG_GENERATION) == generation) return value;
+    if (virtio_generation(d) == generation) return value;
   }
 }
 

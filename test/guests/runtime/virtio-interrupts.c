@@ -1,6 +1,7 @@
 /*
- * MSI-X (virtio 1.2 §4.1.4.3, §4.1.5.1.2) and INTx (§4.1.4.5). Which IOAPIC pin a function's INTx arrives at is in
- * AML, which this runtime does not interpret; so all PCI pins are routed here and the one that fires is remembered.
+ * MSI-X (virtio 1.2 §4.1.4.3, §4.1.5.1.2), INTx (§4.1.4.5) and the edges of virtio-mmio (§4.2.3.4). Which IOAPIC pin a
+ * function's INTx arrives at is in AML, which this runtime does not interpret; so all PCI pins are routed here and the one
+ * that fires is remembered.
  */
 #include "virtio-interrupts.h"
 #include "apic.h"
@@ -55,6 +56,21 @@ static void on_intx(struct trap_frame *frame) {
   lapic_eoi();
 }
 
+/* Acknowledged before the queues are looked at, as Linux does: what comes in between sets the bit again. */
+static void on_edge(struct trap_frame *frame) {
+  for (u32 i = 0; i < device_count; i++) {
+    struct virtio_device *d = devices[i];
+    if (d->mode != BY_EDGE || d->line != frame->vector - FIRST_INTX_VECTOR) continue;
+    u32 status = mmio_read32(d->registers + MMIO_INTERRUPT_STATUS);
+    mmio_write32(d->registers + MMIO_INTERRUPT_ACK, status);
+    if (status == 0) d->spurious++;
+    d->intx_pin = d->line;
+    if (status & ISR_CONFIG) d->interrupts[0]++;
+    if (status & ISR_QUEUE) d->interrupts[1]++;
+  }
+  lapic_eoi();
+}
+
 static u32 slot_of(struct virtio_device *d) {
   for (u32 i = 0; i < device_count; i++)
     if (devices[i] == d) return i;
@@ -84,9 +100,22 @@ static void begin_intx(struct virtio_device *d) {
   }
 }
 
+static void begin_edge(struct virtio_device *d) {
+  check(d->line < IOAPIC_PINS, "interrupt line %u", d->line);
+  slot_of(d);
+  on_vector((u8)(FIRST_INTX_VECTOR + d->line), on_edge);
+  ioapic_route(d->line, (u8)(FIRST_INTX_VECTOR + d->line), d->level ? TRIGGER_LEVEL : TRIGGER_EDGE);
+}
+
 void virtio_interrupts_begin(struct virtio_device *d, enum interrupt_mode mode) {
   d->mode = mode;
   lapic_enable();
+  if (d->registers != 0) {
+    if (mode == BY_POLLING) return;
+    d->mode = BY_EDGE;
+    begin_edge(d);
+    return;
+  }
   struct msix other;
   if (mode != BY_MSIX && msix_open(d->function, &other)) msix_enable(&other, false, false);
   u16 command = pci_read16(d->function, PCI_COMMAND) & (u16)~COMMAND_INTX_DISABLE;

@@ -1,4 +1,4 @@
-/* Device discovery, status and features: virtio 1.2 §3.1.1 and §4.1.4. Interrupts are in virtio-interrupts.c. */
+/* Device discovery, status and features: virtio 1.2 §3.1.1, §4.1.4, §4.2.2. Interrupts are in virtio-interrupts.c. */
 #include "virtio.h"
 #include "cpu.h"
 #include "exit.h"
@@ -42,7 +42,29 @@ static void find_structures(struct virtio_device *d) {
   check(d->common != 0 && d->notify != 0 && d->isr != 0, "a virtio structure is missing");
 }
 
+static bool find_mmio(struct virtio_device *d, u32 type, u32 index, const struct virtio_mmio_place *places, u32 count) {
+  for (u32 i = 0; i < count; i++) {
+    u64 at = places[i].registers;
+    check(mmio_read32(at + MMIO_MAGIC) == MMIO_MAGIC_VALUE, "no virtio-mmio device at 0x%lx", at);
+    if (mmio_read32(at + MMIO_DEVICE_ID) != type || index-- != 0) continue;
+    check(mmio_read32(at + MMIO_VERSION) == 2, "virtio-mmio version %u", mmio_read32(at + MMIO_VERSION));
+    *d = (struct virtio_device){
+        .registers = at,
+        .line = places[i].line,
+        .level = places[i].level,
+        .type = type,
+        .config = at + MMIO_CONFIG,
+        .config_bytes = places[i].bytes - MMIO_CONFIG,
+    };
+    return true;
+  }
+  return false;
+}
+
 bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
+  struct virtio_mmio_place places[MMIO_MAX_DEVICES];
+  u32 place_count = virtio_mmio_places(places);
+  if (place_count != 0) return find_mmio(d, type, index, places, place_count);
   pci_function functions[PCI_MAX_FUNCTIONS];
   u32 count = pci_scan(functions);
   for (u32 i = 0; i < count; i++) {
@@ -57,11 +79,21 @@ bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
   return false;
 }
 
-u8 virtio_status(const struct virtio_device *d) { return mmio_read8(d->common + COMMON_STATUS); }
-void virtio_set_status(const struct virtio_device *d, u8 status) { mmio_write8(d->common + COMMON_STATUS, status); }
+u8 virtio_status(const struct virtio_device *d) {
+  return d->registers != 0 ? (u8)mmio_read32(d->registers + MMIO_STATUS) : mmio_read8(d->common + COMMON_STATUS);
+}
+void virtio_set_status(const struct virtio_device *d, u8 status) {
+  if (d->registers != 0) mmio_write32(d->registers + MMIO_STATUS, status);
+  else mmio_write8(d->common + COMMON_STATUS, status);
+}
+u32 virtio_generation(const struct virtio_device *d) {
+  return d->registers != 0 ? mmio_read32(d->registers + MMIO_CONFIG_GENERATION)
+                           : mmio_read8(d->common + COMMON_CONFIG_GENERATION);
+}
 u16 virtio_queue_count(const struct virtio_device *d) { return mmio_read16(d->common + COMMON_QUEUE_COUNT); }
 void virtio_select_queue(const struct virtio_device *d, u16 index) {
-  mmio_write16(d->common + COMMON_QUEUE_SELECT, index);
+  if (d->registers != 0) mmio_write32(d->registers + MMIO_QUEUE_SELECT, index);
+  else mmio_write16(d->common + COMMON_QUEUE_SELECT, index);
 }
 
 /* 64-bit fields are written as two halves, which every device must take (§4.1.3.1). */
@@ -71,15 +103,31 @@ void virtio_write64(u64 address, u64 value) {
 }
 
 u64 virtio_offered_features(const struct virtio_device *d) {
-  mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 0);
-  u64 low = mmio_read32(d->common + COMMON_DEVICE_FEATURE);
-  mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 1);
-  return low | (u64)mmio_read32(d->common + COMMON_DEVICE_FEATURE) << 32;
+  u64 select = d->registers != 0 ? d->registers + MMIO_DEVICE_FEATURES_SELECT : d->common + COMMON_DEVICE_FEATURE_SELECT;
+  u64 window = d->registers != 0 ? d->registers + MMIO_DEVICE_FEATURES : d->common + COMMON_DEVICE_FEATURE;
+  mmio_write32(select, 0);
+  u64 low = mmio_read32(window);
+  mmio_write32(select, 1);
+  return low | (u64)mmio_read32(window) << 32;
 }
 
-/* A device may take its time: the driver waits until status reads 0 (§4.1.4.3.2). */
+static void accept_features(const struct virtio_device *d) {
+  u64 select = d->registers != 0 ? d->registers + MMIO_DRIVER_FEATURES_SELECT : d->common + COMMON_DRIVER_FEATURE_SELECT;
+  u64 window = d->registers != 0 ? d->registers + MMIO_DRIVER_FEATURES : d->common + COMMON_DRIVER_FEATURE;
+  for (u32 word = 0; word < 2; word++) {
+    mmio_write32(select, word);
+    mmio_write32(window, (u32)(d->features >> (32 * word)));
+  }
+}
+
+/* Over PCI a device may take its time: the driver waits until status reads 0 (§4.1.4.3.2). Over MMIO no driver looks: the
+   reset is over when the write is. */
 void virtio_reset(struct virtio_device *d) {
   virtio_set_status(d, 0);
+  if (d->registers != 0) {
+    check(virtio_status(d) == 0, "the device goes on after its reset");
+    return;
+  }
   u64 deadline = deadline_in(RESET_PATIENCE_MS);
   while (virtio_status(d) != 0) check(!expired(deadline), "the device does not finish its reset");
 }
@@ -91,10 +139,7 @@ void virtio_begin(struct virtio_device *d, u64 wanted, enum interrupt_mode mode)
   d->offered = virtio_offered_features(d);
   check(d->offered & FEATURE_VERSION_1, "the device does not offer VERSION_1 but 0x%lx", d->offered);
   d->features = (d->offered & wanted) | FEATURE_VERSION_1;
-  for (u32 word = 0; word < 2; word++) {
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE_SELECT, word);
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE, (u32)(d->features >> (32 * word)));
-  }
+  accept_features(d);
   virtio_set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
   check(virtio_status(d) & STATUS_FEATURES_OK, "the device refuses the features 0x%lx", d->features);
   virtio_interrupts_begin(d, mode);

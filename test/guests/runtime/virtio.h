@@ -1,8 +1,10 @@
-/* A driver for virtio over PCI, modern interface only (virtio 1.2 §4.1). */
+/* A driver for virtio, over PCI (modern interface only, virtio 1.2 §4.1) or MMIO (§4.2). */
 #ifndef GUEST_VIRTIO_H
 #define GUEST_VIRTIO_H
 
 #include "pci.h"
+#include "cpu.h"
+#include "virtio-mmio.h"
 #include "types.h"
 
 enum { VIRTIO_VENDOR = 0x1af4, VIRTIO_FIRST_DEVICE = 0x1040 };
@@ -47,10 +49,14 @@ enum { NO_VECTOR = 0xffff };
 /* Interrupt status bits (§4.1.4.5). */
 enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
 
-enum interrupt_mode { BY_POLLING, BY_MSIX, BY_INTX };
+/* BY_EDGE is what a virtio-mmio device does instead of both others. */
+enum interrupt_mode { BY_POLLING, BY_MSIX, BY_INTX, BY_EDGE };
 enum { VIRTIO_MAX_QUEUES = 8, VIRTIO_MAX_DEVICES = 8 };
 
 struct virtio_device {
+  u64 registers;         /* of virtio-mmio; 0: the device is a PCI function */
+  u32 line;              /* virtio-mmio's interrupt */
+  bool level;
   pci_function function;
   u32 type;
   u64 common, notify, isr, config; /* addresses */
@@ -61,10 +67,11 @@ struct virtio_device {
   u8 first_vector; /* configuration changes; queue n has first_vector + 1 + n */
   volatile u32 interrupts[1 + VIRTIO_MAX_QUEUES];
   volatile u32 spurious; /* INTx with nothing in the ISR */
-  u32 intx_pin;          /* the IOAPIC pin that INTx last came in on */
+  u32 intx_pin;          /* the IOAPIC pin that an interrupt last came in on, not by message */
 };
 
-/* The `index`th device of a type; false when there is none. Finds the structures, changes nothing else. */
+/* The `index`th device of a type, among virtio-mmio devices where the machine announces some, else on the PCI bus; false
+   when there is none. Finds the structures, changes nothing else. */
 bool virtio_find(struct virtio_device *device, u32 type, u32 index);
 void virtio_reset(struct virtio_device *device);
 /* Reset, ACKNOWLEDGE, DRIVER, features (those of `wanted` that are offered, VERSION_1 always), FEATURES_OK,
@@ -79,7 +86,15 @@ enum interrupt_mode virtio_mode_option(void);
 
 u8 virtio_status(const struct virtio_device *device);
 void virtio_set_status(const struct virtio_device *device, u8 status);
+/* PCI only: virtio-mmio has no such register. */
 u16 virtio_queue_count(const struct virtio_device *device);
+/* Changes with the configuration. */
+u32 virtio_generation(const struct virtio_device *device);
+/* Rings a queue's doorbell; `address` is the queue's own where it has one. */
+static inline void virtio_ring(const struct virtio_device *device, u64 address, u16 queue) {
+  if (device->registers != 0) mmio_write32(address, queue);
+  else mmio_write16(address, queue);
+}
 static inline u64 virtio_notify_address(const struct virtio_device *device, u16 offset) {
   return device->notify + (u64)offset * device->notify_multiplier;
 }

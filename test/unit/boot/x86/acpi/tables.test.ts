@@ -44,6 +44,8 @@ function read(config: Parameters<typeof buildAcpiTables>[0]): Tables {
   return { rsdp, all };
 }
 
+const mmio = { transport: 'mmio', virtioMmio: 15 } as const;
+
 /** The MADT's entries as [type, bytes after the two-byte header]. */
 function madtEntries(madt: Buffer): [number, Buffer][] {
   const entries: [number, Buffer][] = [];
@@ -148,6 +150,10 @@ test('MCFG: buses 0 to 255 at the ECAM window', () => {
   expect(mcfg.subarray(44).toString('hex')).toBe('000000e0000000000000' + '00ff' + '00000000');
 });
 
+test('without a PCI bus there is no MCFG', () => {
+  expect([...read({ apicIds: [0], ...mmio }).all.keys()]).toEqual(['XSDT', 'FACP', 'APIC', 'DSDT', 'FACS']);
+});
+
 describe('refuses', () => {
   test.each([
     ['no vCPU', []],
@@ -175,6 +181,7 @@ describe.skipIf(noIasl !== undefined)('iasl', () => {
     ['1 vCPU', { apicIds: [0] }],
     ['4 vCPUs and a 64-bit window', { apicIds: range(4), bar64 }],
     ['300 vCPUs', { apicIds: range(300), bar64 }],
+    ['virtio-mmio devices', { apicIds: [0, 1], ...mmio }],
   ])('compiles the disassembled DSDT of %s to the same bytes, without remark', (_, config) => {
     const dsdt = read(config).all.get('DSDT')!;
     const { messages, recompiled } = roundTrip(dsdt);
@@ -189,6 +196,24 @@ describe.skipIf(noIasl !== undefined)('iasl', () => {
     expect(complaints(messages)).toEqual([]);
     if (signature === 'FACS') expect(recompiled.equals(table)).toBe(true);
     else expect(recompiled.subarray(36).equals(table.subarray(36))).toBe(true);
+  });
+
+  test('sees virtio-mmio devices with registers and an edge each, and no PCI bus', () => {
+    const source = flat(roundTrip(read({ apicIds: [0], ...mmio }).all.get('DSDT')!).source);
+    for (const [name, uid, address, line] of [
+      ['V000', 'Zero', '0xFEB00000', '0x00000005'],
+      ['V00E', '0x0E', '0xFEB0E000', '0x00000017'],
+    ]) {
+      expect(source).toContain(
+        `Device (${name}) { Name (_HID, "LNRO0005") Name (_UID, ${uid}) Name (_CCA, One) Name (_CRS, ResourceTemplate () ` +
+          `{ Memory32Fixed (ReadWrite, ${address}, 0x00001000, ) ` +
+          `Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, ) { ${line}, } })`,
+      );
+    }
+    expect(source.match(/LNRO0005/g)).toHaveLength(15);
+    expect(source).not.toContain('PNP0A08');
+    expect(source).not.toContain('0xE0000000');
+    expect(flat(roundTrip(read({ apicIds: [0], transport: 'mmio' }).all.get('DSDT')!).source)).not.toContain('LNRO');
   });
 
   test('sees the devices, windows and routes that were meant', () => {
