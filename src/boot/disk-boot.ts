@@ -13,6 +13,7 @@ import { openVolumes } from './entries/open-volumes.js';
 import { shortened } from './entries/printable.js';
 import type { FileReference } from './entries/volume.js';
 import type { FileSystem } from './fs/file-system.js';
+import { paddedSize } from './linux/initrds.js';
 
 export type { BootEntry } from './entries/boot-entry.js';
 export { chooseEntry } from './entries/choose-entry.js';
@@ -37,8 +38,6 @@ const MiB = 1 << 20;
 const kernelLimit = 256 * MiB;
 /** All initrds of an entry together. */
 const initrdLimit = 1024 * MiB;
-/** The kernel unpacks concatenated archives that are padded to 4 bytes with zeros (Linux "initramfs buffer format"). */
-const initrdAlignment = 4;
 
 /**
  * Looks at the disk. Damage and strange configurations are among the result's problems; rejects only when the disk cannot
@@ -94,21 +93,19 @@ async function loadInitrds(inspection: DiskInspection, entry: BootEntry, target:
   const files: LocatedFile[] = [];
   let size = 0;
   for (const reference of entry.initrds) {
-    const start = padded(size);
+    const start = paddedSize(size);
     const file = await locate(inspection, reference, Math.max(0, initrdLimit - start));
     files.push(file);
     size = start + file.size;
   }
-  const initrd = target.initrd(files.length === 1 ? size : padded(size));
+  const initrd = target.initrd(files.length === 1 ? size : paddedSize(size));
   let at = 0;
   for (const file of files) {
     await file.readInto(initrd.subarray(at, at + file.size));
-    at = padded(at + file.size);
+    at = paddedSize(at + file.size);
   }
   return initrd;
 }
-
-const padded = (length: number): number => Math.ceil(length / initrdAlignment) * initrdAlignment;
 
 interface LocatedFile {
   readonly size: number;

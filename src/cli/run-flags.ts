@@ -81,10 +81,10 @@ export const runFlags: readonly Flag[] = [
     name: 'kernel',
     value: 'FILE',
     group: 'Boot',
-    text: 'boot this kernel (bzImage or ELF) instead of one from the disk',
+    text: 'boot this kernel (bzImage, ELF or UKI) instead of one from the disk',
   },
-  { name: 'initrd', value: 'FILE', group: 'Boot', text: 'initial RAM disk for --kernel' },
-  { name: 'cmdline', value: 'TEXT', group: 'Boot', text: 'kernel command line for --kernel' },
+  { name: 'initrd', value: 'FILE', group: 'Boot', text: 'initial RAM disk for --kernel; of a UKI it follows its own' },
+  { name: 'cmdline', value: 'TEXT', group: 'Boot', text: "kernel command line for --kernel; default a UKI's own" },
   {
     name: 'console',
     value: 'serial|virtio',

@@ -3,7 +3,6 @@
  *
  * Runs again at every reboot, since the guest may have installed another kernel.
  */
-import { readFile, stat } from 'node:fs/promises';
 import type { BootImage } from '../boot/boot-image.js';
 import type { LoadTarget } from '../boot/disk-boot.js';
 import { buildBootImage } from '../boot/linux/build.js';
@@ -11,13 +10,9 @@ import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
 import { buildMpTable } from '../boot/x86/mp-table.js';
 import { type MemoryRegion, platformReserved, type Transport } from '../devices/memory-map.js';
 import type { BlockReader } from '../disk/block-reader.js';
-import { TsvmmError } from '../errors.js';
+import { type Payload, readKernelFiles } from './kernel-files.js';
 import type { BootConfig } from './options.js';
 import type { PhaseClock } from './phases.js';
-import { formatSize } from './units.js';
-
-const maxKernel = 256 * 1024 ** 2;
-const maxInitrd = 1024 ** 3;
 
 export interface BootRequest {
   readonly boot: BootConfig;
@@ -37,17 +32,11 @@ export interface BootRequest {
   readonly console: 'ttyS0' | 'hvc0';
 }
 
-interface Payload {
-  readonly kernel: Uint8Array;
-  readonly initrd?: Uint8Array | undefined;
-  readonly cmdline: string;
-}
-
 export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
   const { apicIds, boot, transport, ram, bar64 } = request;
   const payload =
     boot.kind === 'kernel'
-      ? await phases.run('read kernel', () => readFiles(boot))
+      ? await phases.run('read kernel', () => readKernelFiles(boot, request.console))
       : await readFromDisk(boot, request, phases);
   const announced = transport === 'pci' ? { ...payload, virtioMmio: 0 } : await announceMmio(payload, request.devices);
   return phases.run('build boot image', () => {
@@ -72,12 +61,6 @@ async function announceMmio({ cmdline }: Payload, devices: number): Promise<{ cm
 
 type BootFrom<K extends BootConfig['kind']> = Extract<BootConfig, { kind: K }>;
 
-async function readFiles(boot: BootFrom<'kernel'>): Promise<Payload> {
-  const kernel = await readWhole('kernel', boot.kernel, maxKernel);
-  const initrd = boot.initrd === undefined ? undefined : await readWhole('initrd', boot.initrd, maxInitrd);
-  return { kernel, initrd, cmdline: boot.cmdline };
-}
-
 async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases: PhaseClock): Promise<Payload> {
   // Partitions, file systems and boot loaders: only who boots from a disk reads that code.
   const [{ chooseEntry, findBootEntries, loadEntry }, { guestCmdline }, reader] = await Promise.all([
@@ -90,21 +73,4 @@ async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases
     loadEntry(inspection, chooseEntry(inspection, boot.entry), request.memory),
   );
   return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };
-}
-
-async function readWhole(what: string, path: string, limit: number): Promise<Buffer> {
-  const fail = (message: string, cause?: unknown): TsvmmError =>
-    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${path}: ${message}`, {
-      cause,
-      hint: `pass a regular file that you may read as ${what}`,
-    });
-  const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw fail(error.code === 'ENOENT' ? 'there is no such file' : error.message, error);
-  });
-  if (!info.isFile()) throw fail('it is not a regular file');
-  if (info.size === 0) throw fail('the file is empty');
-  if (info.size > limit) throw fail(`${formatSize(info.size)} is more than the ${formatSize(limit)} that are read`);
-  return readFile(path).catch((error: Error) => {
-    throw fail(error.message, error);
-  });
 }

@@ -48,7 +48,14 @@ export interface ConsoleOptions {
 }
 
 export type BootOptions =
-  | { kernel: Path; initrd?: Path; cmdline?: string }
+  | {
+      /** A bzImage, an ELF kernel, or a unified kernel image, which brings its initrd and command line. */
+      kernel: Path;
+      /** Comes behind the initrd of a unified kernel image. */
+      initrd?: Path;
+      /** Default: none; a unified kernel image's own, with the console. */
+      cmdline?: string;
+    }
   | {
       /** Which of `disks` to boot; default 0. */
       disk?: number;
@@ -94,7 +101,12 @@ export interface DiskConfig {
 }
 
 export type BootConfig =
-  | { readonly kind: 'kernel'; readonly kernel: string; readonly initrd: string | undefined; readonly cmdline: string }
+  | {
+      readonly kind: 'kernel';
+      readonly kernel: string;
+      readonly initrd: string | undefined;
+      readonly cmdline: string | undefined;
+    }
   | {
       readonly kind: 'disk';
       readonly disk: number;
@@ -208,7 +220,7 @@ function boot(value: BootOptions, disks: number): BootConfig {
       kind: 'kernel',
       kernel: existing('boot.kernel', value.kernel),
       initrd,
-      cmdline: text('boot.cmdline', value.cmdline ?? ''),
+      cmdline: value.cmdline === undefined ? undefined : text('boot.cmdline', value.cmdline),
     };
   }
   known('boot', value, ['disk', 'entry', 'append']);

@@ -56,8 +56,8 @@ const foreign: readonly Foreign[] = [
   {
     at: 0,
     magic: 'MZ',
-    what: 'a PE file without a Linux setup header, such as a unified kernel image (UKI) or another EFI program',
-    hint: 'extract kernel and initrd from a UKI: objcopy -O binary --only-section=.linux UKI vmlinuz (and .initrd)',
+    what: 'an EFI program without a Linux setup header or a .linux section',
+    hint: 'pass a bzImage (vmlinuz), an ELF kernel, or a unified kernel image',
   },
   { at: 0, magic: [0x1f, 0x8b], ...compressed('gzip', 'gunzip -c') },
   { at: 0, magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], ...compressed('xz', 'xz -dc') },

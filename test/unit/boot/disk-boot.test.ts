@@ -140,10 +140,10 @@ describe.skipIf(missing.length > 0)('a Debian on GPT with an EFI System Partitio
     inspect('gpt.img', (inspection) => {
       const text = renderInspection(inspection);
       expect(text).toContain(
-        '*  1  Debian GNU/Linux\n   2  Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.1.0-13-amd64\n',
+        '*  1  grub  Debian GNU/Linux\n   2  grub  Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.1.0-13-amd64\n',
       );
       expect(text).toContain('Initrd        /boot/initrd.img-6.1.0-13-amd64 of partition 1');
-      expect(text).toContain('   8  Windows Boot Manager (on /dev/vda2)\n        cannot be booted: hands over');
+      expect(text).toContain('   8  grub  Windows Boot Manager (on /dev/vda2)\n        cannot be booted: hands over');
     }));
 
   test('the one on the EFI System Partition leads there too', async () => {

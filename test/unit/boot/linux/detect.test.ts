@@ -34,7 +34,7 @@ describe('names what a file is instead, with a hint', () => {
     [0x38, 'ARM\x64', 'arm64 Image'],
     [0x38, 'RSC\x05', 'RISC-V Image'],
     [0, 'MZ\0\0zimg', 'EFI zboot'],
-    [0, 'MZ\x90', 'unified kernel image'],
+    [0, 'MZ\x90', 'an EFI program'],
     [0, '070701', 'initramfs'],
     [0, 'hsqs', 'squashfs'],
     [0, 'QFI\xfb', 'qcow2'],
