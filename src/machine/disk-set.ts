@@ -1,4 +1,6 @@
 /** The disks of one machine, opened and locked together, closed together. Main thread. */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
 import type { BlockReader } from '../disk/block-reader.js';
 import { type DiskFile, openDiskFile } from '../disk/disk-file.js';
 import { openRawImage } from '../disk/raw-image.js';
@@ -31,8 +33,9 @@ export async function openDisks(configs: readonly DiskConfig[]): Promise<DiskSet
   const disks: OpenedDisk[] = [];
   try {
     for (const config of configs) {
-      if (!config.explicitRaw) await (await openRawImage(config.path)).close();
-      const { path, readOnly, ephemeral } = config;
+      const { path, explicitRaw, ephemeral } = config;
+      if (!explicitRaw) await (await openRawImage(path)).close();
+      const readOnly = config.readOnly || (ephemeral === false && (await isUnwritableCd(path)));
       disks.push({ config, file: await openDiskFile({ path, readOnly, ephemeral }) });
     }
     return new DiskSet(disks);
@@ -40,4 +43,16 @@ export async function openDisks(configs: readonly DiskConfig[]): Promise<DiskSet
     await new DiskSet(disks).close();
     throw error;
   }
+}
+
+/** A CD image that may not be written is read-only without being told so: nobody writes to one. */
+async function isUnwritableCd(path: string): Promise<boolean> {
+  const isWritable = await access(path, constants.W_OK).then(
+    () => true,
+    () => false, // whatever is wrong is said when the file is opened
+  );
+  if (isWritable) return false;
+  const { isCdImage } = await import('../boot/fs/iso/iso.js');
+  await using image = await openRawImage(path, { format: 'raw' });
+  return await isCdImage(image);
 }

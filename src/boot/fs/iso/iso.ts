@@ -2,6 +2,7 @@
  * ISO 9660 (ECMA-119) with Rock Ridge, or else with Joliet, for reading. Main thread.
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
+import { TsvmmError } from '../../../errors.js';
 import { damaged, maxDirectoryEntries, notReadable, ScanBudget } from '../damage.js';
 import type { DirectoryEntry, FileStat, FileSystem } from '../file-system.js';
 import { type Tree, TreeFileSystem } from '../path-walk.js';
@@ -18,6 +19,15 @@ export async function openIso(reader: BlockReader): Promise<FileSystem | undefin
   if (descriptors === undefined) return undefined;
   const { label, uuid } = descriptors;
   return new TreeFileSystem({ type: 'iso9660', label, uuid, notes: [] }, await openTree(reader, descriptors));
+}
+
+/** Whether there is an ISO 9660 volume, which is never written in place; one that is damaged is none. */
+export async function isCdImage(reader: BlockReader): Promise<boolean> {
+  const descriptors = await readDescriptors(reader).catch((error) => {
+    if (error instanceof TsvmmError) return undefined;
+    throw error;
+  });
+  return descriptors !== undefined;
 }
 
 /** As Linux chooses: Rock Ridge where the root has it, else Joliet, else the plain names. */

@@ -107,6 +107,87 @@ describe.runIf(ready)('a CD image boots', () => {
     expect(inspection.problems.filter((problem) => !/protective|overlap/.test(problem))).toEqual([]);
   });
 
+  const menu = (text: string): Buffer => Buffer.from(text.replace(/^ {4}/gm, ''));
+
+  test.each<[string, Record<string, Content>, { title: string; kernel: string; initrd: string; cmdline: RegExp }]>([
+    [
+      'Debian netinst (isolinux, a menu in several files)',
+      {
+        'isolinux/isolinux.cfg': menu('path\ninclude menu.cfg\ndefault vesamenu.c32\nprompt 0\ntimeout 0\n'),
+        'isolinux/menu.cfg': menu('menu title Debian installer\ninclude gtk.cfg\ninclude txt.cfg\n'),
+        'isolinux/gtk.cfg': menu(
+          'default installgui\nlabel installgui\n  menu label ^Graphical install\n  menu default\n  kernel /install.amd/vmlinuz\n  append vga=788 initrd=/install.amd/gtk/initrd.gz --- quiet\n',
+        ),
+        'isolinux/txt.cfg': menu(
+          'label install\n  menu label ^Install\n  kernel /install.amd/vmlinuz\n  append vga=788 initrd=/install.amd/initrd.gz --- quiet\n',
+        ),
+        'install.amd/vmlinuz': kernel,
+        'install.amd/initrd.gz': noise(10),
+        'install.amd/gtk/initrd.gz': initrd,
+      },
+      {
+        title: 'Graphical install',
+        kernel: '/install.amd/vmlinuz',
+        initrd: '/install.amd/gtk/initrd.gz',
+        cmdline: /vga=788 .*--- quiet/,
+      },
+    ],
+    [
+      'Ubuntu live-server (GRUB, casper)',
+      {
+        '.disk/info': Buffer.from('Ubuntu-Server 22.04'),
+        'boot/grub/grub.cfg': menu(
+          'set timeout=30\nloadfont unicode\nset menu_color_normal=white/black\nmenuentry "Try or Install Ubuntu Server" {\n\tset gfxpayload=keep\n\tlinux\t/casper/vmlinuz  ---\n\tinitrd\t/casper/initrd\n}\ngrub_platform\nif [ "$grub_platform" = "efi" ]; then\nmenuentry "Boot from next volume" {\n\texit 1\n}\nfi\n',
+        ),
+        'casper/vmlinuz': kernel,
+        'casper/initrd': initrd,
+      },
+      { title: 'Try or Install Ubuntu Server', kernel: '/casper/vmlinuz', initrd: '/casper/initrd', cmdline: /---/ },
+    ],
+    [
+      'Fedora live (isolinux)',
+      {
+        'isolinux/isolinux.cfg': menu(
+          'default vesamenu.c32\ntimeout 600\nmenu title Fedora\nlabel linux\n  menu label ^Start Fedora\n  kernel vmlinuz\n  append initrd=initrd.img root=live:CDLABEL=Fedora-WS-Live rd.live.image quiet rhgb\nlabel check\n  menu label Test this ^media & start\n  menu default\n  kernel vmlinuz\n  append initrd=initrd.img root=live:CDLABEL=Fedora-WS-Live rd.live.image rd.live.check quiet\n',
+        ),
+        'isolinux/vmlinuz': kernel,
+        'isolinux/initrd.img': initrd,
+      },
+      {
+        title: 'Test this media & start',
+        kernel: '/isolinux/vmlinuz',
+        initrd: '/isolinux/initrd.img',
+        cmdline: /root=live:CDLABEL=Fedora-WS-Live rd.live.image rd.live.check quiet/,
+      },
+    ],
+    [
+      'Alpine (syslinux in boot)',
+      {
+        'boot/syslinux/syslinux.cfg': menu(
+          'TIMEOUT 10\nPROMPT 1\nDEFAULT lts\nLABEL lts\nMENU LABEL Linux lts\nKERNEL /boot/vmlinuz-lts\nINITRD /boot/initramfs-lts\nAPPEND modules=loop,squashfs,sd-mod,usb-storage quiet\n',
+        ),
+        'boot/vmlinuz-lts': kernel,
+        'boot/initramfs-lts': initrd,
+      },
+      {
+        title: 'Linux lts',
+        kernel: '/boot/vmlinuz-lts',
+        initrd: '/boot/initramfs-lts',
+        cmdline: /modules=loop,squashfs,sd-mod,usb-storage quiet/,
+      },
+    ],
+  ])('laid out as %s', async (_, files, expected) => {
+    const path = iso('Layout', { 'boot/bios.bin': noise(4096), ...files }, ...bios, '-isohybrid-mbr', isohdpfx);
+    const { entry, loaded } = await bootOf(path);
+    expect(entry).toMatchObject({
+      title: expected.title,
+      kernel: { partition: 0, path: expected.kernel },
+      initrds: [{ partition: 0, path: expected.initrd }],
+    });
+    expect(loaded.cmdline).toMatch(expected.cmdline);
+    expect(loaded.kernel.equals(kernel) && loaded.initrd!.equals(initrd)).toBe(true);
+  });
+
   test('whose volume is not on the disk any more does not: a partition with a file system lies over it', async () => {
     const path = iso('Old CD', debianLive, ...bios);
     run('truncate', ['-s', '8M', path]);

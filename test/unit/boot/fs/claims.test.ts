@@ -3,10 +3,10 @@
  */
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { haveTools, load, MemoryDisk, mount, plant, run, scratch } from './images.js';
+import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
 
-const ready = haveTools('mke2fs', 'debugfs');
+const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mcopy', 'genisoimage');
 const folder = scratch();
 const { blank, ext } = smallImages(folder);
 
@@ -205,6 +205,110 @@ describe.runIf(ready)('directories', () => {
     }
     await expect((await mount(disk)).list('/many')).rejects.toMatchObject({
       message: expect.stringContaining('more than 65536 entries'),
+    });
+  });
+});
+
+/** The same hostile trees in every file system that can hold them: each answer comes soon, from few reads. */
+describe.runIf(ready)('in every file system', () => {
+  const depth = 120;
+  const root = join(folder, 'everywhere');
+  const deep = `${'d/'.repeat(depth)}file`;
+  const links = {
+    'loop/a': { link: '../loop2/b' },
+    'loop2/b': { link: '../loop/a' },
+    'up/self': { link: '../up' },
+    'chain/0': { link: '1' },
+    ...Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`chain/${i + 1}`, { link: `${i + 2}` }])),
+  };
+  let planted = false;
+  const source = (): string => {
+    if (!planted) plant(root, { [deep]: Buffer.from('bottom'), 'BIG.BIN': noise(9000), ...links });
+    planted = true;
+    return root;
+  };
+  const image = (type: string): string => {
+    const path = blank(type === 'iso' ? '0' : '2M');
+    if (type === 'ext4') run('mke2fs', ['-q', '-F', '-t', 'ext4', '-O', '^metadata_csum', '-d', source(), path]);
+    if (type === 'iso') run('genisoimage', ['-quiet', '-R', '-D', '-o', path, source()]);
+    if (type === 'fat') {
+      run('mkfs.fat', ['-F', '12', '-s', '1', path]);
+      run('sh', ['-c', 'mcopy -s -Q -i "$1" "$2"/d "$2"/BIG.BIN ::/', 'sh', path, source()]);
+    }
+    return path;
+  };
+
+  test.each(['ext4', 'fat', 'iso'])(
+    '%s: a path of 120 directories is followed, one that is longer than a path may be is not there',
+    async (type) => {
+      const disk = load(image(type));
+      const fileSystem = await mount(disk);
+      expect((await fileSystem.readFile(`/${deep}`, 10)).toString()).toBe('bottom');
+      expect(await fileSystem.stat(`/${'d/../'.repeat(2000)}d`)).toBeUndefined();
+      expect(disk.bytesRead).toBeLessThan(64 << 20);
+    },
+  );
+
+  test.each(['ext4', 'iso'])(
+    '%s: links across directories that lead to each other, and chains of more than forty, lead nowhere',
+    async (type) => {
+      const disk = load(image(type));
+      const fileSystem = await mount(disk);
+      for (const path of ['/loop/a', '/loop2/b', '/chain/0', `/up/${'self/'.repeat(41)}`])
+        expect(await fileSystem.stat(path)).toBeUndefined();
+      await expect(fileSystem.readFile('/loop/a', 10)).rejects.toMatchObject({
+        message: expect.stringContaining('more than 40 symbolic links'),
+      });
+      expect(await fileSystem.stat(`/up/${'self/'.repeat(20)}`)).toMatchObject({ kind: 'directory' });
+      expect(disk.bytesRead).toBeLessThan(64 << 20);
+    },
+  );
+
+  test('FAT: a file and a directory whose clusters are a loop, a file of 4 GiB in a chain of ten', async () => {
+    const disk = load(image('fat'));
+    const entry = disk.bytes.indexOf('BIG     BIN');
+    const first = disk.bytes.readUInt16LE(entry + 26);
+    const table = 512 * disk.bytes.readUInt16LE(14);
+    const link = (bytes: Buffer, cluster: number, next: number): void => {
+      const at = table + Math.floor(cluster * 1.5);
+      const pair = bytes.readUInt16LE(at);
+      bytes.writeUInt16LE(cluster & 1 ? (pair & 0xf) | (next << 4) : (pair & 0xf000) | next, at);
+    };
+    disk.bytes.writeUInt32LE(0xffffffff, entry + 28);
+    const before = disk.bytesRead;
+    await expect((await mount(disk)).readFile('/BIG.BIN', 2 ** 33)).rejects.toMatchObject({
+      message: expect.stringMatching(/whose chain ends after|are accepted/),
+    });
+    link(disk.bytes, first + 5, first + 2);
+    await expect((await mount(disk)).readFile('/BIG.BIN', 2 ** 33)).rejects.toMatchObject({
+      message: expect.stringMatching(/is a loop/),
+    });
+    disk.bytes[entry + 11] = 0x10; // a directory now, of free entries without end
+    const content = disk.bytes.indexOf(noise(512));
+    disk.bytes.fill(0xe5, content, content + 9000);
+    await expect((await mount(disk)).list('/BIG.BIN')).rejects.toMatchObject({
+      message: expect.stringMatching(/is a loop/),
+    });
+    expect(disk.bytesRead - before).toBeLessThan(16 << 20);
+  });
+
+  test('ext4: an extent that claims terabytes lies outside the disk', async () => {
+    const path = image('ext4');
+    const disk = load(path);
+    const [, block, offset] = /located at block (\d+), offset (0x[0-9a-f]+)/.exec(
+      run('debugfs', ['-R', 'imap /BIG.BIN', path]),
+    )!;
+    const inode = Number(block) * 1024 + Number(offset);
+    disk.bytes.writeUInt32LE(0x400, inode + 0x6c); // 4 TiB
+    disk.bytes.writeUInt16LE(0x7fff, inode + 0x28 + 12 + 4);
+    disk.bytes.writeUInt16LE(0xff, inode + 0x28 + 12 + 6);
+    await expect((await mount(disk)).readFile('/BIG.BIN', 2 ** 50)).rejects.toMatchObject({
+      message: expect.stringMatching(/are accepted/),
+    });
+    disk.bytes.writeUInt32LE(0, inode + 0x6c);
+    disk.bytes.writeUInt32LE(100 << 20, inode + 4);
+    await expect((await mount(disk)).readFile('/BIG.BIN', 2 ** 30)).rejects.toMatchObject({
+      message: expect.stringMatching(/outside the file system/),
     });
   });
 });
