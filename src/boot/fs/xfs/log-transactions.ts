@@ -10,7 +10,7 @@ import { readContent } from './log-records.js';
 
 const operation = { transaction: 0, length: 4, client: 8, flags: 9, size: 12 } as const;
 const clients = { transaction: 0x69, log: 0xaa } as const;
-const flag = { start: 0x1, commit: 0x2, continued: 0x8, unmount: 0x20 } as const;
+const flag = { start: 0x1, commit: 0x2, continued: 0x8 } as const;
 /** Every transaction begins with its header, which may be split like any region. In the machine's byte order. */
 const header = { magic: 0x5452414e, size: 16 } as const; // "TRAN"
 /** The first region of every item tells how many regions it has. */
@@ -18,8 +18,10 @@ const regionCount = 2;
 const maxRegions = 257;
 /** No region is larger than a block, or the value of an attribute, of 64 KiB and its header. */
 const maxRegionBytes = 128 * 1024;
-/** Regions of transactions that are not committed yet; a log full of them beyond this is left to the kernel. */
-const maxOpenRegions = 1 << 20;
+/** Bytes held of transactions that are not committed yet; a log full of them beyond this is left to the kernel. */
+const maxOpenBytes = 128 * 1024 * 1024;
+/** What a region costs besides its content. */
+const regionCost = 128;
 
 export interface LogItem {
   readonly total: number;
@@ -34,12 +36,14 @@ export interface Transaction {
 
 interface OpenTransaction extends Transaction {
   header: Buffer;
+  /** Held for it. */
+  bytes: number;
 }
 
 /** The committed transactions in `records`, in the order of their commits. */
 export async function* transactionsOf(log: XfsLog, records: readonly LogRecord[]): AsyncGenerator<Transaction> {
   const open = new Map<number, OpenTransaction>();
-  let regions = 0;
+  let openBytes = 0;
   for (const record of records) {
     const content = await readContent(log, record);
     const bad = (what: string) => log.refused(`the record at block ${record.block} has ${what}`);
@@ -57,39 +61,42 @@ export async function* transactionsOf(log: XfsLog, records: readonly LogRecord[]
       at += length;
       if (flags & flag.start) {
         if (open.has(id)) throw bad('the start of a transaction that has begun');
-        open.set(id, { lsn: record.lsn, items: [], header: Buffer.alloc(0) });
+        open.set(id, { lsn: record.lsn, items: [], header: Buffer.alloc(0), bytes: regionCost });
+        openBytes += regionCost;
       }
       const transaction = open.get(id);
       if (transaction === undefined) continue; // it began before the tail: all of it is on the disk
       if (flags & flag.commit) {
         open.delete(id);
-        for (const item of transaction.items) regions -= item.regions.length;
+        openBytes -= transaction.bytes;
         yield transaction;
-      } else if (flags & flag.unmount) open.delete(id);
-      else if (length > 0) {
-        regions += add(transaction, data, (flags & flag.continued) !== 0, bad);
-        if (open.size + regions > maxOpenRegions) throw bad('more in open transactions than is replayed in memory');
+      } else if (length > 0) {
+        // A copy: a small region does not keep its whole record.
+        add(transaction, Buffer.from(data), (flags & flag.continued) !== 0, bad);
+        transaction.bytes += length + regionCost;
+        openBytes += length + regionCost;
       }
+      if (openBytes > maxOpenBytes) throw bad('more in open transactions than is replayed in memory');
     }
   }
 }
 
-/** Adds the data of one operation to a transaction; returns how many regions that makes more. */
-function add(transaction: OpenTransaction, data: Buffer, continued: boolean, bad: (what: string) => Error): number {
+/** Adds the data of one operation to a transaction. */
+function add(transaction: OpenTransaction, data: Buffer, continued: boolean, bad: (what: string) => Error): void {
   const { items } = transaction;
   if (transaction.header.length < header.size) {
     transaction.header = Buffer.concat([transaction.header, data]);
     if (transaction.header.length > header.size) throw bad('a transaction without a header');
     if (transaction.header.length === header.size && transaction.header.readUInt32LE(0) !== header.magic)
       throw bad('a transaction without a header');
-    return 0;
+    return;
   }
   let item = items.at(-1);
   const last = item?.regions.at(-1);
   if (continued && item !== undefined && last !== undefined) {
     if (last.length + data.length > maxRegionBytes) throw bad(`a region of more than ${maxRegionBytes} bytes`);
     item.regions[item.regions.length - 1] = Buffer.concat([last, data]);
-    return 0;
+    return;
   }
   if (item === undefined || item.regions.length === item.total) {
     const total = data.length >= regionCount + 2 ? data.readUInt16LE(regionCount) : 0;
@@ -98,5 +105,4 @@ function add(transaction: OpenTransaction, data: Buffer, continued: boolean, bad
     items.push(item);
   }
   item.regions.push(data);
-  return 1;
 }

@@ -3,6 +3,8 @@
  * fs/xfs/libxfs/xfs_log_format.h). What frames records is big-endian; what is in them is as the machine that wrote it.
  * Main thread.
  */
+import { repairCommand } from '../../disk/slice.js';
+import { notReadable } from '../damage.js';
 import { readU64BE } from '../numbers.js';
 import { basicBlock } from './block-header.js';
 import type { XfsVolume } from './volume.js';
@@ -119,11 +121,11 @@ export class XfsLog {
       throw this.refused('it belongs to another file system');
   }
 
-  /** The log cannot be replayed in memory: the kernel may still be able to; if not, what is in it is lost. */
+  /** The log cannot be replayed in memory. The kernel may still be able to; if not, what only the log knows is lost. */
   refused(why: string): Error {
-    return this.volume.needsRepair(
-      `the file system was not unmounted cleanly and its log cannot be replayed in memory: ${why}`,
-      'xfs_repair -L',
+    return notReadable(
+      `xfs: the file system was not unmounted cleanly and its log cannot be replayed in memory: ${why}`,
+      `Mount and unmount it once. If that fails too, do without what only the log knows: ${repairCommand(this.volume.image, 'xfs_repair -L')}`,
     );
   }
 }

@@ -44,11 +44,6 @@ export class XfsVolume {
     return damaged(`xfs: ${what}`, checkCommand(this.image));
   }
 
-  /** A state that `command` mends. */
-  needsRepair(what: string, command: string): Error {
-    return notReadable(`xfs: ${what}`, `Repair it: ${repairCommand(this.image, command)}`);
-  }
-
   /** Something valid that is not read here. */
   unreadable(what: string): Error {
     return notReadable(`xfs: ${what}`, 'Give the kernel directly: --kernel, --initrd and --cmdline.');
