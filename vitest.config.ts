@@ -12,12 +12,23 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'node',
+          include: ['test/node/**/*.test.ts'],
+          globalSetup: 'test/node/support/global-setup.ts',
+          testTimeout: 120_000,
+          hookTimeout: 600_000,
+          ...alone(2),
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'lab',
           include: ['test/lab/**/*.test.ts'],
           globalSetup: 'test/lab/support/global-setup.ts',
           testTimeout: 900_000,
           hookTimeout: 900_000,
-          ...alone(2),
+          ...alone(3),
         },
       },
     ],

@@ -3,9 +3,10 @@
  * start as the rest of the program takes to be read and to prepare the machine. Main thread.
  */
 import { pathToFileURL } from 'node:url';
+import { whyNotThisRuntime } from '../host/runtime.js';
 import { startBundle } from '../host/start-bundle.js';
 import { startVcpuWorker } from '../threads/worker-start.js';
 
-const ahead =
-  process.argv[2] === 'run' ? startVcpuWorker(new URL('./vcpu-worker.cjs', pathToFileURL(__filename))) : undefined;
+const runs = process.argv[2] === 'run' && whyNotThisRuntime() === undefined;
+const ahead = runs ? startVcpuWorker(new URL('./vcpu-worker.cjs', pathToFileURL(__filename))) : undefined;
 startBundle('cli', require, __filename, ahead);

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsvmmError } from '../errors.js';
 import type { Native } from './native.js';
+import { permissionFlags, whyNotThisRuntime } from './runtime.js';
 
 /** The version of native.ts; native/shim.h has the same. */
 const abi = 1;
@@ -40,6 +41,7 @@ export function loadAddon(): Native {
     try {
       process.dlopen(module, file);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED') throw addonsDenied(error);
       failures.push(`${file}: ${foreign(file) ?? (error instanceof Error ? error.message : String(error))}`);
       continue;
     }
@@ -74,15 +76,17 @@ function foreign(file: string): string | undefined {
   return name === process.arch ? undefined : `is built for ${name}, and this is ${process.arch}`;
 }
 
-/** Bun, Deno and Electron abort inside the addon instead of failing to load it (contract §1.10). */
 function refuseRuntime(): void {
-  const { versions } = process;
-  const other = ['bun', 'deno', 'electron'].find((name) => versions[name] !== undefined);
-  if (other === undefined) return;
-  throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', `tsvmm needs Node.js; this is ${other} ${versions[other]}`, {
-    hint: 'run it with Node.js 20.19 or newer',
-  });
+  const why = whyNotThisRuntime();
+  if (why !== undefined) throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', why.message, { hint: why.hint });
 }
+
+/** Node's permission model (`--permission`): the flag is what is missing, not the file. */
+const addonsDenied = (cause: unknown): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_NATIVE_MISSING', 'this process may not load native addons, and tsvmm has one', {
+    hint: `run Node.js with ${permissionFlags}, or without --permission and --no-addons`,
+    cause,
+  });
 
 /** The folder of this package: the nearest one above this module that has its package.json. */
 export function packageRoot(): string {

@@ -8,6 +8,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
+import { permissionFlags } from '../host/runtime.js';
 import { Capability, type CapabilityName, Ioctl, required } from './ioctls.js';
 import { KvmCpuid2, KvmCpuidEntry2, KvmMsrList } from './structs.js';
 
@@ -114,6 +115,13 @@ function openError(path: string, code: string, cause: unknown): TsvmmError {
   if (code === 'EACCES' || code === 'EPERM') {
     return new TsvmmError('ERR_TSVMM_KVM_DENIED', `no permission to open ${path}`, {
       hint: 'join the group that owns it, then log in again: sudo usermod -aG kvm $USER',
+      cause,
+    });
+  }
+  // Node's permission model, which is asked before the kernel.
+  if (code === 'ERR_ACCESS_DENIED') {
+    return new TsvmmError('ERR_TSVMM_KVM_DENIED', `this process may not open ${path}`, {
+      hint: `run Node.js with ${permissionFlags}`,
       cause,
     });
   }

@@ -9,6 +9,7 @@ import { asTsvmmError } from '../errors.js';
 import { loadAddon, native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
 import { IoUringEngine } from '../host/io-uring.js';
+import { whyNotThisRuntime } from '../host/runtime.js';
 import { Kvm } from '../kvm/kvm.js';
 import { probe } from './doctor-probe.js';
 import { formatSize } from './units.js';
@@ -47,12 +48,18 @@ const warn = (name: string, message: string, fix?: string): DoctorCheck => ({
 const ok = (name: string, message: string): DoctorCheck => ({ name, status: 'ok', message });
 
 export async function doctor(): Promise<DoctorReport> {
-  const checks: DoctorCheck[] = [ok('node', `${process.version} on ${process.platform} ${process.arch}`)];
+  const checks: DoctorCheck[] = [];
   const done = (stockKernels = false): DoctorReport => ({
     checks,
     ok: checks.every(({ status }) => status !== 'fail'),
     stockKernels,
   });
+  const foreign = whyNotThisRuntime();
+  if (foreign !== undefined) {
+    checks.push(fail('node', foreign.message, foreign.hint));
+    return done();
+  }
+  checks.push(ok('node', `${process.version} on ${process.platform} ${process.arch}`));
   try {
     loadAddon();
     checks.push(ok('addon', 'the native addon loads'));

@@ -1,6 +1,7 @@
 /** The pool of vCPU workers that all machines of this environment share, and `prewarm`. Main thread. */
 import type { Worker } from 'node:worker_threads';
 import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
 import { VcpuPool } from '../threads/vcpu-pool.js';
 import { maxCpus } from './cpu-options.js';
 
@@ -29,6 +30,7 @@ export async function prewarm(options: { vcpus: number }): Promise<AsyncDisposab
       hint: `use a whole number from 1 to ${maxCpus * 16}`,
     });
   }
+  native(); // refuses a runtime that cannot have it here and not in the workers
   const reservation = await vcpuPool().reserve(vcpus);
   return { [Symbol.asyncDispose]: () => reservation.release() };
 }

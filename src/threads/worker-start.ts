@@ -1,5 +1,7 @@
 /** Starts the worker threads, all in one way. The thread that owns them: main, or the I/O worker for its helper. */
 import { Worker, type WorkerOptions } from 'node:worker_threads';
+import { TsvmmError } from '../errors.js';
+import { permissionFlags } from '../host/runtime.js';
 
 /** The heap of a vCPU's worker holds the register code and nothing that grows. */
 const vcpuHeapMegabytes = 64;
@@ -9,7 +11,15 @@ const vcpuHeapMegabytes = 64;
  * listeners of each worker on them, and warn of a leak when there are ten.
  */
 export function startWorker(url: URL, own: Pick<WorkerOptions, 'name' | 'workerData' | 'resourceLimits'>): Worker {
-  return new Worker(url, { ...own, execArgv: [], env: {}, stdout: true, stderr: true });
+  try {
+    return new Worker(url, { ...own, execArgv: [], env: {}, stdout: true, stderr: true });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw cause;
+    throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this process may not start worker threads', {
+      hint: `run Node.js with ${permissionFlags}`,
+      cause,
+    });
+  }
 }
 
 /** A thread with room for one vCPU: the bundle of vcpu-worker.ts. */
