@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import {
   changeConfig,
   controlWord,
+  EdgeLine,
   type InterruptTarget,
   IntxLine,
   Isr,
@@ -194,5 +195,44 @@ describe('INTx in every order of steps', () => {
         return { threads: [() => raiseQueue(a, 0), change], check, snapshot };
       });
     }
+  });
+});
+
+describe('edges of virtio-mmio in every order of steps', () => {
+  test('what two threads publish is seen by a handler that reads, acknowledges and looks', () => {
+    const count = explore(() => {
+      const made = makeTarget();
+      const t: InterruptTarget = { ...made, line: new EdgeLine(vectorFd) };
+      const shared = { published: 0, config: 0, pulses: 0, handled: 0, seen: 0, seenConfig: 0 };
+      /** One run of the handler for each pulse (Linux vm_interrupt). */
+      const handle = (): void => {
+        if (!step(() => shared.pulses > shared.handled)) return;
+        step(() => shared.handled++);
+        const status = Atomics.load(t.state.device.isr, 0);
+        Atomics.and(t.state.device.isr, 0, ~status);
+        step(() => {
+          if ((status & Isr.queue) !== 0) shared.seen = shared.published;
+          if ((status & Isr.config) !== 0) shared.seenConfig = shared.config;
+        });
+      };
+      const pulse = (irqfd: number): void => step(() => void (shared.pulses += irqfd === vectorFd ? 1 : 0));
+      const useBuffer = (): void => {
+        step(() => shared.published++);
+        pulse(raiseQueue(t, 0));
+      };
+      const change = (): void => {
+        step(() => shared.config++);
+        pulse(raiseConfig(t));
+      };
+      return {
+        threads: [useBuffer, change, handle],
+        snapshot: () => [shared, sharedWords(t)],
+        check: () => {
+          while (shared.pulses > shared.handled) handle();
+          expect([shared.seen, shared.seenConfig]).toEqual([1, 1]);
+        },
+      };
+    });
+    expect(count).toBeGreaterThan(100);
   });
 });
