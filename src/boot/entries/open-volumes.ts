@@ -23,14 +23,15 @@ export interface OpenDisk {
 }
 
 export async function openVolumes(reader: BlockReader, signal?: AbortSignal): Promise<OpenDisk> {
-  const table = await readPartitions(reader);
+  const disk = new BlockCache(reader);
+  const table = await readPartitions(disk);
   const wholeDisk = part(0, 0, reader.size, '');
   const opened: Opened[] = [];
   for (const partition of table.scheme === 'none' ? [wholeDisk] : table.partitions) {
     signal?.throwIfAborted();
     opened.push(await openPartition(reader, partition, table.scheme));
   }
-  const iso = table.scheme === 'none' ? opened[0]?.volume?.fs : await hybridIso(reader, opened);
+  const iso = table.scheme === 'none' ? opened[0]?.volume?.fs : await hybridIso(disk, opened);
   const all = iso?.type === 'iso9660' ? await withBootImages(reader, opened, wholeDisk, iso, table) : opened;
   return {
     table,
@@ -59,9 +60,9 @@ const part = (index: number, start: number, size: number, typeName: string): Par
  * A CD image that can be put on a disk has a partition table beside its ISO 9660 volume, which is the whole disk. A table
  * that was made later leaves the volume's descriptors in place as well: then a file system of another kind lies on it.
  */
-async function hybridIso(reader: BlockReader, opened: readonly Opened[]): Promise<FileSystem | undefined> {
+async function hybridIso(disk: BlockCache, opened: readonly Opened[]): Promise<FileSystem | undefined> {
   try {
-    const volume = await openIso(new BlockCache(reader));
+    const volume = await openIso(disk);
     return volume !== undefined && !opened.some(({ inspected }) => replaces(inspected)) ? volume : undefined;
   } catch (error) {
     if (!(error instanceof TsvmmError)) throw error;

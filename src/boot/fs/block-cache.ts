@@ -45,17 +45,34 @@ export class BlockCache implements BlockReader {
     }
   }
 
+  /** The first `length` bytes or what there is of them, in one read; what comes after finds them here. */
+  async head(length: number): Promise<Buffer> {
+    const bytes = await this.#source.read(0, Math.min(length, this.size));
+    for (let at = 0; at < bytes.length; at += lineSize) {
+      const isWhole = at + lineSize <= bytes.length || bytes.length === this.size;
+      if (isWhole) this.#keep(at / lineSize, Promise.resolve(bytes.subarray(at, at + lineSize)));
+    }
+    return bytes;
+  }
+
   #line(index: number): Promise<Buffer> {
     const known = this.#lines.get(index);
     this.#lines.delete(index);
     const line = known ?? this.#source.read(index * lineSize, Math.min(lineSize, this.size - index * lineSize));
-    this.#lines.set(index, line);
-    if (known) return known;
+    if (known) {
+      this.#lines.set(index, line);
+      return known;
+    }
     line.catch(() => this.#lines.delete(index)); // a failed read is tried again, not remembered
+    this.#keep(index, line);
+    return line;
+  }
+
+  #keep(index: number, line: Promise<Buffer>): void {
+    this.#lines.set(index, line);
     for (const oldest of this.#lines.keys()) {
       if (this.#lines.size <= this.#maxLines) break;
       this.#lines.delete(oldest);
     }
-    return line;
   }
 }

@@ -20,7 +20,7 @@ export type { Unsupported } from './signatures.js';
  */
 export async function probeFileSystem(image: BlockReader): Promise<FileSystem | Unsupported | undefined> {
   const cache = new BlockCache(image);
-  const head = await readHead(image);
+  const head = await readHead(image, cache);
   // FAT last: it has no magic, only numbers that make sense.
   return (
     (await findContainer(head)) ??

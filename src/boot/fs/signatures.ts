@@ -5,6 +5,7 @@
  * Offsets are those of blkid(8) (util-linux libblkid/src/superblocks) and of each format's own documentation.
  */
 import type { BlockReader } from '../../disk/block-reader.js';
+import type { BlockCache } from './block-cache.js';
 
 export interface Unsupported {
   /** As people call it: "btrfs". */
@@ -88,8 +89,8 @@ export interface Head {
   readonly bytes: Buffer;
 }
 
-export async function readHead(image: BlockReader): Promise<Head> {
-  return { image, bytes: await image.read(0, Math.min(image.size, headSize)) };
+export async function readHead(image: BlockReader, cache: BlockCache): Promise<Head> {
+  return { image, bytes: await cache.head(headSize) };
 }
 
 export async function findContainer(head: Head): Promise<Unsupported | undefined> {
@@ -115,11 +116,10 @@ async function raidAtEnd(image: BlockReader): Promise<Unsupported | undefined> {
   const places = [
     Math.floor((image.size - 8 * KiB) / (4 * KiB)) * 4 * KiB,
     Math.floor(image.size / (64 * KiB)) * 64 * KiB - 64 * KiB,
-  ];
-  for (const at of places) {
-    if (at <= 0) continue;
-    if ((await image.read(at, mdMagic.length)).equals(mdMagic))
-      return { unsupported: 'Linux RAID member', hint: container('a RAID') };
-  }
-  return undefined;
+  ].filter((at) => at > 0);
+  if (places.length === 0) return undefined;
+  const start = Math.min(...places);
+  const end = await image.read(start, Math.max(...places) + mdMagic.length - start);
+  const isMember = places.some((at) => end.subarray(at - start, at - start + mdMagic.length).equals(mdMagic));
+  return isMember ? { unsupported: 'Linux RAID member', hint: container('a RAID') } : undefined;
 }

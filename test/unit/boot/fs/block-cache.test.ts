@@ -54,6 +54,19 @@ describe('BlockCache', () => {
     expect(disk.reads).toBe(2);
   });
 
+  test('what a head brought is not read again, and a line it ends in is read whole', async () => {
+    const disk = new MemoryDisk(noise(4 * line));
+    const cache = new BlockCache(disk);
+    expect(await cache.head(2 * line + 100)).toEqual(disk.bytes.subarray(0, 2 * line + 100));
+    expect(await cache.read(line - 5, 10)).toEqual(disk.bytes.subarray(line - 5, line + 5));
+    expect(disk.reads).toBe(1);
+    expect(await cache.read(2 * line + 90, 20)).toEqual(disk.bytes.subarray(2 * line + 90, 2 * line + 110));
+    expect(disk.reads).toBe(2);
+    const small = new BlockCache(new MemoryDisk(noise(1000)));
+    expect((await small.head(line)).length).toBe(1000);
+    expect((await small.read(990, 10)).length).toBe(10);
+  });
+
   test('a failed read is tried again', async () => {
     const disk = new MemoryDisk(noise(line));
     let broken = true;
