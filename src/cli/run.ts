@@ -192,13 +192,16 @@ function connect(machine: Machine, session: Session): Link {
   };
 }
 
+/** Of a guest that may go on for long, a part of the console is looked at again and again. */
+const lastOutput = 16 * 1024;
+
 /** A person, or the log of a program, hears of a guest that does not boot while it still runs. */
 function watchForStuck(machine: Machine, { given, notices }: Session): StuckWatch {
   const watch = new StuckWatch({
     consoleAsked: asksForConsole(given),
     booted: () => hasBooted(machine),
     diagnose: () => {
-      const consoleTail = machine.console.tail;
+      const consoleTail = machine.console.tail.slice(-lastOutput);
       return hasGivenUp(consoleTail) ? diagnose({ given, consoleTail, crashed: false }) : undefined;
     },
     tell: (diagnosis) => {

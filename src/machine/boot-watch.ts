@@ -61,17 +61,23 @@ export class BootWatch {
   see(chunk: Buffer): void {
     this.#seen += chunk.length;
     const booting = this.#next < milestones.length && this.#seen <= mostBytes;
-    let rest = this.#line.length === 0 ? chunk : Buffer.concat([this.#line, chunk]);
-    if (!booting && !this.#told && !rest.includes(panicMark)) {
-      this.#line = Buffer.from(rest.subarray(-beforePanic));
+    if (!booting && !this.#told && !this.#hasPanic(chunk)) {
+      this.#line = Buffer.concat([this.#line, chunk.subarray(-beforePanic)]).subarray(-beforePanic);
       return;
     }
+    let rest = this.#line.length === 0 ? chunk : Buffer.concat([this.#line, chunk]);
     for (let end = rest.indexOf(lineFeed); end >= 0; end = rest.indexOf(lineFeed)) {
       this.#look(rest.toString('latin1', 0, Math.min(end, longestLine)).replace(/\r+$/, ''), true);
       rest = rest.subarray(end + 1);
     }
     if (rest.length > 0) this.#look(rest.toString('latin1', 0, longestLine), false);
     this.#line = Buffer.from(rest.subarray(0, longestLine));
+  }
+
+  /** Within `chunk`, or from what came before into it. */
+  #hasPanic(chunk: Buffer): boolean {
+    if (chunk.includes(panicMark)) return true;
+    return Buffer.concat([this.#line, chunk.subarray(0, beforePanic)]).includes(panicMark);
   }
 
   #look(line: string, complete: boolean): void {

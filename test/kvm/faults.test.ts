@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { runGuest, startGuest, whyNoKvm } from './support/guests.js';
 
@@ -19,6 +20,19 @@ describe.skipIf(whyNoKvm !== undefined)('a guest that goes wrong ends alone, wit
     else expect(output).not.toBe(''); // hardware KVM may execute it
   });
 
+  test('a kernel that resets after its panic, and has no driver for pvpanic, has panicked', async () => {
+    const { exit } = await runGuest('panic', { cmdline: 'then=reset', onReboot: 'exit' });
+    expect(exit).toMatchObject({ reason: 'panic', message: 'as the test asked' });
+  });
+  test('one that hangs is warned of, and left alone', async () => {
+    await using vm = await startGuest('panic', { cmdline: 'then=hang' });
+    const [warning] = await once(vm, 'warning');
+    expect(warning).toMatchObject({
+      source: 'guest',
+      message: 'its console shows a kernel panic, and it still runs: as the test asked',
+    });
+    expect(vm.state).toBe('running');
+  });
   test('a panic carries the kernel’s own words', async () => {
     const { exit } = await runGuest('panic');
     expect(exit).toMatchObject({ reason: 'panic', message: 'as the test asked' });

@@ -1,4 +1,5 @@
 /** Two ports, one stream: kernel messages once, everything else untouched. */
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ConsoleMerge, type PortIndex } from '../../../src/machine/console-merge.js';
@@ -71,6 +72,19 @@ describe('everything else', () => {
     expect(merge.take(serial, Buffer.from(`[    1.000000] ${'x'.repeat(5000)}`)).length).toBeGreaterThan(5000);
     expect(merge.holds).toBe(false);
   });
+});
+
+test('the two consoles of a Debian 12: one login, each kernel message once, all that systemd says', () => {
+  const [ttyS0, hvc0] = ['ttyS0', 'hvc0'].map((name) =>
+    readFileSync(new URL(`consoles/debian-${name}.txt`, import.meta.url), 'latin1'),
+  ) as [string, string];
+  const stamps = (text: string) => text.match(/\[ {0,4}\d+\.\d{6}\] [^\r\n]*/g) ?? [];
+  expect(stamps(ttyS0).filter((line) => hvc0.includes(line)).length).toBeGreaterThan(30);
+  for (const shown of [merged([serial, ttyS0], [virtio, hvc0]), merged([virtio, hvc0], [serial, ttyS0])]) {
+    expect([...stamps(shown)].sort()).toEqual([...new Set([...stamps(ttyS0), ...stamps(hvc0)])].sort());
+    expect(shown.match(/ login: /g)).toHaveLength(1);
+    for (const line of hvc0.split('\r\n').filter((each) => !each.includes('] '))) expect(shown).toContain(line);
+  }
 });
 
 test('of one port every byte comes out in its order, however it was cut', () => {
