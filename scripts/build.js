@@ -73,7 +73,7 @@ const options = /** @type {const} */ ({
   write: false,
 });
 
-/** For stack traces with --enable-source-maps: files and lines of src/, whose text the package does not carry. */
+/** For stack traces with --enable-source-maps, in a checkout: the package has neither these nor src/. */
 const maps = /** @type {const} */ ({ sourcemap: true, sourcesContent: false });
 
 /** The library, in chunks that are loaded when they are needed. */

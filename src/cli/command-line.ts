@@ -7,6 +7,7 @@
 import type { DoctorReport } from '../machine/doctor.js';
 import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
+import { errorFields } from './json-events.js';
 import type { StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';
 import { type RunIo, run } from './run.js';
@@ -23,15 +24,22 @@ export interface Library {
 export async function commandLine(argv: readonly string[], library: Library, io: RunIo): Promise<number> {
   const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
   if (plain) return run(plain, library.start, io);
+  if (argv[0] === '__complete') {
+    const [, kind = '', prefix = '', ...words] = argv;
+    const lines = await (await import('./complete.js')).complete(kind, prefix, words);
+    io.stdout.write(lines.map((line) => `${line}\n`).join(''));
+    return 0;
+  }
   try {
     const { runProgram } = await import('./program.js');
     return await runProgram(
       argv,
       {
         run: (given) => run(given, library.start, io),
-        async doctor({ json }) {
+        async doctor({ json, quiet }) {
           const report = await library.doctor();
-          io.stdout.write(json ? `${JSON.stringify(report)}\n` : renderDoctor(report, painter(io.stdout)));
+          if (json) io.stdout.write(`${JSON.stringify(report)}\n`);
+          else if (!quiet) io.stdout.write(renderDoctor(report, painter(io.stdout)));
           return doctorExitCode(report);
         },
         async inspect(file, { json }) {
@@ -43,6 +51,7 @@ export async function commandLine(argv: readonly string[], library: Library, io:
       { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },
     );
   } catch (error) {
+    if (argv.includes('--json')) io.stdout.write(`${JSON.stringify({ error: errorFields(error) })}\n`);
     io.stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(io.stderr)));
     return codeForThrown(error);
   }

@@ -1,4 +1,4 @@
-/** Texts of `tsvmm --help` that commander does not make: examples, which come first, and the table of exit codes. */
+/** Texts of `tsvmm --help` that commander does not make: examples, which come first, and the topics. */
 import { exitCodeTexts } from './exit-codes.js';
 import { table } from './print.js';
 
@@ -24,10 +24,20 @@ const byCommand: Readonly<Record<string, readonly Example[]>> = {
     ['tsvmm doctor', 'a line for each check'],
     ['tsvmm doctor --json', 'the same for programs'],
   ],
-  'image inspect': [['tsvmm image inspect disk.img', 'partitions, file systems, boot entries']],
+  image: [['tsvmm image inspect disk.img', 'what it holds and what would boot']],
+  'image inspect': [
+    ['tsvmm image inspect disk.img', 'partitions, file systems, boot entries'],
+    ["tsvmm image inspect disk.img --json | jq '.entries[].title'", 'the same for programs'],
+  ],
+  completion: [
+    ['source <(tsvmm completion bash)', 'in ~/.bashrc'],
+    ['source <(tsvmm completion zsh)', 'in ~/.zshrc, after compinit'],
+    ['tsvmm completion fish | source', 'in ~/.config/fish/config.fish'],
+  ],
   help: [
     ['tsvmm help run', 'the options of tsvmm run'],
     ['tsvmm help exit-codes', 'what the exit codes mean'],
+    ['tsvmm help environment', 'the environment variables that tsvmm reads'],
   ],
 };
 
@@ -42,3 +52,20 @@ export const exitCodesHelp = (): string =>
     exitCodeTexts.map(([code, text]) => [String(code), text]),
     '  ',
   )}`;
+
+/** The same for programs. */
+export const exitCodesJson = (): string =>
+  `${JSON.stringify({ exitCodes: exitCodeTexts.map(([code, meaning]) => ({ code, meaning })) })}\n`;
+
+/** Every environment variable that the command reads; the library reads none. */
+export const environmentVariables: readonly (readonly [name: string, meaning: string])[] = [
+  ['NO_COLOR', 'no colours, whatever else is set'],
+  ['FORCE_COLOR', 'colours even where the output is no terminal; 0 is as if it were not set'],
+  ['TERM', 'dumb: no colours'],
+  ['CI', 'no hint about keys to press'],
+];
+
+export const environmentHelp = (): string => `Environment:\n${table(environmentVariables, '  ')}`;
+
+/** What `tsvmm help` explains besides the commands. */
+export const topics = ['exit-codes', 'environment'];

@@ -6,8 +6,8 @@ import type { Diagnosis } from './diagnosis/diagnose.js';
 import type { EndCause } from './exit-codes.js';
 import type { Machine } from './machine.js';
 
-/** The error of a JSON line. */
-const errorFields = (thrown: unknown) => {
+/** An error as JSON has it. */
+export const errorFields = (thrown: unknown) => {
   const { code, message, hint, consoleTail, phases } = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
   return { code, message, hint, consoleTail, phases };
 };

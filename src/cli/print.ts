@@ -112,10 +112,13 @@ export function table(rows: readonly (readonly string[])[], indent = ''): string
 /** What the program itself says on stderr while a console is shown: on a terminal that both share, on lines of its own. */
 export class Notices {
   readonly #io: { readonly stderr: Writable & TerminalLike };
+  readonly #quiet: boolean;
   #midLine = false;
 
-  constructor(io: { readonly stderr: Writable & TerminalLike }) {
+  /** `quiet`: says nothing. */
+  constructor(io: { readonly stderr: Writable & TerminalLike }, quiet = false) {
     this.#io = io;
+    this.#quiet = quiet;
   }
 
   /** Sees what the console shows. */
@@ -124,6 +127,7 @@ export class Notices {
   }
 
   say(text: string): void {
+    if (this.#quiet) return;
     const { stderr } = this.#io;
     const apart = this.#midLine && stderr.isTTY === true;
     if (stderr.writable) stderr.write(`${apart ? '\n' : ''}tsvmm: ${printable(text)}\n`);

@@ -4,15 +4,17 @@
  */
 import { existsSync } from 'node:fs';
 import type { Command, OutputConfiguration } from 'commander';
+import { didYouMean } from '../suggest.js';
+import { type CompletedCommand, completionScript, type Shell, shells } from './completion.js';
 import { ExitCode } from './exit-codes.js';
-import { examplesOf, exitCodesHelp } from './help.js';
+import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
 import { type RunArguments, runArguments, runFlags } from './run-flags.js';
 import { version } from './version.js';
 
 /** What the commands do; each answers the exit code. */
 export interface Actions {
   run(given: RunArguments): Promise<number>;
-  doctor(options: { json: boolean }): Promise<number>;
+  doctor(options: { json: boolean; quiet: boolean }): Promise<number>;
   inspect(file: string, options: { json: boolean }): Promise<number>;
 }
 
@@ -23,7 +25,7 @@ export interface Outputs {
 
 /** Parses the arguments after the program's name and does what they say; answers the exit code. */
 export async function runProgram(argv: readonly string[], actions: Actions, outputs: Outputs): Promise<number> {
-  const { Command, CommanderError, Option } = await import('commander');
+  const { Argument, Command, CommanderError, Option } = await import('commander');
   let code: number = ExitCode.ok;
   const output: OutputConfiguration = {
     writeOut: (text) => outputs.out(text),
@@ -60,8 +62,9 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
 
   add(program, 'doctor', 'tell whether virtual machines can run here, and what to do if not')
     .option('--json', 'the report as one JSON object')
-    .action(async (parsed: { json?: true }) => {
-      code = await actions.doctor({ json: parsed.json === true });
+    .option('-q, --quiet', 'only the exit code')
+    .action(async (parsed: { json?: true; quiet?: true }) => {
+      code = await actions.doctor({ json: parsed.json === true, quiet: parsed.quiet === true });
     });
 
   const image = add(program, 'image', 'look into disk images');
@@ -72,17 +75,28 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
       code = await actions.inspect(file, { json: parsed.json === true });
     });
 
-  add(program, 'help', 'show help for a command, or the topic exit-codes')
-    .argument('[words...]', 'a command, or exit-codes')
-    .action((words: string[]) => {
-      if (words.join(' ') === 'exit-codes') outputs.out(exitCodesHelp());
+  add(program, 'completion', 'print the script that completes tsvmm in a shell')
+    .addArgument(new Argument('<shell>', 'the shell').choices(shells))
+    .action((shell: Shell) => outputs.out(completionScript(shell, commandsOf(program))));
+
+  add(program, 'help', 'show help for a command, or a topic')
+    .argument('[words...]', `a command, or a topic: ${topics.join(', ')}`)
+    .option('--json', 'the table of exit-codes as one JSON object')
+    .action((words: string[], parsed: { json?: true }) => {
+      const topic = words.join(' ');
+      if (topic === 'exit-codes') outputs.out(parsed.json ? exitCodesJson() : exitCodesHelp());
+      else if (topic === 'environment') outputs.out(environmentHelp());
       else commandNamed(program, words).outputHelp();
     });
 
-  for (const command of [program, ...program.commands, ...image.commands]) {
+  for (const command of allCommands(program)) {
     command.addHelpText('before', () => examplesOf(pathOf(command)));
   }
-  program.addHelpText('after', '\nExit codes: tsvmm help exit-codes\nMore: docs/cli.md in the package');
+  program.addHelpText(
+    'after',
+    `\n${environmentHelp()}\nExit codes: tsvmm help exit-codes\nMore: docs/cli.md in the package`,
+  );
+  runCommand.addHelpText('after', `\n${environmentHelp()}`);
   try {
     if (argv.length === 0) program.help({ error: true });
     await program.parseAsync([...argv], { from: 'user' });
@@ -104,9 +118,45 @@ function commandNamed(program: Command, words: readonly string[]): Command {
   for (const word of words) {
     command =
       command.commands.find((candidate) => candidate.name() === word) ??
-      command.error(`error: there is no help on '${words.join(' ')}'`, { exitCode: ExitCode.usage });
+      command.error(helpless(command, words), { exitCode: ExitCode.usage });
   }
   return command;
+}
+
+/** In commander's words, so that usageError() finds the suggestion. */
+function helpless(command: Command, words: readonly string[]): string {
+  const known = [...command.commands.map((candidate) => candidate.name()), ...(command.parent ? [] : topics)];
+  const suggestion = /did you mean (\S+)\?/.exec(didYouMean(words.at(-1) ?? '', known, ''))?.[1];
+  return `error: there is no help on '${words.join(' ')}'${suggestion === undefined ? '' : `\n(Did you mean ${suggestion}?)`}`;
+}
+
+const allCommands = (command: Command): Command[] => [command, ...command.commands.flatMap(allCommands)];
+
+/** What a shell is to complete. */
+function commandsOf(program: Command): CompletedCommand[] {
+  return allCommands(program).map((command) => {
+    const [argument] = command.registeredArguments;
+    const choices = argument?.argChoices ?? (command.name() === 'help' ? topics : []);
+    const below = command.name() === 'help' ? program.commands : command.commands;
+    return {
+      path: pathOf(command),
+      text: command.summary(),
+      options: command
+        .createHelp()
+        .visibleOptions(command)
+        .map(({ long, short, flags, description }) => ({
+          long: long!.slice(2),
+          short: short?.slice(1),
+          value: /<(.*)>$/.exec(flags)?.[1],
+          text: description.replace(/ \(default: .*\)$/, ''),
+        })),
+      words: [
+        ...below.map((child): [string, string] => [child.name(), child.summary()]),
+        ...choices.map((choice): [string, string] => [choice, '']),
+      ],
+      files: argument !== undefined && ['disk', 'file'].includes(argument.name()),
+    };
+  });
 }
 
 /** commander keeps `--stop-timeout` as `stopTimeout` and `--no-reboot` as `reboot: false`; here all go by their own names. */

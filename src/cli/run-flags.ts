@@ -33,7 +33,7 @@ export const runFlags: readonly Flag[] = [
   },
   {
     name: 'hugepages',
-    value: 'KIND',
+    value: 'thp|hugetlb|off',
     group: 'Machine',
     text: 'pages of guest memory: thp (huge where possible), hugetlb (2M, from vm.nr_hugepages) or off',
     default: 'thp',
@@ -99,6 +99,7 @@ export const runFlags: readonly Flag[] = [
     text: 'write a page with a picture of the boot, from process start to login prompt',
   },
   { name: 'json', group: 'Output', text: 'events as JSON lines on stdout; the console goes to stderr' },
+  { name: 'quiet', short: 'q', group: 'Output', text: 'no notices and warnings on stderr, only errors' },
   { name: 'verbose', short: 'v', group: 'Output', text: 'log to stderr, and stack traces with errors' },
   { name: 'no-reboot', group: 'Ending', text: 'end when the guest reboots' },
   { name: 'until', value: 'TEXT', group: 'Ending', text: 'power the guest off once TEXT appears on its console' },

@@ -9,16 +9,7 @@ import {
   defaultTransport,
   type RunArguments,
 } from './run-flags.js';
-import {
-  parseCpu,
-  parseCpus,
-  parseDisk,
-  parseDuration,
-  parseEntry,
-  parseHugepages,
-  parseSize,
-  parseTransport,
-} from './values.js';
+import { parseChoice, parseCpu, parseCpus, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
 
 export interface RunOptions {
   readonly machine: VmOptions;
@@ -43,10 +34,13 @@ export function runOptions(given: RunArguments): RunOptions {
       memory: memoryOptions(given),
       ...parseCpus(values['cpus'] ?? defaultCpus, '--cpus'),
       cpu: parseCpu(values['cpu'] ?? 'host'),
-      transport: parseTransport(values['transport'] ?? defaultTransport),
+      transport: parseChoice(values['transport'] ?? defaultTransport, '--transport', ['pci', 'mmio']),
       boot: bootOptions(given),
       disks,
-      console: { device: consoleDevice(values['console'] ?? defaultConsole), whenUnread: 'block' },
+      console: {
+        device: parseChoice(values['console'] ?? defaultConsole, '--console', ['serial', 'virtio']),
+        whenUnread: 'block',
+      },
       onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
     },
     stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
@@ -62,7 +56,7 @@ function memoryOptions({ values, switches }: RunArguments): NonNullable<VmOption
   if (hugepages === undefined && !prefault) return size;
   return {
     size,
-    ...(hugepages !== undefined && { hugepages: parseHugepages(hugepages) }),
+    ...(hugepages !== undefined && { hugepages: parseChoice(hugepages, '--hugepages', ['thp', 'hugetlb', 'off']) }),
     ...(prefault && { prefault }),
   };
 }
@@ -86,11 +80,6 @@ function bootOptions({ disk, values }: RunArguments): BootOptions {
   if (append !== undefined)
     throw usage('--append and --kernel exclude each other', 'give the whole command line with --cmdline');
   return { kernel, ...(initrd !== undefined && { initrd }), ...(cmdline !== undefined && { cmdline }) };
-}
-
-function consoleDevice(text: string): 'serial' | 'virtio' {
-  if (text === 'serial' || text === 'virtio') return text;
-  throw usage(`--console: there is no console ${JSON.stringify(text)}`, 'use --console serial or --console virtio');
 }
 
 function untilText(text: string): string {

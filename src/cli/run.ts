@@ -61,7 +61,7 @@ const askedBy: Readonly<Record<EndCause, string>> = {
 export async function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
   const verbose = given.switches.has('verbose');
   const events = given.switches.has('json') ? new JsonEvents(io.stdout) : undefined;
-  const notices = new Notices(io);
+  const notices = new Notices(io, given.switches.has('quiet'));
   const ending = new Ending({
     onRequest(cause, forced) {
       events?.ending(cause, forced);
@@ -174,7 +174,8 @@ function connect(machine: Machine, session: Session): Link {
 
   let stopInput: (() => void) | undefined;
   if (terminal) {
-    notices.say('Ctrl-] leaves the console and powers the guest off');
+    // On the terminal of a CI job nobody presses keys.
+    if ((process.env['CI'] ?? '') === '') notices.say('Ctrl-] leaves the console and powers the guest off');
     terminal.enter();
     stopInput = feedConsole(machine.console, stdin, () => ending.request('escape'));
   } else if (!stdin.isTTY) stopInput = feedConsole(machine.console, stdin);

@@ -6,7 +6,7 @@
 import { TsvmmError } from '../errors.js';
 import type { DiskOptions, VmOptions } from '../machine/options.js';
 import { parseDuration as durationInMs, parseSize as sizeInBytes } from '../machine/units.js';
-import type { HugePages } from '../memory/ram.js';
+import { didYouMean } from '../suggest.js';
 
 const usage = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
 const shown = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
@@ -35,12 +35,6 @@ export function parseCount(text: string, option: string): number {
   return Number(text.trim());
 }
 
-export function parseHugepages(text: string): HugePages {
-  const found = (['thp', 'hugetlb', 'off'] as const).find((kind) => kind === text);
-  if (found !== undefined) return found;
-  throw usage(`--hugepages ${shown(text)} is not known`, 'write thp, hugetlb or off');
-}
-
 const topologyHint = 'write --cpus N, or with parts: --cpus 8,sockets=2,cores=2,threads=2';
 
 /** '8', '8,sockets=2,cores=2,threads=2', 'sockets=2,cores=4': a number of vCPUs, and how the guest sees them. */
@@ -64,9 +58,11 @@ export function parseCpus(text: string, option: string): Pick<VmOptions, 'cpus' 
 /** '3' is the entry of that number, anything else a title. */
 export const parseEntry = (text: string): number | string => (/^\d{1,9}$/.test(text) ? Number(text) : text);
 
-export function parseTransport(text: string): NonNullable<VmOptions['transport']> {
-  if (text === 'pci' || text === 'mmio') return text;
-  throw usage(`--transport ${shown(text)} does not exist`, 'write pci or mmio');
+/** One of a few words. */
+export function parseChoice<T extends string>(text: string, option: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === text);
+  if (found !== undefined) return found;
+  throw usage(`${option} ${shown(text)} does not exist`, didYouMean(text, choices, `write ${choices.join(' or ')}`));
 }
 
 /** 'host', 'NAME', 'host,+feature,-feature'. */
@@ -103,7 +99,11 @@ export function parseDisk(text: string, option: string): DiskOptions & { path: s
     if (word === 'readonly') disk.readOnly = true;
     else if (word === 'ephemeral') disk.ephemeral = true;
     else if (word === 'format=raw') disk.format = 'raw';
-    else throw usage(`${option} ${shown(text)}: ${shown(word)} is not a disk option`, diskHint);
+    else
+      throw usage(
+        `${option} ${shown(text)}: ${shown(word)} is not a disk option`,
+        didYouMean(word, ['readonly', 'ephemeral', 'format=raw'], diskHint),
+      );
   }
   return disk;
 }

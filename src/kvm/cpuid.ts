@@ -7,6 +7,7 @@
  * needs, and writes the topology (contract §6.5).
  */
 import { TsvmmError } from '../errors.js';
+import { didYouMean } from '../suggest.js';
 import { clearLeaf, dropUnusable, fitDetails, missingFor } from './cpu-dependencies.js';
 import { cpuFeatures, type FeatureBit, featureWords } from './cpu-features.js';
 import { cpuModels } from './cpu-models.js';
@@ -90,7 +91,7 @@ function limitToModel(entries: readonly CpuidEntry[], model: string): void {
   const allowed = cpuModels.get(model);
   if (allowed === undefined) {
     throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: there is no model "${model}"`, {
-      hint: `use one of: host, ${[...cpuModels.keys()].join(', ')}`,
+      hint: didYouMean(model, ['host', ...cpuModels.keys()], `use one of: host, ${[...cpuModels.keys()].join(', ')}`),
     });
   }
   for (const [leaf, index, register, names] of featureWords) {
@@ -137,8 +138,7 @@ function incomplete(name: string, missing: string | undefined): TsvmmError {
 function feature(name: string): FeatureBit {
   const bit = cpuFeatures.get(name);
   if (bit !== undefined) return bit;
-  const close = [...cpuFeatures.keys()].filter((known) => known.includes(name) || name.includes(known)).slice(0, 5);
   throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: there is no feature "${name}"`, {
-    hint: `use the names of /proc/cpuinfo${close.length > 0 ? `; did you mean ${close.join(', ')}?` : ''}`,
+    hint: didYouMean(name, cpuFeatures.keys(), 'use the names of /proc/cpuinfo'),
   });
 }

@@ -3,6 +3,7 @@
  * that names the option, what it was and what it may be. Main thread.
  */
 import { TsvmmError } from '../errors.js';
+import { didYouMean } from '../suggest.js';
 import { show } from './units.js';
 
 export const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
@@ -11,12 +12,18 @@ export const bad = (message: string, hint: string): TsvmmError => new TsvmmError
 export function known(where: string, value: object, names: readonly string[]): void {
   const stranger = Object.keys(value).find((key) => !names.includes(key));
   if (stranger !== undefined)
-    throw bad(`${where}: there is no option "${stranger}"`, `the options are: ${names.join(', ')}`);
+    throw bad(
+      `${where}: there is no option "${stranger}"`,
+      didYouMean(stranger, names, `the options are: ${names.join(', ')}`),
+    );
 }
 
 export function oneOf<T extends string>(what: string, value: unknown, values: readonly T[]): T {
   if (values.includes(value as T)) return value as T;
-  throw bad(`${what}: ${show(value)} is not known`, `use one of: ${values.join(', ')}`);
+  throw bad(
+    `${what}: ${show(value)} is not known`,
+    didYouMean(String(value), values, `use one of: ${values.join(', ')}`),
+  );
 }
 
 export function integer(what: string, value: unknown, least: number, most: number): number {

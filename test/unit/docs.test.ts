@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { exitCodeTexts } from '../../src/cli/exit-codes.js';
+import { environmentVariables } from '../../src/cli/help.js';
 import { runProgram } from '../../src/cli/program.js';
 import { type RunArguments, runFlags } from '../../src/cli/run-flags.js';
 import { runOptions } from '../../src/cli/run-options.js';
@@ -157,6 +158,19 @@ describe('the pages', () => {
     const sections = page('docs/errors.md').split(/^## /m).slice(1);
     expect(sections.map((section) => section.split('\n')[0])).toEqual(codes);
     for (const section of sections) expect(section.trim().split('\n').length, section).toBeGreaterThan(2);
+    // What is thrown anywhere is explained with its remedy; what is not says so.
+    const thrown = new Set(
+      readdirSync(join(root, 'src'), { recursive: true })
+        .map((name) => join(root, 'src', String(name)))
+        .filter((name) => name.endsWith('.ts') && !/(\/|^)(errors|exit-codes)\.ts$/.test(name))
+        .flatMap((name) => [...readFileSync(name, 'utf8').matchAll(/'(ERR_TSVMM_\w+)'/g)].map(([, code]) => code!)),
+    );
+    for (const section of sections) {
+      const code = section.split('\n')[0]!;
+      if (thrown.has(code)) expect(section, code).toContain('**Remedy:**');
+      else expect(section, code).toContain('Not raised by this version.');
+    }
+    expect([...thrown].filter((code) => !codes.includes(code))).toEqual([]);
   });
 
   it('docs/cli.md has the options and exit codes that the program has', () => {
@@ -168,5 +182,20 @@ describe('the pages', () => {
     }
     const rows = [...text.matchAll(/^\| (\d+) \| (.*) \|$/gm)].map(([, code, meaning]) => [Number(code), meaning]);
     expect(rows).toEqual(exitCodeTexts);
+    for (const [name, meaning] of environmentVariables) expect(text).toContain(`| \`${name}\` | ${meaning} |`);
+  });
+
+  it('src/ reads no environment variable but those that the help lists, and those only in src/cli', () => {
+    const read = readdirSync(join(root, 'src'), { recursive: true })
+      .map(String)
+      .filter((name) => name.endsWith('.ts'))
+      .flatMap((name) =>
+        [...readFileSync(join(root, 'src', name), 'utf8').matchAll(/\benv(?:\.|\[')([A-Z_]+)/g)].map(([, variable]) => {
+          expect(name).toMatch(/^cli\//);
+          return variable!;
+        }),
+      );
+    // TERM is read by Node, for hasColors().
+    expect([...new Set([...read, 'TERM'])].sort()).toEqual(environmentVariables.map(([name]) => name).sort());
   });
 });

@@ -1,14 +1,27 @@
 /** The package as npm would publish it. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/host/addon.js';
 
 const root = packageRoot();
 const folder = mkdtempSync(join(tmpdir(), 'tsvmm-package-'));
 const installed = join(folder, 'node_modules/tsvmm');
+const release = join(folder, 'release');
 interface Manifest {
   version: string;
   scripts: Record<string, string>;
@@ -18,27 +31,26 @@ interface Manifest {
   exports: Record<string, string | Record<string, string>>;
   bin: Record<string, string>;
 }
-let files: string[] = [];
+let files: { path: string; size: number }[] = [];
 let manifest: Manifest;
+let tarball: string;
+const paths = (): string[] => files.map(({ path }) => path);
 
 /** Runs Node in the folder where the package is installed, without the checkout in reach. */
 const node = (...args: string[]): string => execFileSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
 
 beforeAll(() => {
-  // What `npm pack` runs first, but for building: that was done before the tests, and others of them use the result.
-  execFileSync(process.execPath, ['scripts/prepack.js', '--built'], { cwd: root });
-  const packed = JSON.parse(
-    execFileSync('npm', ['pack', '--json', '--silent', '--ignore-scripts', '--pack-destination', folder], {
-      cwd: root,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
-    }),
-  );
-  const [{ filename, files: listed }] = packed as [{ filename: string; files: { path: string }[] }];
-  files = listed.map(({ path }) => path);
+  // A release, but for building and for git: that was done before the tests, and others of them use the result.
+  execFileSync(process.execPath, ['scripts/release.js', '--rehearse', '--out', release], { cwd: root });
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+  tarball = join(release, `tsvmm-${version}.tgz`);
   mkdirSync(installed, { recursive: true });
-  execFileSync('tar', ['-xzf', join(folder, filename), '-C', installed, '--strip-components=1']);
+  execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1']);
   manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as Manifest;
+  files = readdirSync(installed, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => ({ path: relative(installed, path), size: statSync(path).size }));
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (!name.startsWith('.') && name !== 'tsvmm')
       symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
@@ -53,7 +65,7 @@ describe('the package', () => {
     expect(manifest.scripts['prepack']).toBe('node scripts/prepack.js');
     // npm would add "install": "node-gyp rebuild" for a binding.gyp in the root, unless told not to
     expect(manifest.gypfile).toBe(false);
-    expect(files).not.toContain('binding.gyp');
+    expect(paths()).not.toContain('binding.gyp');
   });
 
   it('holds the program, the bundles, their declarations and the addon', () => {
@@ -70,15 +82,54 @@ describe('the package', () => {
       'CHANGELOG.md',
       'docs/errors.md',
     ]) {
-      expect(files).toContain(file);
+      expect(paths()).toContain(file);
     }
-    expect(files.filter((file) => file.startsWith('prebuilds/')).length).toBeGreaterThan(0);
+    expect(paths()).toContain(`prebuilds/linux-${process.arch}.node`);
     expect(statSync(join(installed, 'bin/tsvmm.js')).mode & 0o111).not.toBe(0);
   });
 
   it('holds nothing else', () => {
-    const expected = /^(bin|dist|docs|native|prebuilds|src)\/|^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
-    expect(files.filter((file) => !expected.test(file))).toEqual([]);
+    const expected = [
+      /^bin\/(tsvmm\.js|package\.json)$/,
+      /^dist\/[\w-]+\.c?js$/,
+      /^dist\/code\/[\w-]+\.js$/,
+      /^dist\/types\/[\w./-]+\.d\.ts$/,
+      /^docs\/[\w./-]+\.md$/,
+      /^prebuilds\/linux-(x64|arm64)\.node$/,
+      /^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/,
+    ];
+    expect(paths().filter((path) => !expected.some((pattern) => pattern.test(path)))).toEqual([]);
+  });
+
+  it('is smaller than 3 MB, as it travels and as it lies on a disk', () => {
+    const packed = statSync(tarball).size;
+    const unpacked = files.reduce((sum, { size }) => sum + size, 0);
+    console.log(`the package: ${packed} bytes packed, ${unpacked} unpacked, ${files.length} files`);
+    expect(packed).toBeLessThan(1e6);
+    expect(unpacked).toBeLessThan(3e6);
+  });
+
+  it('tells nothing of the machine that built it', () => {
+    const telling = [root, folder, '/node_modules/'].map((path) => Buffer.from(path));
+    for (const { path } of files) {
+      const content = readFileSync(join(installed, path));
+      for (const text of telling) expect(content.includes(text), `${path}: ${text}`).toBe(false);
+    }
+  });
+
+  it('is what publint asks for', async () => {
+    const { messages } = await publint({ pkgDir: installed, strict: true });
+    expect(messages).toEqual([]);
+  });
+
+  it('has types that every way of importing finds', async () => {
+    const { checkPackage, createPackageFromTarballData } = await import('@arethetypeswrong/core');
+    const result = await checkPackage(createPackageFromTarballData(readFileSync(tarball)));
+    if (result.types === false) throw new Error('the package has no types');
+    // Node before 20.19 cannot require() an ES module, and `engines` leaves those out; old resolution knows no "exports".
+    const known = ({ kind, resolutionKind }: { kind: string; resolutionKind?: string }): boolean =>
+      kind === 'CJSResolvesToESM' || resolutionKind === 'node10';
+    expect(result.problems.filter((problem) => !known(problem as { kind: string }))).toEqual([]);
   });
 
   it('has every file that its exports and bin name', () => {
@@ -93,6 +144,42 @@ describe('the package', () => {
   it('needs few other packages', () => {
     expect(Object.keys(manifest.dependencies).sort()).toEqual(['commander', 'pino']);
     expect(Object.keys(manifest.optionalDependencies)).toEqual(['ffi-rs']);
+  });
+});
+
+describe('a release', () => {
+  it('has the package, what it is made of, and the checksums of both', () => {
+    const sbom = `tsvmm-${manifest.version}.cdx.json`;
+    expect(readdirSync(release).sort()).toEqual(['SHA256SUMS', sbom, `tsvmm-${manifest.version}.tgz`].sort());
+    execFileSync('sha256sum', ['--check', '--strict', '--quiet', 'SHA256SUMS'], { cwd: release });
+    const { bomFormat, metadata, components } = JSON.parse(readFileSync(join(release, sbom), 'utf8')) as {
+      bomFormat: string;
+      metadata: { component: { name: string; version: string } };
+      components: { name: string; version: string; purl: string; hashes?: object[] }[];
+    };
+    expect(bomFormat).toBe('CycloneDX');
+    expect(metadata.component).toMatchObject({ name: 'tsvmm', version: manifest.version });
+    const names = components.map(({ name }) => name);
+    for (const name of ['commander', 'pino', 'ffi-rs']) expect(names).toContain(name);
+    for (const name of ['vitest', 'typescript', 'esbuild', 'node-gyp']) expect(names).not.toContain(name);
+    for (const { name, purl, hashes } of components)
+      expect([purl.startsWith('pkg:npm/'), hashes?.length], name).toEqual([true, 1]);
+  });
+
+  it('is refused from a tree that does not say what it is', () => {
+    const copy = join(folder, 'copy');
+    for (const path of ['package.json', 'package-lock.json', 'scripts'])
+      cpSync(join(root, path), join(copy, path), { recursive: true });
+    writeFileSync(join(copy, 'CHANGELOG.md'), '## [Unreleased]\n\n## [0.0.1]\n');
+    writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version: '9.9.9' }));
+    execFileSync('git', ['init', '-q'], { cwd: copy });
+    const { status, stderr } = spawnSync(process.execPath, ['scripts/release.js'], { cwd: copy, encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stderr).toContain('9.9.9 cannot be released');
+    expect(stderr).toContain('the tree has changes');
+    expect(stderr).toContain(`package-lock.json has version ${manifest.version}`);
+    expect(stderr).toContain('CHANGELOG.md has no section for it');
+    expect(existsSync(join(copy, '.cache'))).toBe(false);
   });
 });
 

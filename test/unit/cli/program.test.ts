@@ -96,7 +96,11 @@ describe('mistakes', () => {
 
 describe('commands', () => {
   it('calls doctor and inspect and answers their codes', async () => {
-    expect(await invoke('doctor', '--json')).toMatchObject({ code: 5, calls: [['doctor', { json: true }]] });
+    expect(await invoke('doctor', '--json')).toMatchObject({
+      code: 5,
+      calls: [['doctor', { json: true, quiet: false }]],
+    });
+    expect(await invoke('doctor', '-q')).toMatchObject({ calls: [['doctor', { json: false, quiet: true }]] });
     expect(await invoke('image', 'inspect', 'd.img')).toMatchObject({
       code: 0,
       calls: [['inspect', 'd.img', { json: false }]],

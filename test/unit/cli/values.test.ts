@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  parseChoice,
   parseCount,
   parseCpu,
   parseCpus,
   parseDisk,
   parseDuration,
   parseEntry,
-  parseHugepages,
   parseSize,
 } from '../../../src/cli/values.js';
 import { TsvmmError } from '../../../src/errors.js';
@@ -140,8 +140,13 @@ describe('vCPUs', () => {
     ['4,cores=', /"cores=" is not a count/],
   ])('refuses %s', (text, message) => expect(refusal(() => parseCpus(text, '--cpus')).message).toMatch(message));
 
-  it('knows kinds of pages', () => {
-    expect(parseHugepages('hugetlb')).toBe('hugetlb');
-    expect(refusal(() => parseHugepages('on')).hint).toBe('write thp, hugetlb or off');
+  it('knows words, and the one that was meant', () => {
+    const kinds = ['thp', 'hugetlb', 'off'] as const;
+    expect(parseChoice('hugetlb', '--hugepages', kinds)).toBe('hugetlb');
+    expect(refusal(() => parseChoice('on', '--hugepages', kinds)).hint).toBe('write thp or hugetlb or off');
+    expect(refusal(() => parseChoice('hugetbl', '--hugepages', kinds)).hint).toBe(
+      'did you mean hugetlb? write thp or hugetlb or off',
+    );
+    expect(refusal(() => parseDisk('a.img,raedonly', '--disk')).hint).toMatch(/^did you mean readonly\? options are /);
   });
 });
