@@ -10,6 +10,8 @@ import { blocksOf, cycleAt, isRecordHeader, type LogRecord, maxRecordBlocks, typ
 
 /** XLOG_MAX_ICLOGS: so many records may be on their way to the disk at once, and so arrive in any order. */
 export const recordsInFlight = 8;
+/** Blocks that an unmount record takes at most, where no stripes make it longer. */
+const shortRecord = 32;
 const operation = { flags: 9, unmount: 0x20 } as const;
 
 export interface LogEnds {
@@ -39,6 +41,8 @@ async function findHead(log: XfsLog): Promise<number | undefined> {
   // first block of the older turn, or the first that was never written (0).
   const whole = first === last;
   let head = whole ? log.blocks : await firstOf(log, last);
+  // An unmount is written when all else has reached the disk, so there is no hole to look for before it.
+  if (await endsInUnmount(log, head % log.blocks)) return head % log.blocks;
   const older = whole ? last - 1 : last;
   const inFlight = Math.min(log.blocks, recordsInFlight * maxRecordBlocks);
   const beforeEnd = inFlight - head;
@@ -74,14 +78,26 @@ async function firstWithCycle(log: XfsLog, from: number, count: number, cycle: n
 
 /** The last record that begins before `head`. */
 async function recordBefore(log: XfsLog, head: number): Promise<LogRecord> {
-  const from = log.after(head, -maxRecordBlocks);
-  const bytes = await log.read(from, maxRecordBlocks);
-  for (let i = maxRecordBlocks - 1; i >= 0; i--) {
+  const record = await recordAmong(log, head, maxRecordBlocks);
+  if (record === undefined) throw log.refused('no record is found before its end');
+  return record;
+}
+
+/** The last record that begins in the `count` blocks before `head`. */
+async function recordAmong(log: XfsLog, head: number, count: number): Promise<LogRecord | undefined> {
+  const from = log.after(head, -count);
+  const bytes = await log.read(from, count);
+  for (let i = count - 1; i >= 0; i--) {
     if (!isRecordHeader(bytes, i * basicBlock)) continue;
     const record = log.parse(bytes.subarray(i * basicBlock, (i + 1) * basicBlock), log.after(from, i));
     if (record !== undefined) return record;
   }
-  throw log.refused('no record is found before its end');
+  return undefined;
+}
+
+async function endsInUnmount(log: XfsLog, head: number): Promise<boolean> {
+  const record = await recordAmong(log, head, shortRecord);
+  return record !== undefined && log.after(record.block, blocksOf(record)) === head && (await isUnmount(log, record));
 }
 
 async function isUnmount(log: XfsLog, record: LogRecord): Promise<boolean> {
