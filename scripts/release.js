@@ -71,7 +71,7 @@ await runScript(async () => {
   writeSbom(join(folder, sbom), name);
   const sums = [filename, sbom].map((made) => {
     const hash = createHash('sha256')
-      .update(readFileSync(join(folder, name)))
+      .update(readFileSync(join(folder, made)))
       .digest('hex');
     return `${hash}  ${made}\n`;
   });
