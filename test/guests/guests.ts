@@ -11,6 +11,7 @@ export const guestNames = [
   'bad-instruction',
   'devices',
   'echo',
+  'exits',
   'halt',
   'hello',
   'hostile',

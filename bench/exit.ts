@@ -1,0 +1,97 @@
+/**
+ * What an exit to our loop costs: a port read, a PCI configuration read by port and a memory-mapped read, there and back,
+ * by the guest's time stamp counter, and the processor time of each. The peer is a loop in C around the same guest
+ * (bench/peers/exit-loop.c), at the same nice value as our vCPUs.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { VirtualMachine } from 'tsvmm';
+import type { Bench, Case } from './harness.js';
+
+const root = process.cwd(); // npm runs scripts in the package's folder
+const guest = join(root, 'build/guests/exits.elf');
+const peer = join(root, '.cache/bench/exit-loop');
+const count = 30_000;
+/** What our vCPU threads run at. */
+const nice = 10;
+const rounds = 7;
+
+type Access = 'pio' | 'pci' | 'mmio';
+interface Figures {
+  /** Ticks of the time stamp counter for a round trip. */
+  readonly ticks: number;
+  /** Microseconds of processor time of the whole process. */
+  readonly cpu: number;
+}
+
+const ticksOf = (output: string): number => {
+  const match = /exits ok: (\d+) round trips, (\d+) ticks/.exec(output);
+  if (match === null) throw new Error(`the guest did not end well:\n${output}`);
+  return Number(match[2]) / Math.max(1, Number(match[1]));
+};
+const commandLine = (by: Access, times: number): string => `by=${by} count=${times}`;
+
+async function ours(by: Access, times: number): Promise<Figures> {
+  const before = process.cpuUsage();
+  const vm = await VirtualMachine.start({ memory: '64M', boot: { kernel: guest, cmdline: commandLine(by, times) } });
+  const { consoleTail } = await vm.exited;
+  const { user, system } = process.cpuUsage(before);
+  return { ticks: ticksOf(consoleTail), cpu: user + system };
+}
+
+function theirs(by: Access, times: number): Promise<Figures> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('nice', ['-n', String(nice), peer, guest, commandLine(by, times)]);
+    let output = '';
+    let report = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('latin1')));
+    child.stderr.on('data', (chunk: Buffer) => (report += chunk.toString('latin1')));
+    child.once('error', reject);
+    child.once('close', () => {
+      const cpu = /cpu (\d+)/.exec(report)?.[1];
+      if (cpu === undefined) reject(new Error(`exit-loop: ${report}${output}`));
+      else resolve({ ticks: ticksOf(output), cpu: Number(cpu) });
+    });
+  });
+}
+
+type Run = typeof ours;
+const trip = (run: Run, by: Access) => async (): Promise<number> => (await run(by, count)).ticks;
+/** A run without exits tells what else the process does. */
+const processor = (run: Run, by: Access) => async (): Promise<number> => {
+  const idle = await run(by, 1);
+  const busy = await run(by, count);
+  return (busy.cpu - idle.cpu) / (count - 1);
+};
+
+const cases: Case[] = (['pio', 'pci', 'mmio'] as const).flatMap((by) => [
+  { name: by, unit: 'ticks', ours: trip(ours, by), peer: { name: 'C loop', measure: trip(theirs, by) }, runs: rounds },
+  {
+    name: `${by}-processor`,
+    unit: 'us',
+    ours: processor(ours, by),
+    peer: { name: 'C loop', measure: processor(theirs, by) },
+    runs: rounds,
+  },
+]);
+
+export const bench: Bench = {
+  name: 'exit',
+  summary: 'round trip of an exit, against a loop in C',
+  async unavailable() {
+    try {
+      accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    } catch (error) {
+      return `/dev/kvm: ${(error as NodeJS.ErrnoException).code}`;
+    }
+    mkdirSync(join(root, '.cache/bench'), { recursive: true });
+    try {
+      execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-o', peer, join(root, 'bench/peers/exit-loop.c')]);
+    } catch (error) {
+      return `the peer cannot be built: ${(error as Error).message}`;
+    }
+    return undefined;
+  },
+  cases: () => cases,
+};

@@ -1,0 +1,35 @@
+/*
+ * exits: causes exits in a tight loop and counts the time stamp counter's ticks, for benchmarks and for comparison with
+ * other loops around KVM_RUN. Options: by=pio reads the serial port's scratch register, by=pci port 0xCFC, by=mmio the vendor
+ * id of the host bridge in the ECAM window; count=N (default 10000).
+ */
+#include "runtime/cpu.h"
+#include "runtime/exit.h"
+#include "runtime/machine.h"
+#include "runtime/memory.h"
+#include "runtime/print.h"
+#include "runtime/start-info.h"
+#include "runtime/start.h"
+
+enum { PORT_SCRATCH = 0x3ff, PORT_CONFIG_ADDRESS = 0xcf8, PORT_CONFIG_DATA = 0xcfc };
+static const u64 ecam = 0xe0000000;
+
+void guest_main(void) {
+  u32 count = (u32)option_number("count", 10000);
+  bool mmio = option_is("by", "mmio"), pci = option_is("by", "pci");
+  if (!mmio && !pci && !option_is("by", "pio")) usage("exits by=pio|pci|mmio [count=N]");
+  if (mmio) map_physical(ecam, 4096);
+  if (pci) out32(PORT_CONFIG_ADDRESS, 0x80000000);
+  out8(PORT_SCRATCH, 0x5a);
+  u32 value = 0;
+  u64 start = rdtsc();
+  if (mmio)
+    for (u32 i = 0; i < count; i++) value = mmio_read32(ecam);
+  else if (pci)
+    for (u32 i = 0; i < count; i++) value = in32(PORT_CONFIG_DATA);
+  else
+    for (u32 i = 0; i < count; i++) value = in8(PORT_SCRATCH);
+  u64 ticks = rdtsc() - start;
+  check(mmio || pci || value == 0x5a, "the scratch register reads 0x%x", value);
+  print("exits ok: %u round trips, %lu ticks, last 0x%x\n", count, ticks, value);
+}
