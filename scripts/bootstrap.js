@@ -51,6 +51,7 @@ export const debianPackages = /** @type {const} */ ({
     reiserfsprogs: 'mkfs.reiserfs',
     'squashfs-tools': 'mksquashfs',
     strace: 'strace',
+    'systemd-boot-efi': '/usr/lib/systemd/boot/efi/linuxx64.efi.stub',
     udftools: 'mkudffs',
     xfsprogs: 'mkfs.xfs',
     xorriso: 'xorriso',
