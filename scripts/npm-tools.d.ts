@@ -1,6 +1,6 @@
 /** Types of npm-tools.js for TypeScript programs (the tests). */
 
-export type NpmTools = 'runtimes' | 'tools';
+export type NpmTools = 'runtimes';
 
 /** Where `ensureNpmTools` puts them: a node_modules folder. */
 export function npmToolsFolder(name: NpmTools): string;

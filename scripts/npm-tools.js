@@ -1,5 +1,5 @@
 /**
- * What only tests run and npm carries: other Nodes and other runtimes, bundlers, test runners. They go into the cache, not
+ * What only tests run and npm carries: other Nodes and other runtimes. They go into the cache, not
  * into the project's own node_modules; exact versions and sha512 hashes are in test/node/packages/NAME/package-lock.json.
  */
 import { spawnSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { artefactPath, ensureArtefact, keyOf, projectRoot } from './lab/cache.js';
 import { LabError } from './lab/tools.js';
 
-/** @typedef {'runtimes' | 'tools'} NpmTools */
+/** @typedef {'runtimes'} NpmTools */
 
 const files = ['package.json', 'package-lock.json'];
 const source = (/** @type {NpmTools} */ name) => join(projectRoot, 'test/node/packages', name);
