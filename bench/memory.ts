@@ -60,7 +60,8 @@ async function footprint(command: readonly string[], word: string): Promise<{ by
   try {
     const output = await saying(process_, word);
     await delay(300); // what is freed late is freed
-    const used = group === undefined ? pssOf(process_.pid!) : Number(readFileSync(join(group, cgroup!.usage), 'latin1'));
+    const used =
+      group === undefined ? pssOf(process_.pid!) : Number(readFileSync(join(group, cgroup!.usage), 'latin1'));
     return { bytes: used - guestPages(process_.pid!), output };
   } finally {
     const ended = new Promise((resolve) => process_.once('close', resolve));

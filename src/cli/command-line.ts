@@ -4,6 +4,7 @@
  * `tsvmm run` with plain options is parsed here by node:util, so that commander (and pino) cost its start nothing;
  * everything else, mistakes included, goes through commander.
  */
+import type { CpuList } from '../machine/cpu-list.js';
 import type { DoctorReport } from '../machine/doctor.js';
 import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
@@ -16,6 +17,7 @@ import { parseRun } from './run-flags.js';
 /** What the commands call. */
 export interface Library {
   readonly start: StartMachine;
+  cpus(): Promise<CpuList>;
   doctor(): Promise<DoctorReport>;
   /** Findings about a disk image, for people and for programs. */
   inspect(file: string): Promise<{ readonly text: string; readonly data: object }>;
@@ -23,7 +25,7 @@ export interface Library {
 
 export async function commandLine(argv: readonly string[], library: Library, io: RunIo): Promise<number> {
   const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
-  if (plain) return run(plain, library.start, io);
+  if (plain && plain.values['cpu'] !== 'help') return run(plain, library.start, io);
   if (argv[0] === '__complete') {
     const [, kind = '', prefix = '', ...words] = argv;
     const lines = await (await import('./complete.js')).complete(kind, prefix, words);
@@ -31,6 +33,11 @@ export async function commandLine(argv: readonly string[], library: Library, io:
     return 0;
   }
   try {
+    if (plain) {
+      const { renderCpus } = await import('./cpus.js');
+      io.stdout.write(renderCpus(await library.cpus()));
+      return 0;
+    }
     const { runProgram } = await import('./program.js');
     return await runProgram(
       argv,

@@ -35,6 +35,7 @@ async function main(): Promise<never> {
     process.argv.slice(2),
     {
       start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
+      cpus: async () => (await import('../machine/cpu-list.js')).cpuList(),
       doctor: async () => (await import('../machine/doctor.js')).doctor(),
       inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
     },

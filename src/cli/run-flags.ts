@@ -51,7 +51,7 @@ export const runFlags: readonly Flag[] = [
     name: 'cpu',
     value: 'MODEL[,+F][,-F]',
     group: 'Machine',
-    text: 'CPU model and features added or removed',
+    text: 'CPU model and features added or removed; help lists them',
     default: 'host',
   },
   {

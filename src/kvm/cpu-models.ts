@@ -25,9 +25,18 @@ const always = [
   paravirtual,
 ].join(' ');
 
-export const cpuModels: ReadonlyMap<string, ReadonlySet<string>> = new Map(
+export interface CpuModel {
+  /** What makes the level. */
+  readonly own: ReadonlySet<string>;
+  /** All that a guest may see. */
+  readonly all: ReadonlySet<string>;
+}
+
+const setOf = (list: string): ReadonlySet<string> => new Set(list.split(' ').filter((feature) => feature !== '-'));
+
+export const cpuModels: ReadonlyMap<string, CpuModel> = new Map(
   Object.entries({ 'x86-64-v1': v1, 'x86-64-v2': v2, 'x86-64-v3': v3, 'x86-64-v4': v4 }).map(([name, list]) => [
     name,
-    new Set(`${list} ${always}`.split(' ').filter((feature) => feature !== '-')),
+    { own: setOf(list), all: setOf(`${list} ${always}`) },
   ]),
 );

@@ -88,7 +88,7 @@ export function offered(supported: readonly CpuidEntry[], tscDeadline: boolean):
 
 /** Clears every feature that is not the model's, those among them that have no name here. */
 function limitToModel(entries: readonly CpuidEntry[], model: string): void {
-  const allowed = cpuModels.get(model);
+  const allowed = cpuModels.get(model)?.all;
   if (allowed === undefined) {
     throw new TsvmmError('ERR_TSVMM_CONFIG', `cpu: there is no model "${model}"`, {
       hint: didYouMean(model, ['host', ...cpuModels.keys()], `use one of: host, ${[...cpuModels.keys()].join(', ')}`),
@@ -107,7 +107,7 @@ function notHere(name: string, amd: boolean): TsvmmError {
   const module = nested.get(name);
   if (module === undefined || never.includes(name)) {
     return new TsvmmError('ERR_TSVMM_CONFIG', `cpu: this host cannot give a guest the feature "${name}"`, {
-      hint: `leave out +${name}`,
+      hint: `leave out +${name}; tsvmm run --cpu help lists what this host can give`,
     });
   }
   if (amd !== (name === 'svm')) {

@@ -4,15 +4,15 @@
  * Each check stands for itself and never throws; a check that the ones before it make pointless is left out.
  */
 import { readFileSync } from 'node:fs';
-import { freemem, release, totalmem } from 'node:os';
+import { release } from 'node:os';
 import { asTsvmmError } from '../errors.js';
 import { loadAddon, native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
 import { IoUringEngine } from '../host/io-uring.js';
 import { whyNotThisRuntime } from '../host/runtime.js';
 import { Kvm } from '../kvm/kvm.js';
+import { memoryChecks } from './doctor-memory.js';
 import { probe } from './doctor-probe.js';
-import { formatSize } from './units.js';
 
 export interface DoctorCheck {
   readonly name: string;
@@ -33,7 +33,6 @@ export interface DoctorReport {
 /** KVM_CAP_IMMEDIATE_EXIT is from 4.13 and hardware bugs that guests could use were fixed until here (trap T60). */
 const oldestKernel: readonly [number, number] = [4, 19];
 const enoughDescriptors = 4096;
-const littleMemory = 512 * 1024 ** 2;
 
 const fail = (name: string, message: string, fix?: string): DoctorCheck => ({
   name,
@@ -69,7 +68,7 @@ export async function doctor(): Promise<DoctorReport> {
     checks.push(fail(code === 'ERR_TSVMM_UNSUPPORTED_PLATFORM' ? 'platform' : 'addon', message, hint));
     return done();
   }
-  checks.push(kernel(), ioUring(), memory(), descriptors());
+  checks.push(kernel(), ioUring(), ...memoryChecks(), descriptors());
   return done(checkKvm(checks));
 }
 
@@ -134,23 +133,6 @@ function ioUring(): DoctorCheck {
   }
   engine.close();
   return ok('io_uring', 'available');
-}
-
-function memory(): DoctorCheck {
-  const available = memAvailable() ?? freemem();
-  const text = `${formatSize(available)} of ${formatSize(totalmem())} available`;
-  return available < littleMemory
-    ? warn('memory', text, 'stop other programs, or give machines less than the default 512M (-m)')
-    : ok('memory', text);
-}
-
-function memAvailable(): number | undefined {
-  try {
-    const match = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-    return match === null ? undefined : Number(match[1]) * 1024;
-  } catch {
-    return undefined; // without /proc the free memory stands in
-  }
 }
 
 /** Soft limit of open files; each machine takes about 20. */

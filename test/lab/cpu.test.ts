@@ -24,11 +24,10 @@ test('lscpu shows the topology, a model masks, and a guest with svm has a /dev/k
   const { stderr, exitCode } = await lab.exec([...run, '--cpu', 'x86-64-v2,+svm', '--append', words], { timeout: 800 });
   expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
   const { stdout } = await lab.exec(['debugfs', '-R', 'cat /root/answers', '/images/debian-bare.img']);
-  const said = Object.fromEntries([...stdout.matchAll(/^(\w+): (.*?)$/gm)].map(([, name, value]) => [name!, value!.trim()]));
+  const said = Object.fromEntries(
+    [...stdout.matchAll(/^(\w+): (.*?)$/gm)].map(([, name, value]) => [name!, value!.trim()]),
+  );
   expect(said['shape']).toBe('CPU(s): 4,Thread(s) per core: 2,Core(s) per socket: 1,Socket(s): 2,');
   expect(said['places']).toBe('0,0,0 1,0,0 2,1,1 3,1,1');
   expect(said).toMatchObject({ masked: '0', svm: 'svm', kvm: '/dev/kvm', errors: '0' });
-  // Without it there is none.
-  const plain = await lab.exec(['sh', '-c', 'grep -c -w svm /proc/cpuinfo']);
-  expect(Number(plain.stdout)).toBeGreaterThan(0);
 });

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { renderCpus } from '../../../src/cli/cpus.js';
 import { renderDoctor } from '../../../src/cli/doctor.js';
 import { codeForEnd, codeForError, codeForExit, codeForThrown, exitCodeTexts } from '../../../src/cli/exit-codes.js';
 import { prettyRecord } from '../../../src/cli/log.js';
@@ -158,4 +159,16 @@ describe('log records for people', () => {
       '00:00:01.250 warn  slow device=blk0 ms=3\nError: x\n  at y\n',
     );
   });
+});
+
+it('models and features of CPUs, in lines that fit', () => {
+  const models = [
+    { name: 'x86-64-v2', missing: [] },
+    { name: 'x86-64-v4', missing: ['avx512f', 'avx512bw'] },
+  ];
+  const text = renderCpus({ models, here: Array.from({ length: 60 }, (_, i) => `feature${i}`), elsewhere: ['svm'] });
+  expect(text).toContain('  x86-64-v2    complete\n  x86-64-v4    this host lacks avx512f avx512bw\n');
+  expect(text).toMatch(/\+NAME, -NAME\):\n {2}feature0 feature1 /);
+  expect(text).toMatch(/cannot give:\n {2}svm\n$/);
+  expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 });

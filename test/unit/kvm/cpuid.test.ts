@@ -81,7 +81,7 @@ test('nested virtualization where it is asked for and the host allows it; else a
 });
 
 test('a model hides what it does not have, features without a name as well', () => {
-  for (const [name, features] of cpuModels) {
+  for (const [name, { all: features }] of cpuModels) {
     for (const host of [intelHost, amdHost]) {
       const entries = policy({ model: name }, host);
       for (const feature of cpuFeatures.keys()) {
@@ -103,7 +103,7 @@ test('a model hides what it does not have, features without a name as well', () 
 });
 
 test('every model has what its features need', () => {
-  for (const [name, features] of cpuModels) {
+  for (const [name, { all: features }] of cpuModels) {
     for (const feature of features) {
       for (const needed of cpuDependencies.get(feature) ?? [])
         expect([name, feature, needed, features.has(needed)]).toEqual([name, feature, needed, true]);
