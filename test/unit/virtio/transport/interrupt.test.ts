@@ -215,7 +215,10 @@ describe('edges of virtio-mmio in every order of steps', () => {
           if ((status & Isr.config) !== 0) shared.seenConfig = shared.config;
         });
       };
-      const pulse = (irqfd: number): void => step(() => void (shared.pulses += irqfd === vectorFd ? 1 : 0));
+      const pulse = (irqfd: number): void =>
+        step(() => {
+          if (irqfd === vectorFd) shared.pulses++;
+        });
       const useBuffer = (): void => {
         step(() => shared.published++);
         pulse(raiseQueue(t, 0));
