@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
-/** Lab tests measure out a whole emulated machine, so the projects run one after the other, and those two file by file. */
-const alone = (groupOrder: number) => ({ fileParallelism: false, sequence: { groupOrder } });
+/** The projects run one after the other; tests that watch a whole process, or time its end, have the machine to themselves. */
+const after = (groupOrder: number) => ({ sequence: { groupOrder } });
+const alone = (groupOrder: number) => ({ fileParallelism: false, ...after(groupOrder) });
 
 export default defineConfig({
   test: {
     pool: 'forks', // a stuck vCPU costs one child, not the run
+    maxWorkers: 2, // a lab needs one processor of the machine and 3 GiB
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
       { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 240_000, ...alone(1) } },
@@ -28,7 +30,7 @@ export default defineConfig({
           globalSetup: 'test/lab/support/global-setup.ts',
           testTimeout: 900_000,
           hookTimeout: 900_000,
-          ...alone(3),
+          ...after(3),
         },
       },
     ],

@@ -171,6 +171,7 @@ describe.each(engineKinds)('on %s', (engine) => {
       const attached = await io.attach(machine.attachment, events());
       const [driver] = machine.start(BLK);
       driver!.offer([readable(header(1)), writable(512), writable(1)]);
+      machine.kick(BLK);
       await until(() => driver!.usedIndex === 1);
       await attached.detach();
       close();
@@ -206,7 +207,8 @@ describe('a worker that dies', () => {
     const next = sharedIoWorker(options);
     expect(next).not.toBe(io);
     const again = await next.attach(machine.attachment, events());
-    const [rng] = machine.start(RNG);
+    rng!.offer([writable(8)]);
+    machine.kick(RNG);
     rng!.offer([writable(8)]);
     await until(() => rng!.usedIndex === 1);
     await again.detach();
