@@ -207,9 +207,9 @@ describe('a worker that dies', () => {
     const next = sharedIoWorker(options);
     expect(next).not.toBe(io);
     const again = await next.attach(machine.attachment, events());
+    const [rng] = machine.start(RNG);
     rng!.offer([writable(8)]);
     machine.kick(RNG);
-    rng!.offer([writable(8)]);
     await until(() => rng!.usedIndex === 1);
     await again.detach();
     await next.end();
