@@ -318,7 +318,8 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
         args: [...modern, ...disk, '-device', 'virtio-blk-device,drive=disk'],
       },
       /^blk reset: 2 times/m,
-      /^blk edge: line \d+, 0 spurious$/m,
+      // A reset takes back the status whose interrupt is already under way in QEMU.
+      /^blk edge: line \d+, \d+ spurious$/m,
     );
   });
 
