@@ -79,11 +79,15 @@ static void take_disk(void) {
   check(disk.requests[0].status == BLK_OK, "disk: status %u", disk.requests[0].status);
 }
 
+/* A line that is raised while another CPU acknowledges may rise once more for nothing; one that stays up never gets quiet. */
 static void expect_quiet(const char *when) {
-  let_in();
   u32 before = fired;
-  let_in();
-  check(fired == before, "%s: %u interrupts that nobody asked for", when, fired - before);
+  for (u32 tries = 0; tries < 3; tries++) {
+    before = fired;
+    let_in();
+    if (tries > 0 && fired == before) return;
+  }
+  check(false, "%s: %u interrupts that nobody asked for", when, fired - before);
 }
 
 static void open_devices(void) {
