@@ -27,6 +27,7 @@ function chosenByGrub(config: string): string {
   try {
     const script = config
       .replace(/^\s*linux\s+(\S+).*$/gm, 'echo "chose=$1="\nhalt')
+      .replace(/^\s*terminal_output\s.*$/gm, '') // a terminal that shows pictures says nothing here
       .replace(/set timeout=\d+/g, 'set timeout=0');
     writeFileSync(join(directory, 'grub.cfg'), script);
     const { stdout } = spawnSync('grub-emu', ['-d', directory], {
@@ -35,7 +36,7 @@ function chosenByGrub(config: string): string {
       env: { ...process.env, TERM: 'dumb' },
       encoding: 'utf8',
     });
-    return basename(/chose=([^=]+)=/.exec(stdout)?.[1] ?? `nothing: ${stdout}`);
+    return basename(/chose=([^=\s]+)=/.exec(stdout)?.[1] ?? `nothing: ${stdout}`);
   } finally {
     rmSync(directory, { recursive: true });
   }
