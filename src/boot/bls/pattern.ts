@@ -2,6 +2,7 @@
  * The patterns of `default` in loader.conf: `*`, `?`, `[...]` and a backslash before a plain character, as in glob(7), with
  * nothing special about `/` or a leading dot. Main thread.
  */
+import { matchesStars } from '../star-match.js';
 
 type Symbol =
   | { readonly kind: 'char'; readonly char: string }
@@ -16,27 +17,7 @@ export function matchesGlob(pattern: string, name: string): boolean {
   if (pattern.length > maxLength || name.length > maxLength) return false;
   const symbols = compile(pattern);
   if (symbols === undefined) return false;
-  // Goes back to the last star only: at most name times pattern steps.
-  let at = 0;
-  let next = 0;
-  let star = -1;
-  let resume = 0;
-  while (at < name.length) {
-    const symbol = symbols[next];
-    if (symbol?.kind === 'star') {
-      star = next++;
-      resume = at;
-    } else if (symbol !== undefined && matches(symbol, name.charAt(at))) {
-      next++;
-      at++;
-    } else if (star >= 0) {
-      next = star + 1;
-      at = ++resume;
-    } else {
-      return false;
-    }
-  }
-  return symbols.slice(next).every(({ kind }) => kind === 'star');
+  return matchesStars(name.split(''), symbols, ({ kind }) => kind === 'star', matches);
 }
 
 function matches(symbol: Symbol, char: string): boolean {

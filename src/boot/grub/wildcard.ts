@@ -4,7 +4,9 @@
  * Only paths are matched: a word that begins with neither `/` nor `(` stays as it is. Wildcards in a device's name are
  * not followed.
  */
+
 import { maxPath } from '../fs/file-system.js';
+import { matchesStars } from '../star-match.js';
 import type { Budget } from './budget.js';
 import type { GrubDisk } from './disk.js';
 import { hasWildcard, unescapePattern } from './expand.js';
@@ -78,27 +80,11 @@ export function compilePattern(pattern: string): PatternSymbol[] {
   }));
 }
 
-/** Goes back to the last `*` only, so that `*a*a*a*b` takes at most name times pattern steps. */
 export function matchesPattern(name: string, symbols: readonly PatternSymbol[]): boolean {
-  const chars = [...name];
-  let at = 0;
-  let next = 0;
-  let star = -1;
-  let resume = 0;
-  while (at < chars.length) {
-    const symbol = symbols[next];
-    if (symbol?.wild && symbol.char === '*') {
-      star = next++;
-      resume = at;
-    } else if (symbol !== undefined && (symbol.wild || symbol.char === chars[at])) {
-      next++;
-      at++;
-    } else if (star >= 0) {
-      next = star + 1;
-      at = ++resume;
-    } else {
-      return false;
-    }
-  }
-  return symbols.slice(next).every(({ char, wild }) => wild && char === '*');
+  return matchesStars(
+    [...name],
+    symbols,
+    ({ char, wild }) => wild && char === '*',
+    (symbol, char) => symbol.wild || symbol.char === char,
+  );
 }
