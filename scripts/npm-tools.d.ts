@@ -1,6 +1,6 @@
 /** Types of npm-tools.js for TypeScript programs (the tests). */
 
-export type NpmTools = 'runtimes';
+export type NpmTools = 'runtimes' | 'consumers' | 'arm64';
 
 /** Where `ensureNpmTools` puts them: a node_modules folder. */
 export function npmToolsFolder(name: NpmTools): string;

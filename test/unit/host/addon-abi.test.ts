@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ensureNpmTools } from '../../../scripts/npm-tools.js';
 import { packageRoot } from '../../../src/host/addon.js';
-import { nodeBinary } from '../../support/node-binary.js';
 
 const sources = join(packageRoot(), 'test/unit/host/addon');
 const folder = mkdtempSync(join(tmpdir(), 'tsvmm-addon-'));
@@ -123,10 +123,11 @@ describe('the addon in a process of another C library', () => {
 });
 
 describe('the addon for arm64, on Node for arm64 under qemu-user', () => {
-  it('loads, maps, wraps and kicks', (context) => {
+  it('loads, maps, wraps and kicks', async (context) => {
     const absent = missing('qemu-aarch64-static', 'aarch64-linux-gnu-g++');
     if (absent !== undefined) return context.skip(`there is no ${absent}`);
     prebuild('arm64');
+    const node = join(await ensureNpmTools('arm64'), 'node_modules/node20/bin/node');
     const script = `
       const module = { exports: {} };
       process.dlopen(module, ${JSON.stringify(prebuildOf('arm64'))});
@@ -141,7 +142,7 @@ describe('the addon for arm64, on Node for arm64 under qemu-user', () => {
         holders: n.memoryHolders(address), detached: n.detach(view.buffer), length: view.length,
         kick: n.kickSignal() > 32, loop: n.backendFd() >= 0, layout: n.layouts().kvm_userspace_memory_region.size,
       }));`;
-    const emulated = ['-L', '/usr/aarch64-linux-gnu', nodeBinary('linux-arm64', '20'), '-e', script];
+    const emulated = ['-L', '/usr/aarch64-linux-gnu', node, '-e', script];
     expect(JSON.parse(output('qemu-aarch64-static', ...emulated))).toEqual({
       ...{ arch: 'arm64', abi: 1, copied: 7, getpid: true, close: -9, holders: 2, detached: 0, length: 0 },
       ...{ kick: true, loop: true, layout: 32 },
