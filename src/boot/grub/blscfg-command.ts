@@ -1,43 +1,36 @@
 /**
- * `blscfg` of the Red Hat family's GRUB: makes menu entries of the files in loader/entries (Fedora, RHEL and its kin list
+ * `blscfg` of the Red Hat family's GRUB, and of GNU GRUB from 2.14 on: makes menu entries of the files in loader/entries (Fedora, RHEL and its kin list
  * their kernels only so). Main thread.
  */
 import { parseSnippet, snippetLimit } from '../bls/snippet.js';
 import { type BlsEntry, blsScript, blsValue, blsValues, maxBlsFiles } from './bls-entries.js';
 import { type Command, status } from './command.js';
 import { type Located, referenceTo } from './disk.js';
+import { isChosen, selectEntries } from './entry-selection.js';
 import type { Interpreter } from './interpreter.js';
-import { parseNumber } from './numbers.js';
 import { Parser } from './parser.js';
 import type { Node } from './syntax.js';
 
 const directory = '/loader/entries';
 const suffix = '.conf';
 
-/** `blscfg [default | non-default | (DEVICE)DIRECTORY | (DEVICE)FILE.conf | ID]` */
+/**
+ * `blscfg [default | non-default | (DEVICE)DIRECTORY | (DEVICE)FILE.conf | ID]`, or with the options of GNU GRUB 2.14.
+ */
 export const blscfg: Command = async (shell, args) => {
-  const word = args.length === 1 ? (args[0] ?? '') : '';
-  const path = word.startsWith('(') ? word : undefined;
-  const id = word !== '' && path === undefined && word !== 'default' && word !== 'non-default' ? word : undefined;
+  const selection = selectEntries(args, suffix);
+  if (selection === undefined) return status.failed;
+  const { path, fallback } = selection;
   if (!(await load(shell, path))) return status.failed;
+  if (path !== undefined && fallback && shell.surroundings.bls.sorted.length === 0) await load(shell, undefined);
   const chosen = shell.env.get('default');
   for (const [index, entry] of shell.surroundings.bls.sorted.entries()) {
     if (entry.visible) continue;
-    const isDefault = names(chosen, entry, index);
-    const wanted =
-      id !== undefined ? entry.id === id : word === 'default' ? isDefault : word === 'non-default' ? !isDefault : true;
-    if (wanted) addToMenu(shell, entry);
+    const isDefault = isChosen(chosen, [entry.id, blsValue(entry, 'title')], index);
+    if (selection.takes(`${entry.id}${suffix}`, isDefault)) addToMenu(shell, entry);
   }
   return status.ok;
 };
-
-/** Whether `default` means this one, the `index`th of all. */
-function names(chosen: string | undefined, entry: BlsEntry, index: number): boolean {
-  if (chosen === undefined) return false;
-  if (chosen === entry.id || chosen === blsValue(entry, 'title')) return true;
-  const number = parseNumber(chosen);
-  return number.valid && number.value === index;
-}
 
 async function load(shell: Interpreter, path: string | undefined): Promise<boolean> {
   if (path?.endsWith(suffix)) {

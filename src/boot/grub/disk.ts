@@ -6,10 +6,12 @@
  * again in every entry; damage in one of them is noted once and reads as "not there".
  */
 import { TsvmmError } from '../../errors.js';
+import { openFile } from '../entries/open-file.js';
 import type { FileReference, Volume } from '../entries/volume.js';
 import { volumeName } from '../entries/volume.js';
 import type { DirectoryEntry, FileStat } from '../fs/file-system.js';
 import { maxPath } from '../fs/file-system.js';
+import { readUki, type Uki } from '../pe/uki.js';
 import { type Budget, grubLimits } from './budget.js';
 
 export interface Located {
@@ -38,6 +40,7 @@ export class GrubDisk {
   readonly #budget: Budget;
   readonly #note: (text: string) => void;
   readonly #stats = new Map<string, FileStat | undefined>();
+  readonly #images = new Map<string, Uki | undefined>();
   readonly #lists = new Map<string, readonly DirectoryEntry[] | undefined>();
 
   constructor(volumes: readonly Volume[], budget: Budget, note: (text: string) => void) {
@@ -96,6 +99,15 @@ export class GrubDisk {
     const entries = await this.#remember(this.#lists, at.volume, at.path, (name) => at.volume.fs.list(name));
     this.#budget.charge((entries?.length ?? 0) * charactersPerEntry);
     return entries;
+  }
+
+  /** The profiles of a unified kernel image; undefined for any other file. */
+  uki({ volume, path }: Located): Promise<Uki | undefined> {
+    this.#budget.charge();
+    return this.#remember(this.#images, volume, path, async (name) => {
+      const file = await openFile(volume, name);
+      return file && readUki(file);
+    });
   }
 
   /** A whole text file; undefined if it is not there or cannot be read. */

@@ -17,7 +17,6 @@ export type Loader =
 
 /** Commands that load something else. */
 export const otherLoaders: Readonly<Record<string, string>> = {
-  chainloader: 'hands over to another boot loader (chainloader), which needs firmware',
   multiboot: 'loads a Multiboot kernel, not Linux',
   multiboot2: 'loads a Multiboot 2 kernel, not Linux',
   xen_hypervisor: 'starts the Xen hypervisor',

@@ -8,6 +8,7 @@ import { type Located, referenceTo } from './disk.js';
 import type { Interpreter } from './interpreter.js';
 import { kernelCommandLine, otherLoaders } from './kernel-line.js';
 import { parseOptions } from './options.js';
+import { chainloader, uki } from './uki-commands.js';
 
 const menuOptions = {
   class: { value: 'required' },
@@ -99,5 +100,7 @@ export const loaderCommands: readonly (readonly [string, Command])[] = [
   ['submenu', menuItem(true)],
   ...['linux', 'linux16', 'linuxefi'].map((name) => [name, linux] as const),
   ...['initrd', 'initrd16', 'initrdefi'].map((name) => [name, initrd] as const),
+  ['chainloader', chainloader],
+  ['uki', uki],
   ...Object.entries(otherLoaders).map(([name, reason]) => [name, otherLoader(reason)] as const),
 ];
