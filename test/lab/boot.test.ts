@@ -1,6 +1,6 @@
 /**
  * A stock Debian under tsvmm on hardware-style KVM: reboots, and ends without a trace. That it boots from every
- * layout is in matrix.test.ts and layouts.test.ts.
+ * layout is in matrix-pci.test.ts, matrix-mmio.test.ts and layouts.test.ts.
  */
 import { expect, test } from 'vitest';
 import { bootTimeout, patient } from './support/disks.js';
