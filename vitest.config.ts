@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** The projects run one after the other; tests that watch a whole process, or time its end, have the machine to themselves. */
+/** The projects run one after the other; tests that time a process's end have the machine to themselves. */
 const after = (groupOrder: number) => ({ sequence: { groupOrder } });
 const alone = (groupOrder: number) => ({ fileParallelism: false, ...after(groupOrder) });
 
@@ -10,7 +10,7 @@ export default defineConfig({
     maxWorkers: 2, // a lab needs one processor of the machine and 3 GiB
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
-      { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 240_000, ...alone(1) } },
+      { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 240_000, ...after(1) } },
       {
         extends: true,
         test: {

@@ -28,8 +28,10 @@ export const endOf = (region: MemoryRegion): number => region.start + region.siz
 export const deviceHole: MemoryRegion = { start: 0xc000_0000, size: GIB };
 /** BARs of 32-bit width are placed here; the host bridge's _CRS announces it. */
 export const bar32Window: MemoryRegion = { start: 0xc000_0000, size: 512 * MIB };
-/** PCI Express enhanced configuration space, buses 0 to 255 at 1 MiB each (PCIe base spec §7.2.2). */
-export const ecam: MemoryRegion = { start: 0xe000_0000, size: 256 * MIB };
+/** Bus 0 is all there is. Linux looks for peers at every bus that the MCFG covers: docs/decisions/0009-one-pci-bus.md. */
+export const pciBuses = 1;
+/** PCI Express enhanced configuration space, 1 MiB for a bus (PCIe base spec §7.2.2). */
+export const ecam: MemoryRegion = { start: 0xe000_0000, size: pciBuses * MIB };
 export const ioapic: MemoryRegion = { start: 0xfec0_0000, size: 4 * KIB };
 export const localApic: MemoryRegion = { start: 0xfee0_0000, size: 4 * KIB };
 /** KVM_SET_IDENTITY_MAP_ADDR: a page that Intel hosts without unrestricted guest need (KVM API §4.40). */

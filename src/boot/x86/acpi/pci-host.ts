@@ -2,14 +2,21 @@
  * The PCI Express host bridge in AML: windows, interrupt routing, and who controls PCI Express features (ACPI 6.5 §6.2.11
  * _OSC, §6.2.13 _PRT; PCI firmware spec §4). Main thread.
  */
-import { bar32Window, type MemoryRegion, pciIntxGsi, pciPins, pciSlots, ports } from '../../../devices/memory-map.js';
+import {
+  bar32Window,
+  type MemoryRegion,
+  pciBuses,
+  pciIntxGsi,
+  pciPins,
+  pciSlots,
+  ports,
+} from '../../../devices/memory-map.js';
 import { integer, namePath, packageOf, packageOfCount, writeInteger } from '../aml/data.js';
 import { eisaId, uuid } from '../aml/ids.js';
 import { dwordMemory, io, qwordMemory, resourceTemplate, wordBusNumber, wordIo } from '../aml/resources.js';
 import * as aml from '../aml/terms.js';
 import type { Aml } from '../aml/writer.js';
 
-const BUSES = 256;
 const IO_SPACE = 0x1_0000;
 /** Any function of a slot, in _PRT's address form. */
 const ANY_FUNCTION = 0xffff;
@@ -32,7 +39,7 @@ function windows(bar64: MemoryRegion | undefined): Aml {
   const config = { base: ports.pciConfigAddress.base, size: ports.pciConfigAddress.size + ports.pciConfigData.size };
   const afterConfig = config.base + config.size;
   return resourceTemplate(
-    wordBusNumber(0, BUSES),
+    wordBusNumber(0, pciBuses),
     io(config),
     wordIo(0, config.base),
     wordIo(afterConfig, IO_SPACE - afterConfig),
