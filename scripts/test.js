@@ -1,15 +1,17 @@
 /**
  * `npm test`: makes the checkout ready, checks it (types, style, import direction) and runs the tests.
  *
- *   npm test [-- [--full] [VITEST ARGUMENT...]]      such as: npm test -- --project unit test/unit/cli
+ *   npm test [-- [--full] [--record] [VITEST ARGUMENT...]]      such as: npm test -- --project unit test/unit/cli
  *
- * `--full` (npm run test:full) runs the full products of the lab tests. The last line is `N passed, N failed, N skipped`.
+ * `--full` (npm run test:full) runs the full products of the lab tests; `--record` writes what came out into
+ * docs/full-run.md. The last line is `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootstrap, runScript } from './bootstrap.js';
 import { projectRoot } from './inputs.js';
+import { recordRun } from './test-record.js';
 
 const bin = (/** @type {string} */ path) => join(projectRoot, 'node_modules', path);
 const checks = /** @type {const} */ ([
@@ -55,8 +57,8 @@ async function check() {
   return results.every(({ code }) => code === 0);
 }
 
-/** @param {readonly string[]} args vitest's @param {{ full: boolean, checked: boolean }} options @returns {Promise<number>} */
-async function runTests(args, { full, checked }) {
+/** @param {readonly string[]} args vitest's @param {{ full: boolean, record: boolean, checked: boolean }} options @returns {Promise<number>} */
+async function runTests(args, { full, record, checked }) {
   const summaryFile = join(projectRoot, '.cache/test-summary.json');
   mkdirSync(join(projectRoot, '.cache'), { recursive: true });
   rmSync(summaryFile, { force: true });
@@ -65,7 +67,8 @@ async function runTests(args, { full, checked }) {
     env: { TSVMM_TEST_SUMMARY: summaryFile, ...(full && { TSVMM_TEST_FULL: '1' }) },
   });
   if (!existsSync(summaryFile)) throw new Error(`vitest ended with code ${code} and without a result`);
-  const { counts, skips } = JSON.parse(readFileSync(summaryFile, 'utf8'));
+  const { counts, skips, tests } = JSON.parse(readFileSync(summaryFile, 'utf8'));
+  if (record) recordRun(['npm run', full ? 'test:full' : 'test', '--', ...args].join(' '), { counts, skips, tests });
   if (!checked) console.log('a check failed before the tests, see above');
   if (skips.length > 0) console.log('skipped:');
   for (const { project, file, test, note } of skips)
@@ -81,8 +84,8 @@ await runScript(async () => {
   await buildGuests();
   const checked = await check();
   const code = await runTests(
-    args.filter((arg) => arg !== '--full'),
-    { full: args.includes('--full'), checked },
+    args.filter((arg) => arg !== '--full' && arg !== '--record'),
+    { full: args.includes('--full'), record: args.includes('--record'), checked },
   );
   return checked ? code : code || 1;
 });

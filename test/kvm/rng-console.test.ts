@@ -101,7 +101,7 @@ describe.skipIf(whyNoKvm !== undefined)('virtio-console', () => {
           seen = vm.console.tail.length;
           return seen === before && seen > 1000;
         },
-        { interval: 500, timeout: 20_000 },
+        { interval: 500, timeout: 60_000 },
       )
       .toBe(true);
     expect(vm.state).toBe('running');
