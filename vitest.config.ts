@@ -17,6 +17,7 @@ export default defineConfig({
           name: 'node',
           include: ['test/node/**/*.test.ts'],
           globalSetup: 'test/node/support/global-setup.ts',
+          maxConcurrency: 2, // tests of a file that are marked so: a program each
           testTimeout: 120_000,
           hookTimeout: 600_000,
           ...alone(2),

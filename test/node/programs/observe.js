@@ -4,16 +4,16 @@
  */
 import { Session } from 'node:inspector/promises';
 import { getHeapSnapshot } from 'node:v8';
-import { startMachine } from './machine.js';
+import { startMachine, stopwatch } from './machine.js';
 
 const [guest, disk] = process.argv.slice(2);
 const vm = await startMachine(guest, disk);
 const took = {};
 
 async function time(what, action) {
-  const start = process.hrtime.bigint();
+  const elapsed = stopwatch();
   const answer = await action();
-  took[what] = Number(process.hrtime.bigint() - start) / 1e6;
+  took[what] = elapsed();
   return answer;
 }
 

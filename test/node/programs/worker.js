@@ -1,14 +1,15 @@
 /**
  * A worker of the program runs machines and ends, in each of the ways that a worker can end, by its parent's hand and by
- * its own. Prints what the process holds after every round; the first round makes what there is one of per process.
+ * its own. Prints how long that took, in ms, and what the process holds after every round; the first round makes what there
+ * is one of per process.
  */
+import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { startMachine } from './machine.js';
+import { startMachine, stopwatch, threadNumber } from './machine.js';
 
-const rounds = 2;
 const guestMegabytes = 32;
 
 /** Descriptors by kind, threads, and mappings as large as guest memory. */
@@ -32,12 +33,7 @@ function holdings() {
 /** How the worker ends, once its machine runs. */
 const ways = {
   terminate: (worker) => worker.terminate(),
-  snapshot: async (worker) => {
-    for await (const _ of await worker.getHeapSnapshot()) {
-      // read to its end
-    }
-    await worker.terminate();
-  },
+  snapshot: (worker) => worker.terminate(),
   exit: (worker) => worker.postMessage('exit'),
   throw: (worker) => worker.postMessage('throw'),
   unref: (worker) => worker.postMessage('unref'),
@@ -50,11 +46,20 @@ async function round(how, guest, disk) {
   worker.on('error', (error) => {
     if (error.message !== 'thrown in a worker') console.error(error);
   });
-  await new Promise((resolve) => worker.once('message', resolve));
-  const start = process.hrtime.bigint();
+  const [thread] = await once(worker, 'message');
+  const snapshotMs = how === 'snapshot' ? await takeSnapshot(worker, stopwatch(thread)) : 0;
+  const elapsed = stopwatch();
   await ways[how](worker);
   await ended;
-  return Number(process.hrtime.bigint() - start) / 1e6;
+  return snapshotMs + elapsed();
+}
+
+/** The snapshot is the worker's own work: `elapsed` is of its thread. */
+async function takeSnapshot(worker, elapsed) {
+  for await (const _ of await worker.getHeapSnapshot()) {
+    // read to its end
+  }
+  return elapsed();
 }
 
 /** Threads that have ended may be listed for a moment. */
@@ -73,9 +78,8 @@ if (isMainThread) {
   const before = holdings();
   const results = [];
   for (const how of Object.keys(ways)) {
-    let slowest = 0;
-    for (let i = 0; i < rounds; i++) slowest = Math.max(slowest, await round(how, guest, disk));
-    results.push({ how, slowest, left: await settled(before) });
+    const took = await round(how, guest, disk);
+    results.push({ how, took, left: await settled(before) });
   }
   console.log(JSON.stringify({ before, results }));
 } else {
@@ -87,5 +91,5 @@ if (isMainThread) {
     if (how === 'kill') await vm?.kill();
     parentPort.close();
   });
-  parentPort.postMessage('running');
+  parentPort.postMessage(threadNumber());
 }

@@ -22,6 +22,11 @@ export interface ProgramOptions {
   /** The runtime's own options, before the program. */
   readonly options?: readonly string[];
   readonly env?: Record<string, string>;
+  /**
+   * Before others on the same processors, where the user may have that (root): what is timed is then not the load of the
+   * host. Threads that the program makes less urgent than others stay so.
+   */
+  readonly urgent?: boolean;
   /** Sent at the line "ready". */
   readonly signal?: NodeJS.Signals;
   /** Runs in its folder before that goes. */
@@ -36,14 +41,21 @@ export function runProgram(
   runtime: string,
   name: string,
   args: readonly string[] = [],
-  { options = [], env = {}, signal, look }: ProgramOptions = {},
+  { options = [], env = {}, urgent = false, signal, look }: ProgramOptions = {},
 ): Promise<Ended> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvmm-program-'));
   const home = join(folder, 'home');
   mkdirSync(home);
   const file = name.includes('/') ? name : program(name);
   return new Promise((resolve, reject) => {
-    const child = spawn(runtime, [...options, file, ...args], {
+    const command = [
+      ...(urgent && process.getuid?.() === 0 ? ['nice', '-n', '-15'] : []),
+      runtime,
+      ...options,
+      file,
+      ...args,
+    ];
+    const child = spawn(command[0]!, command.slice(1), {
       cwd: home,
       detached: true, // a process group of its own
       stdio: ['ignore', 'pipe', 'pipe'],
