@@ -42,9 +42,12 @@ static void data_at_2_53(struct victim *v) { with_data(v, 0x001ffffffffffffful, 
 static void data_in_the_hole(struct victim *v) { with_data(v, DEVICE_HOLE_START + 0x8000000, 512); }
 static void data_in_the_lapic(struct victim *v) { with_data(v, LAPIC_BASE, 512); }
 static void data_is_own_doorbell(struct victim *v) {
-  with_data(v, v->queue.notify_address != 0 ? v->queue.notify_address : v->device.notify, 512);
+  virtio_select_queue(&v->device, v->queue_index);
+  with_data(v, virtio_notify_address(&v->device), 512);
 }
-static void data_is_own_registers(struct victim *v) { with_data(v, v->device.common, 512); }
+static void data_is_own_registers(struct victim *v) {
+  with_data(v, virtio_register_address(&v->device, VIRTIO_DEVICE_FEATURE_SELECT), 512);
+}
 static void data_across_the_end(struct victim *v) { with_data(v, ram_end_below_4g() - 256, 512); }
 static void data_huge(struct victim *v) { with_data(v, (u64)v->data, 0xffffffff); }
 static void data_2_gib(struct victim *v) { with_data(v, (u64)v->data, 0x80000000); }

@@ -14,18 +14,15 @@
 #define LAST_SAFE_INTEGER_PAGE 0x0020000000000000ul /* 2^53, where a JavaScript number stops being exact */
 enum { RING_BYTES = 8192 };
 
-static void write16(struct victim *v, u32 reg, u16 value) { mmio_write16(v->device.common + reg, value); }
-
 /* Tells the device of a queue without any check of ours, switches it on and rings. */
 static void raw_queue(struct victim *v, u16 size, u64 descriptors, u64 available, u64 used) {
   virtio_select_queue(&v->device, v->queue_index);
-  write16(v, COMMON_QUEUE_SIZE, size);
-  virtio_write64(v->device.common + COMMON_QUEUE_DESCRIPTORS, descriptors);
-  virtio_write64(v->device.common + COMMON_QUEUE_DRIVER, available);
-  virtio_write64(v->device.common + COMMON_QUEUE_DEVICE, used);
-  v->queue.notify_address =
-      virtio_notify_address(&v->device, mmio_read16(v->device.common + COMMON_QUEUE_NOTIFY_OFFSET));
-  write16(v, COMMON_QUEUE_ENABLE, 1);
+  virtio_write(&v->device, VIRTIO_QUEUE_SIZE, size);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DESCRIPTORS, descriptors);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DRIVER, available);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DEVICE, used);
+  v->queue.notify_address = virtio_notify_address(&v->device);
+  virtio_write(&v->device, VIRTIO_QUEUE_ENABLE, 1);
   virtio_driver_ok(&v->device);
   ring_doorbell(v);
 }
@@ -48,7 +45,8 @@ static void at_2_53(struct victim *v) { rings_at(v, LAST_SAFE_INTEGER_PAGE); }
 static void in_the_hole(struct victim *v) { rings_at(v, DEVICE_HOLE_START + 0x8000000); }
 static void in_the_lapic(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, LAPIC_BASE, LAPIC_BASE, LAPIC_BASE); }
 static void in_own_registers(struct victim *v) {
-  raw_queue(v, VICTIM_QUEUE_SIZE, v->device.common, v->device.common, v->device.notify);
+  u64 registers = virtio_register_address(&v->device, VIRTIO_DEVICE_FEATURE_SELECT) & ~0xffful;
+  raw_queue(v, VICTIM_QUEUE_SIZE, registers, registers, registers);
 }
 static void at_zero(struct victim *v) { raw_queue(v, VICTIM_QUEUE_SIZE, 0, 0, some_ring()); }
 static void descriptors_across_the_end(struct victim *v) {
@@ -83,22 +81,29 @@ static void all_rings_the_same(struct victim *v) {
 
 static void driver_ok_without_queues(struct victim *v) {
   virtio_driver_ok(&v->device);
-  mmio_write16(v->device.notify, v->queue_index);
+  virtio_select_queue(&v->device, v->queue_index);
+  virtio_ring(&v->device, virtio_notify_address(&v->device), v->queue_index);
 }
 
 static void enable_absent_queue(struct victim *v) {
   victim_ready(v);
-  const u16 absent[] = {virtio_queue_count(&v->device), 0x7fff, 0xffff};
+  u16 count = v->device.registers != 0 ? VIRTIO_MAX_QUEUES : mmio_read16(v->device.common + COMMON_QUEUE_COUNT);
+  const u16 absent[] = {count, 0x7fff, 0xffff};
   for (u32 i = 0; i < ARRAY_LENGTH(absent); i++) {
     virtio_select_queue(&v->device, absent[i]);
-    write16(v, COMMON_QUEUE_SIZE, 16);
-    virtio_write64(v->device.common + COMMON_QUEUE_DESCRIPTORS, BEYOND_RAM);
-    write16(v, COMMON_QUEUE_ENABLE, 1);
+    virtio_write(&v->device, VIRTIO_QUEUE_SIZE, 16);
+    virtio_write_address(&v->device, VIRTIO_QUEUE_DESCRIPTORS, BEYOND_RAM);
+    virtio_write(&v->device, VIRTIO_QUEUE_ENABLE, 1);
   }
 }
 
+static const u32 absent_queues[] = {VIRTIO_MAX_QUEUES, 0xffff, 0x10000, 0xffffffff};
 static void ring_absent_queues(struct victim *v) {
   victim_ready(v);
+  if (v->device.registers != 0) {
+    for (u32 n = 0; n < 4; n++) mmio_write32(v->queue.notify_address, absent_queues[n]);
+    return;
+  }
   for (u32 at = 0; at + 2 <= v->device.notify_bytes && at < 0x1000; at += 64)
     mmio_write16(v->device.notify + at, 0xffff);
   mmio_write32(v->device.notify, 0xffffffff);
@@ -115,42 +120,43 @@ static void work_after(struct victim *v) {
 static void size_after_driver_ok(struct victim *v) {
   victim_ready(v);
   virtio_select_queue(&v->device, v->queue_index);
-  write16(v, COMMON_QUEUE_SIZE, 0x8000);
+  virtio_write(&v->device, VIRTIO_QUEUE_SIZE, 0x8000);
   v->queue.available->index = 0x100;
   ring_doorbell(v);
 }
 static void size_raised_then_work(struct victim *v) {
   victim_ready(v);
   virtio_select_queue(&v->device, v->queue_index);
-  write16(v, COMMON_QUEUE_SIZE, 0xffff);
+  virtio_write(&v->device, VIRTIO_QUEUE_SIZE, 0xffff);
   work_after(v);
 }
 static void addresses_after_driver_ok(struct victim *v) {
   victim_ready(v);
   virtio_select_queue(&v->device, v->queue_index);
-  virtio_write64(v->device.common + COMMON_QUEUE_DESCRIPTORS, BEYOND_RAM);
-  virtio_write64(v->device.common + COMMON_QUEUE_DRIVER, LAST_PAGE);
-  virtio_write64(v->device.common + COMMON_QUEUE_DEVICE, DEVICE_HOLE_START);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DESCRIPTORS, BEYOND_RAM);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DRIVER, LAST_PAGE);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DEVICE, DEVICE_HOLE_START);
   work_after(v);
 }
 static void enabled_again(struct victim *v) {
   victim_ready(v);
   virtio_select_queue(&v->device, v->queue_index);
-  virtio_write64(v->device.common + COMMON_QUEUE_DEVICE, BEYOND_RAM);
-  write16(v, COMMON_QUEUE_ENABLE, 0);
-  write16(v, COMMON_QUEUE_ENABLE, 1);
+  virtio_write_address(&v->device, VIRTIO_QUEUE_DEVICE, BEYOND_RAM);
+  virtio_write(&v->device, VIRTIO_QUEUE_ENABLE, 0);
+  virtio_write(&v->device, VIRTIO_QUEUE_ENABLE, 1);
   work_after(v);
 }
 static void features_after_driver_ok(struct victim *v) {
   victim_ready(v);
   for (u32 word = 0; word < 4; word++) {
-    mmio_write32(v->device.common + COMMON_DRIVER_FEATURE_SELECT, word);
-    mmio_write32(v->device.common + COMMON_DRIVER_FEATURE, 0xffffffff);
+    virtio_write(&v->device, VIRTIO_DRIVER_FEATURE_SELECT, word);
+    virtio_write(&v->device, VIRTIO_DRIVER_FEATURE, 0xffffffff);
   }
   work_after(v);
 }
 static void without_bus_master(struct victim *v) {
   victim_ready(v);
+  if (v->device.registers != 0) return;
   u16 command = pci_read16(v->device.function, PCI_COMMAND);
   pci_write(v->device.function, PCI_COMMAND, 2, command & (u16)~COMMAND_MASTER);
   work_after(v);
@@ -169,7 +175,7 @@ static void reset_with_work_in_flight(struct victim *v) {
 }
 static void doorbell_flood(struct victim *v) {
   victim_ready(v);
-  for (int i = 0; i < 2000; i++) mmio_write16(v->queue.notify_address, v->queue_index);
+  for (int i = 0; i < 2000; i++) ring_doorbell(v);
   work_after(v);
 }
 

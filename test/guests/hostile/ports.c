@@ -57,7 +57,7 @@ static void avoid_option(void) {
   }
 }
 
-static void choose_avoided(void) {
+void choose_avoided(void) {
   const struct acpi *tables = acpi();
   avoided_count = 0;
   avoid(PORT_DEBUG_EXIT, PORT_DEBUG_EXIT + 3);
@@ -74,13 +74,13 @@ static void choose_avoided(void) {
   avoid_option();
 }
 
-static bool is_avoided(u32 port, u32 size) {
+bool is_avoided(u32 port, u32 size) {
   for (u32 i = 0; i < avoided_count; i++)
     if (port <= avoided[i].last && port + size > avoided[i].first) return true;
   return false;
 }
 
-static void write(u16 port, u32 size, u32 value) {
+void write_port(u16 port, u32 size, u32 value) {
   if (port <= PORT_I8042_COMMAND && port + size > PORT_I8042_COMMAND) {
     if (size != 1) return;
     u8 command = (u8)value;
@@ -91,14 +91,24 @@ static void write(u16 port, u32 size, u32 value) {
   else out32(port, value);
 }
 
+/* Ports whose every byte matters: what a string instruction writes there is not looked at one by one. */
+bool is_dangerous(u32 port, u32 size) {
+  return is_avoided(port, size) || (port <= PORT_I8042_COMMAND && port + size > PORT_I8042_COMMAND);
+}
+
+u32 random_port(struct random *random, u32 size) {
+  const struct range *r = &busy[random_under(random, ARRAY_LENGTH(busy))];
+  u32 port = random_under(random, 2) ? random_under(random, 0x10000)
+                                     : r->first + random_under(random, r->last - r->first + 1);
+  return port + size > 0x10000 ? NO_PORT : port;
+}
+
 void attack_ports(u32 iterations) {
   choose_avoided();
   u32 writes = 0, reads = 0;
   for (u32 n = 0; n < iterations; n++) {
-    const struct range *r = &busy[random_below(ARRAY_LENGTH(busy))];
-    u32 port = random_below(2) ? random_below(0x10000) : r->first + random_below(r->last - r->first + 1),
-        size = random_size();
-    if (port + size > 0x10000 || is_avoided(port, size)) continue;
+    u32 size = random_size(), port = random_port(&random_source, size);
+    if (port == NO_PORT || is_avoided(port, size)) continue;
     if (random_below(4) == 0) {
       reads++;
       if (size == 1) in8((u16)port);
@@ -106,7 +116,7 @@ void attack_ports(u32 iterations) {
       else in32((u16)port);
     } else {
       writes++;
-      write((u16)port, size, (u32)random_nasty());
+      write_port((u16)port, size, (u32)random_nasty());
     }
     if (n % (iterations / 4 + 1) == iterations / 4) {
       serial_init(); /* whatever was done to the port we report through */

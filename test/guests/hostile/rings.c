@@ -10,7 +10,7 @@
 #include "runtime/start-info.h"
 #include "runtime/time.h"
 
-enum { RACE_ENTRIES = 4 };
+enum { RACE_ENTRIES = 4, START_PATIENCE_MS = 10000 };
 
 static void run_all(struct victim *v, const struct attack *attacks, u32 count, u64 patience, u32 tally[OUTCOMES]) {
   for (u32 i = 0; i < count; i++) {
@@ -44,8 +44,8 @@ static bool accepts_wrong_features(struct victim *v) {
   virtio_set_status(&v->device, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
   u64 wrong = ~virtio_offered_features(&v->device) & 0x3ful << 40; /* bits that no version defines */
   for (u32 word = 0; word < 2; word++) {
-    mmio_write32(v->device.common + COMMON_DRIVER_FEATURE_SELECT, word);
-    mmio_write32(v->device.common + COMMON_DRIVER_FEATURE, (u32)((wrong | FEATURE_VERSION_1) >> (32 * word)));
+    virtio_write(&v->device, VIRTIO_DRIVER_FEATURE_SELECT, word);
+    virtio_write(&v->device, VIRTIO_DRIVER_FEATURE, (u32)((wrong | FEATURE_VERSION_1) >> (32 * word)));
   }
   virtio_set_status(&v->device, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
   return virtio_status(&v->device) & STATUS_FEATURES_OK;
@@ -54,10 +54,9 @@ static bool accepts_wrong_features(struct victim *v) {
 static void check_vectors(struct victim *v) {
   const u16 wrong[] = {v->device.msix.count != 0 ? (u16)v->device.msix.count : 0x800, 0x7ff, 0xfffe};
   for (u32 i = 0; i < ARRAY_LENGTH(wrong); i++) {
-    mmio_write16(v->device.common + COMMON_CONFIG_VECTOR, wrong[i]);
-    mmio_write16(v->device.common + COMMON_QUEUE_VECTOR, wrong[i]);
-    u16 config = mmio_read16(v->device.common + COMMON_CONFIG_VECTOR),
-        queue = mmio_read16(v->device.common + COMMON_QUEUE_VECTOR);
+    virtio_write(&v->device, VIRTIO_CONFIG_VECTOR, wrong[i]);
+    virtio_write(&v->device, VIRTIO_QUEUE_VECTOR, wrong[i]);
+    u32 config = virtio_read(&v->device, VIRTIO_CONFIG_VECTOR), queue = virtio_read(&v->device, VIRTIO_QUEUE_VECTOR);
     check(config == NO_VECTOR && queue == NO_VECTOR, "%s: vector %u reads back as %u and %u", v->name, wrong[i], config,
           queue);
   }
@@ -66,18 +65,22 @@ static void check_vectors(struct victim *v) {
 void attack_status(struct victim *victims, u32 count, u32 iterations) {
   for (u32 i = 0; i < count; i++) {
     struct victim *v = &victims[i];
-    msix_open(v->device.function, &v->device.msix);
     bool accepted = accepts_wrong_features(v);
-    check_vectors(v);
+    if (v->device.registers == 0) {
+      msix_open(v->device.function, &v->device.msix);
+      check_vectors(v);
+    }
     virtio_reset(&v->device);
+    virtio_select_queue(&v->device, v->queue_index);
+    u64 notify = virtio_notify_address(&v->device);
     for (u32 n = 0; n < iterations; n++) {
       virtio_set_status(&v->device, (u8)random64());
-      if (random_below(4) == 0) mmio_write32(v->device.common + COMMON_DRIVER_FEATURE_SELECT, (u32)random_nasty());
-      if (random_below(4) == 0) mmio_write32(v->device.common + COMMON_DRIVER_FEATURE, (u32)random_nasty());
+      if (random_below(4) == 0) virtio_write(&v->device, VIRTIO_DRIVER_FEATURE_SELECT, (u32)random_nasty());
+      if (random_below(4) == 0) virtio_write(&v->device, VIRTIO_DRIVER_FEATURE, (u32)random_nasty());
       if (random_below(4) == 0) virtio_select_queue(&v->device, (u16)random_below(4));
-      if (random_below(4) == 0) mmio_write16(v->device.common + COMMON_QUEUE_ENABLE, (u16)random_below(3));
+      if (random_below(4) == 0) virtio_write(&v->device, VIRTIO_QUEUE_ENABLE, random_below(3));
       if (random_below(8) == 0) virtio_reset(&v->device);
-      mmio_write16(v->device.notify, (u16)random_below(4));
+      virtio_ring(&v->device, notify, (u16)random_below(4));
     }
     victim_recover(v);
     print("status %s: %u writes, features nobody offered %s, recovered\n", v->name, iterations,
@@ -141,8 +144,8 @@ void attack_races(struct victim *victims, u32 count, u32 iterations) {
   if (smp_started() == 0) {
     smp_prepare(1, rewrite_for_ever);
     smp_start(other);
-    delay_microseconds(10000);
-    check(smp_started() == 1, "cpu %u did not start", other);
+    u64 deadline = deadline_in(START_PATIENCE_MS);
+    while (smp_started() == 0) check(!expired(deadline), "cpu %u did not start", other);
   }
   for (u32 i = 0; i < count; i++) {
     victims[i].mark = 0; /* the other CPU's stack lies behind the old mark */

@@ -70,7 +70,7 @@ void offer_head(struct victim *v, u16 head) {
 
 void ring_doorbell(struct victim *v) {
   full_barrier();
-  mmio_write16(v->queue.notify_address, v->queue_index);
+  virtio_ring(&v->device, v->queue.notify_address, v->queue_index);
 }
 
 enum outcome victim_outcome(struct victim *v, u64 milliseconds) {
@@ -83,10 +83,15 @@ enum outcome victim_outcome(struct victim *v, u64 milliseconds) {
   }
 }
 
+/* One instruction: where ring 0 is emulated, a loop of 512 rounds costs milliseconds. */
 static bool page_is_canary(const u8 *page) {
-  for (u32 i = 0; i < PAGE_BYTES; i += 8)
-    if (*(const u64 *)(page + i) != 0x0101010101010101ul * CANARY) return false;
-  return true;
+  u64 words = PAGE_BYTES / 8;
+  bool same;
+  __asm__ volatile("repe scasq"
+                   : "+D"(page), "+c"(words), "=@ccz"(same)
+                   : "a"(0x0101010101010101ul * CANARY)
+                   : "memory");
+  return same;
 }
 
 void victim_check_canaries(const struct victim *v) {

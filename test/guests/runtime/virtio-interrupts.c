@@ -116,8 +116,8 @@ void virtio_interrupts_begin(struct virtio_device *d, enum interrupt_mode mode) 
     begin_edge(d);
     return;
   }
-  struct msix other;
-  if (mode != BY_MSIX && msix_open(d->function, &other)) msix_enable(&other, false, false);
+  /* Looked for once: that takes a hundred accesses. */
+  if (mode != BY_MSIX && (d->msix.count != 0 || msix_open(d->function, &d->msix))) msix_enable(&d->msix, false, false);
   u16 command = pci_read16(d->function, PCI_COMMAND) & (u16)~COMMAND_INTX_DISABLE;
   pci_write(d->function, PCI_COMMAND, 2, mode == BY_INTX ? command : command | COMMAND_INTX_DISABLE);
   if (mode == BY_MSIX) begin_msix(d);

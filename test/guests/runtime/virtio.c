@@ -62,11 +62,14 @@ static bool find_mmio(struct virtio_device *d, u32 type, u32 index, const struct
 }
 
 bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
-  struct virtio_mmio_place places[MMIO_MAX_DEVICES];
-  u32 place_count = virtio_mmio_places(places);
+  static struct virtio_mmio_place places[MMIO_MAX_DEVICES];
+  static u32 place_count;
+  if (place_count == 0) place_count = virtio_mmio_places(places);
   if (place_count != 0) return find_mmio(d, type, index, places, place_count);
-  pci_function functions[PCI_MAX_FUNCTIONS];
-  u32 count = pci_scan(functions);
+  /* Looked for once: that takes hundreds of accesses. */
+  static pci_function functions[PCI_MAX_FUNCTIONS];
+  static u32 count;
+  if (count == 0) count = pci_scan(functions);
   for (u32 i = 0; i < count; i++) {
     if (pci_read32(functions[i], PCI_VENDOR) != (VIRTIO_VENDOR | (VIRTIO_FIRST_DEVICE + type) << 16)) continue;
     if (index-- != 0) continue;
@@ -79,44 +82,90 @@ bool virtio_find(struct virtio_device *d, u32 type, u32 index) {
   return false;
 }
 
-u8 virtio_status(const struct virtio_device *d) {
-  return d->registers != 0 ? (u8)mmio_read32(d->registers + MMIO_STATUS) : mmio_read8(d->common + COMMON_STATUS);
+struct register_place {
+  u16 offset;
+  u8 bytes;
+};
+static const struct register_place pci_registers[VIRTIO_REGISTERS] = {
+    [VIRTIO_DEVICE_FEATURE_SELECT] = {COMMON_DEVICE_FEATURE_SELECT, 4},
+    [VIRTIO_DEVICE_FEATURE] = {COMMON_DEVICE_FEATURE, 4},
+    [VIRTIO_DRIVER_FEATURE_SELECT] = {COMMON_DRIVER_FEATURE_SELECT, 4},
+    [VIRTIO_DRIVER_FEATURE] = {COMMON_DRIVER_FEATURE, 4},
+    [VIRTIO_STATUS] = {COMMON_STATUS, 1},
+    [VIRTIO_GENERATION] = {COMMON_CONFIG_GENERATION, 1},
+    [VIRTIO_QUEUE_SELECT] = {COMMON_QUEUE_SELECT, 2},
+    [VIRTIO_QUEUE_SIZE_MAX] = {COMMON_QUEUE_SIZE, 2},
+    [VIRTIO_QUEUE_SIZE] = {COMMON_QUEUE_SIZE, 2},
+    [VIRTIO_QUEUE_ENABLE] = {COMMON_QUEUE_ENABLE, 2},
+    [VIRTIO_QUEUE_DESCRIPTORS] = {COMMON_QUEUE_DESCRIPTORS, 4},
+    [VIRTIO_QUEUE_DRIVER] = {COMMON_QUEUE_DRIVER, 4},
+    [VIRTIO_QUEUE_DEVICE] = {COMMON_QUEUE_DEVICE, 4},
+    [VIRTIO_CONFIG_VECTOR] = {COMMON_CONFIG_VECTOR, 2},
+    [VIRTIO_QUEUE_VECTOR] = {COMMON_QUEUE_VECTOR, 2},
+};
+static const struct register_place mmio_registers[VIRTIO_REGISTERS] = {
+    [VIRTIO_DEVICE_FEATURE_SELECT] = {MMIO_DEVICE_FEATURES_SELECT, 4},
+    [VIRTIO_DEVICE_FEATURE] = {MMIO_DEVICE_FEATURES, 4},
+    [VIRTIO_DRIVER_FEATURE_SELECT] = {MMIO_DRIVER_FEATURES_SELECT, 4},
+    [VIRTIO_DRIVER_FEATURE] = {MMIO_DRIVER_FEATURES, 4},
+    [VIRTIO_STATUS] = {MMIO_STATUS, 4},
+    [VIRTIO_GENERATION] = {MMIO_CONFIG_GENERATION, 4},
+    [VIRTIO_QUEUE_SELECT] = {MMIO_QUEUE_SELECT, 4},
+    [VIRTIO_QUEUE_SIZE_MAX] = {MMIO_QUEUE_SIZE_MAX, 4},
+    [VIRTIO_QUEUE_SIZE] = {MMIO_QUEUE_SIZE, 4},
+    [VIRTIO_QUEUE_ENABLE] = {MMIO_QUEUE_READY, 4},
+    [VIRTIO_QUEUE_DESCRIPTORS] = {MMIO_QUEUE_DESCRIPTORS, 4},
+    [VIRTIO_QUEUE_DRIVER] = {MMIO_QUEUE_DRIVER, 4},
+    [VIRTIO_QUEUE_DEVICE] = {MMIO_QUEUE_DEVICE, 4},
+};
+
+u64 virtio_register_address(const struct virtio_device *d, enum virtio_register reg) {
+  if (d->registers == 0) return d->common + pci_registers[reg].offset;
+  return mmio_registers[reg].bytes == 0 ? 0 : d->registers + mmio_registers[reg].offset;
 }
-void virtio_set_status(const struct virtio_device *d, u8 status) {
-  if (d->registers != 0) mmio_write32(d->registers + MMIO_STATUS, status);
-  else mmio_write8(d->common + COMMON_STATUS, status);
+
+u32 virtio_read(const struct virtio_device *d, enum virtio_register reg) {
+  u64 at = virtio_register_address(d, reg);
+  u8 bytes = d->registers != 0 ? 4 : pci_registers[reg].bytes;
+  return bytes == 1 ? mmio_read8(at) : bytes == 2 ? mmio_read16(at) : mmio_read32(at);
 }
-u32 virtio_generation(const struct virtio_device *d) {
-  return d->registers != 0 ? mmio_read32(d->registers + MMIO_CONFIG_GENERATION)
-                           : mmio_read8(d->common + COMMON_CONFIG_GENERATION);
-}
-u16 virtio_queue_count(const struct virtio_device *d) { return mmio_read16(d->common + COMMON_QUEUE_COUNT); }
-void virtio_select_queue(const struct virtio_device *d, u16 index) {
-  if (d->registers != 0) mmio_write32(d->registers + MMIO_QUEUE_SELECT, index);
-  else mmio_write16(d->common + COMMON_QUEUE_SELECT, index);
+
+void virtio_write(const struct virtio_device *d, enum virtio_register reg, u32 value) {
+  u64 at = virtio_register_address(d, reg);
+  u8 bytes = d->registers != 0 ? 4 : pci_registers[reg].bytes;
+  if (bytes == 1) mmio_write8(at, (u8)value);
+  else if (bytes == 2) mmio_write16(at, (u16)value);
+  else mmio_write32(at, value);
 }
 
 /* 64-bit fields are written as two halves, which every device must take (§4.1.3.1). */
-void virtio_write64(u64 address, u64 value) {
-  mmio_write32(address, (u32)value);
-  mmio_write32(address + 4, (u32)(value >> 32));
+void virtio_write_address(const struct virtio_device *d, enum virtio_register reg, u64 value) {
+  u64 at = virtio_register_address(d, reg);
+  mmio_write32(at, (u32)value);
+  mmio_write32(at + 4, (u32)(value >> 32));
+}
+
+u8 virtio_status(const struct virtio_device *d) { return (u8)virtio_read(d, VIRTIO_STATUS); }
+void virtio_set_status(const struct virtio_device *d, u8 status) { virtio_write(d, VIRTIO_STATUS, status); }
+u32 virtio_generation(const struct virtio_device *d) { return virtio_read(d, VIRTIO_GENERATION); }
+void virtio_select_queue(const struct virtio_device *d, u16 index) { virtio_write(d, VIRTIO_QUEUE_SELECT, index); }
+
+u64 virtio_notify_address(const struct virtio_device *d) {
+  if (d->registers != 0) return d->registers + MMIO_QUEUE_NOTIFY;
+  return d->notify + (u64)mmio_read16(d->common + COMMON_QUEUE_NOTIFY_OFFSET) * d->notify_multiplier;
 }
 
 u64 virtio_offered_features(const struct virtio_device *d) {
-  u64 select = d->registers != 0 ? d->registers + MMIO_DEVICE_FEATURES_SELECT : d->common + COMMON_DEVICE_FEATURE_SELECT;
-  u64 window = d->registers != 0 ? d->registers + MMIO_DEVICE_FEATURES : d->common + COMMON_DEVICE_FEATURE;
-  mmio_write32(select, 0);
-  u64 low = mmio_read32(window);
-  mmio_write32(select, 1);
-  return low | (u64)mmio_read32(window) << 32;
+  virtio_write(d, VIRTIO_DEVICE_FEATURE_SELECT, 0);
+  u64 low = virtio_read(d, VIRTIO_DEVICE_FEATURE);
+  virtio_write(d, VIRTIO_DEVICE_FEATURE_SELECT, 1);
+  return low | (u64)virtio_read(d, VIRTIO_DEVICE_FEATURE) << 32;
 }
 
 static void accept_features(const struct virtio_device *d) {
-  u64 select = d->registers != 0 ? d->registers + MMIO_DRIVER_FEATURES_SELECT : d->common + COMMON_DRIVER_FEATURE_SELECT;
-  u64 window = d->registers != 0 ? d->registers + MMIO_DRIVER_FEATURES : d->common + COMMON_DRIVER_FEATURE;
   for (u32 word = 0; word < 2; word++) {
-    mmio_write32(select, word);
-    mmio_write32(window, (u32)(d->features >> (32 * word)));
+    virtio_write(d, VIRTIO_DRIVER_FEATURE_SELECT, word);
+    virtio_write(d, VIRTIO_DRIVER_FEATURE, (u32)(d->features >> (32 * word)));
   }
 }
 

@@ -84,10 +84,34 @@ void virtio_settle(const struct virtio_device *device, const volatile u32 *count
 /* What the command line asks for: by=msix (default) | intx | poll. */
 enum interrupt_mode virtio_mode_option(void);
 
+/* The registers that both transports have, each at its own place and width; vectors are PCI's alone. */
+enum virtio_register {
+  VIRTIO_DEVICE_FEATURE_SELECT,
+  VIRTIO_DEVICE_FEATURE,
+  VIRTIO_DRIVER_FEATURE_SELECT,
+  VIRTIO_DRIVER_FEATURE,
+  VIRTIO_STATUS,
+  VIRTIO_GENERATION,
+  VIRTIO_QUEUE_SELECT,
+  VIRTIO_QUEUE_SIZE_MAX, /* PCI: the size, until it is written */
+  VIRTIO_QUEUE_SIZE,
+  VIRTIO_QUEUE_ENABLE,
+  VIRTIO_QUEUE_DESCRIPTORS, /* this and the next two: low half, high half */
+  VIRTIO_QUEUE_DRIVER,
+  VIRTIO_QUEUE_DEVICE,
+  VIRTIO_CONFIG_VECTOR,
+  VIRTIO_QUEUE_VECTOR,
+  VIRTIO_REGISTERS
+};
+/* 0 where the transport has no such register. */
+u64 virtio_register_address(const struct virtio_device *device, enum virtio_register reg);
+u32 virtio_read(const struct virtio_device *device, enum virtio_register reg);
+void virtio_write(const struct virtio_device *device, enum virtio_register reg, u32 value);
+/* One of the three addresses of the selected queue. */
+void virtio_write_address(const struct virtio_device *device, enum virtio_register reg, u64 value);
+
 u8 virtio_status(const struct virtio_device *device);
 void virtio_set_status(const struct virtio_device *device, u8 status);
-/* PCI only: virtio-mmio has no such register. */
-u16 virtio_queue_count(const struct virtio_device *device);
 /* Changes with the configuration. */
 u32 virtio_generation(const struct virtio_device *device);
 /* Rings a queue's doorbell; `address` is the queue's own where it has one. */
@@ -95,11 +119,9 @@ static inline void virtio_ring(const struct virtio_device *device, u64 address, 
   if (device->registers != 0) mmio_write32(address, queue);
   else mmio_write16(address, queue);
 }
-static inline u64 virtio_notify_address(const struct virtio_device *device, u16 offset) {
-  return device->notify + (u64)offset * device->notify_multiplier;
-}
+/* Of the selected queue. */
+u64 virtio_notify_address(const struct virtio_device *device);
 u64 virtio_offered_features(const struct virtio_device *device);
 void virtio_select_queue(const struct virtio_device *device, u16 index);
-void virtio_write64(u64 address, u64 value);
 
 #endif

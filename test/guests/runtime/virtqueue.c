@@ -9,39 +9,27 @@
 
 enum { AWAIT_PATIENCE_MS = 10000, INTERRUPT_PATIENCE_MS = 2000, LAST = 0xffff };
 
-static void enable_pci(struct virtqueue *q) {
+static void enable(struct virtqueue *q) {
   struct virtio_device *d = q->device;
-  mmio_write16(d->common + COMMON_QUEUE_SIZE, q->size);
-  check(mmio_read16(d->common + COMMON_QUEUE_SIZE) == q->size, "queue %u does not take the size %u", q->index, q->size);
-  virtio_write64(d->common + COMMON_QUEUE_DESCRIPTORS, (u64)q->descriptors);
-  virtio_write64(d->common + COMMON_QUEUE_DRIVER, (u64)q->available);
-  virtio_write64(d->common + COMMON_QUEUE_DEVICE, (u64)q->used);
+  check(virtio_read(d, VIRTIO_QUEUE_ENABLE) == 0, "queue %u is in use", q->index);
+  virtio_write(d, VIRTIO_QUEUE_SIZE, q->size);
+  check(d->registers != 0 || virtio_read(d, VIRTIO_QUEUE_SIZE) == q->size, "queue %u does not take the size %u",
+        q->index, q->size);
+  virtio_write_address(d, VIRTIO_QUEUE_DESCRIPTORS, (u64)q->descriptors);
+  virtio_write_address(d, VIRTIO_QUEUE_DRIVER, (u64)q->available);
+  virtio_write_address(d, VIRTIO_QUEUE_DEVICE, (u64)q->used);
   q->interrupts = &d->interrupts[virtio_queue_vector(d, q->index)];
-  q->notify_address = virtio_notify_address(d, mmio_read16(d->common + COMMON_QUEUE_NOTIFY_OFFSET));
-  check(q->notify_address + 2 <= d->notify + d->notify_bytes, "queue %u: doorbell outside the notification structure",
-        q->index);
-  mmio_write16(d->common + COMMON_QUEUE_ENABLE, 1);
-  check(mmio_read16(d->common + COMMON_QUEUE_ENABLE) == 1, "queue %u does not enable", q->index);
-}
-
-static void enable_mmio(struct virtqueue *q) {
-  struct virtio_device *d = q->device;
-  check(mmio_read32(d->registers + MMIO_QUEUE_READY) == 0, "queue %u is in use", q->index);
-  mmio_write32(d->registers + MMIO_QUEUE_SIZE, q->size);
-  virtio_write64(d->registers + MMIO_QUEUE_DESCRIPTORS, (u64)q->descriptors);
-  virtio_write64(d->registers + MMIO_QUEUE_DRIVER, (u64)q->available);
-  virtio_write64(d->registers + MMIO_QUEUE_DEVICE, (u64)q->used);
-  q->interrupts = &d->interrupts[virtio_queue_vector(d, q->index)];
-  q->notify_address = d->registers + MMIO_QUEUE_NOTIFY;
-  mmio_write32(d->registers + MMIO_QUEUE_READY, 1);
-  check(mmio_read32(d->registers + MMIO_QUEUE_READY) == 1, "queue %u does not get ready", q->index);
+  q->notify_address = virtio_notify_address(d);
+  check(d->registers != 0 || q->notify_address + 2 <= d->notify + d->notify_bytes,
+        "queue %u: doorbell outside the notification structure", q->index);
+  virtio_write(d, VIRTIO_QUEUE_ENABLE, 1);
+  check(virtio_read(d, VIRTIO_QUEUE_ENABLE) == 1, "queue %u does not enable", q->index);
 }
 
 void virtqueue_open(struct virtqueue *q, struct virtio_device *d, u16 index, u16 wanted_size) {
   *q = (struct virtqueue){.device = d, .index = index};
   virtio_select_queue(d, index);
-  u32 maximum =
-      d->registers != 0 ? mmio_read32(d->registers + MMIO_QUEUE_SIZE_MAX) : mmio_read16(d->common + COMMON_QUEUE_SIZE);
+  u32 maximum = virtio_read(d, VIRTIO_QUEUE_SIZE_MAX);
   check(maximum != 0, "the device has no queue %u", index);
   check((maximum & (maximum - 1)) == 0, "queue %u: maximum size %u is no power of 2", index, maximum);
   q->size = maximum < wanted_size ? (u16)maximum : wanted_size;
@@ -53,9 +41,7 @@ void virtqueue_open(struct virtqueue *q, struct virtio_device *d, u16 index, u16
   for (u16 i = 0; i < q->size; i++) q->descriptors[i].next = i + 1 == q->size ? LAST : i + 1;
   q->free_count = q->size;
   if (d->mode == BY_POLLING) q->available->flags = AVAILABLE_NO_INTERRUPT;
-
-  if (d->registers != 0) enable_mmio(q);
-  else enable_pci(q);
+  enable(q);
 }
 
 bool virtqueue_has_room(const struct virtqueue *q, u32 buffers) {

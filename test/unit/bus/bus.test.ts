@@ -38,6 +38,19 @@ test('what nobody claims, or claims only in part, reads as all ones', () => {
   expect(one.seen).toEqual([]);
 });
 
+test("T19: an access that reaches beyond its device, or past the end of all addresses, is nobody's", () => {
+  const bus = new Bus('mmio');
+  const last = device('last');
+  bus.insert(2 ** 53 - 0x1000, 0x1000, last);
+  const first = device('first');
+  bus.insert(0, 0x10, first);
+  for (const address of [2 ** 53 - 2, 2 ** 53, 2 ** 64 - 4, 2 ** 64 - 1, 0xe, -1, Number.NaN]) {
+    expect(bus.read(address, 4)).toBe(0xffff_ffff);
+    bus.write(address, 4, 1);
+  }
+  expect([last.seen, first.seen]).toEqual([[], []]);
+});
+
 test('an overlap names both devices and their ranges', () => {
   const bus = new Bus('mmio');
   bus.insert(0x1000, 0x100, device('first'));

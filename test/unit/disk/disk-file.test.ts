@@ -62,7 +62,7 @@ describe('access', () => {
     expect(openFiles()).toEqual(before);
   });
 
-  test('a read-only disk cannot be written by anybody who has its descriptor', async () => {
+  test('T32: a read-only disk cannot be written by anybody who has its descriptor', async () => {
     await using disk = await openDiskFile({ path: image(), readOnly: true });
     if (disk.open.kind !== 'file') throw new Error();
     const { fd } = disk.open;

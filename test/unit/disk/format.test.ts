@@ -72,7 +72,7 @@ describe('detection', () => {
     expect(formatOfHead(Buffer.from('QF'))).toBeUndefined();
   });
 
-  test('what a guest writes into its first sector is seen by the same function', () => {
+  test('T28: what a guest writes into its first sector is seen by the same function', () => {
     expect(formatOfHead(Buffer.from([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]))?.name).toBe('qcow2');
     const inside = Uint8Array.from([1, 2, 3, ...Buffer.from('vhdxfile')]);
     expect(formatOfHead(inside.subarray(3))?.name).toBe('VHDX');

@@ -81,7 +81,7 @@ describe('a panic', () => {
   });
 });
 
-test('whatever a guest prints, and without an end of line, takes bounded memory and no error (T38)', () => {
+test('T38: whatever a guest prints, and without an end of line, takes bounded memory and no error', () => {
   const { boot } = watch();
   const line = Buffer.alloc(64 * 1024, 0x5b);
   for (let i = 0; i < 1000; i++) boot.see(line);

@@ -67,7 +67,7 @@ describe('everything else', () => {
     expect(merge.take(virtio, Buffer.from('\x1b[')).toString()).toBe('\x1b[');
     expect(merge.holds).toBe(false);
   });
-  test('a line without end that begins as a message is not kept for ever (T38)', () => {
+  test('T38: a line without end that begins as a message is not kept for ever', () => {
     const merge = new ConsoleMerge();
     expect(merge.take(serial, Buffer.from(`[    1.000000] ${'x'.repeat(5000)}`)).length).toBeGreaterThan(5000);
     expect(merge.holds).toBe(false);

@@ -120,12 +120,12 @@ test('whatever is passed is accepted or refused, never anything else', () => {
   );
 });
 
-test('sizes and durations', () => {
+test('T25: sizes and durations are whole and exact, or refused', () => {
   expect([parseSize('s', '1.5G'), parseSize('s', 4096), parseSize('s', '64K'), parseSize('s', '2MiB')]).toEqual([
     1610612736, 4096, 65536, 2097152,
   ]);
   expect([parseDuration('d', '30s'), parseDuration('d', 5), parseDuration('d', '1.5m')]).toEqual([30_000, 5, 90_000]);
   expect([formatSize(1610612736), formatSize(512), formatSize(4096)]).toEqual(['1.5G', '512 bytes', '4K']);
-  for (const bad of ['', 'G', '-1', '1e99', Number.NaN, -5, null, {}])
+  for (const bad of ['', 'G', '-1', '1e99', '9007199254740993', '16777216T', 2 ** 53, 0.5, Number.NaN, -5, null, {}])
     expect(() => parseSize('s', bad)).toThrow(TsvmmError);
 });

@@ -17,7 +17,7 @@ function memory() {
   };
 }
 
-test('only ranges that lie whole in one region have a host address', () => {
+test('T24: only ranges that lie whole in one region have a host address', () => {
   const { memory: ram } = memory();
   expect(ram.hostAddress(0, low.size)).toBe(low.hostAddress);
   expect(ram.hostAddress(low.size - 1, 1)).toBe(low.hostAddress + low.size - 1);
@@ -36,7 +36,7 @@ test('only ranges that lie whole in one region have a host address', () => {
   }
 });
 
-test('an address is RAM exactly when every byte of it is', () => {
+test('T12: an address is RAM exactly when every byte of it is', () => {
   const { memory: ram } = memory();
   const isRam = (gpa: number): boolean =>
     [low, high].some((region) => gpa >= region.start && gpa < region.start + region.size);

@@ -60,7 +60,7 @@ describe('header', () => {
     ]);
   });
 
-  test('a command write does not reach into status; interrupt status is live', () => {
+  test('T21: a command write does not reach into status; interrupt status is live', () => {
     const { f, behaviour } = make();
     f.writeConfig(COMMAND, 4, 0xffff_0006);
     expect(f.readConfig(STATUS, 2)).toBe(0);
@@ -96,7 +96,7 @@ describe('BARs', () => {
     expect(address()).toBe(0xd000_0000);
   });
 
-  test('with decode on, half an address moves nothing', () => {
+  test('T21: with decode on, half an address moves nothing', () => {
     const { f, bus, address } = make();
     const placed = address();
     const generation = Atomics.load(bus.generation, 0);
@@ -210,7 +210,7 @@ describe('capabilities', () => {
     ],
   });
 
-  test('form a list of aligned entries that writes cannot bend', () => {
+  test('T21: form a list of aligned entries that writes cannot bend', () => {
     const { f, behaviour } = make(capable);
     expect(f.readConfig(STATUS, 1) & 0x10).toBe(0x10);
     for (let at = 0x34; at < 0x100; at++) f.writeConfig(at, 1, 0x40);

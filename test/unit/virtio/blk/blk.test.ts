@@ -294,14 +294,14 @@ function readAll(fd: number, into: Buffer): Buffer {
 
 describe('requests that are refused', () => {
   const refused: [string, MockBuffer[]][] = [
-    ['past the end', read(255, 1024)],
-    ['far past the end', read(2 ** 40, 512)],
+    ['T11: past the end', read(255, 1024)],
+    ['T11: far past the end', read(2 ** 40, 512)],
     [
-      'a sector number of 2^63',
+      'T25: a sector number of 2^63',
       [readable(Buffer.concat([header(Type.in), Buffer.alloc(0)]).fill(0x80, 15)), writable(512), writable(1)],
     ],
     [
-      'a sector number that wraps',
+      'T25: a sector number that wraps',
       [readable(Buffer.concat([header(Type.in)]).fill(0xff, 8)), writable(512), writable(1)],
     ],
     ['half a sector', read(0, 256)],
@@ -319,7 +319,26 @@ describe('requests that are refused', () => {
     expect(bench.counters[BlkCounter.errors]).toBe(1);
   });
 
-  test('writes to a read-only disk, whatever the driver negotiated', () => {
+  test('T11: exactly the sectors of the disk can be reached', () => {
+    const { bench, engine } = scripted(disk().open);
+    fc.assert(
+      fc.property(
+        fc.constantFrom(0, 250, 2 ** 32, 2 ** 40, 2 ** 53 - 8).chain((base) => fc.nat(7).map((near) => base + near)),
+        fc.nat(8),
+        fc.boolean(),
+        (at, sectors, writes) => {
+          const before = engine.log.length;
+          const buffers = writes ? write(at, Buffer.alloc(sectors * sector)) : read(at, sectors * sector);
+          const allowed = at + sectors <= diskSize / sector;
+          expect(ask(bench, buffers).status).toBe(allowed ? BlkStatus.ok : BlkStatus.ioError);
+          for (const { offset, length } of engine.log.slice(before))
+            expect(offset + length).toBeLessThanOrEqual(diskSize);
+        },
+      ),
+    );
+  });
+
+  test('T17: writes to a read-only disk, whatever the driver negotiated', () => {
     const { open } = disk(true);
     const { bench, engine } = scripted(open, [BlkFeature.flush]);
     expect(ask(bench, write(0, Buffer.alloc(512))).status).toBe(BlkStatus.ioError);
@@ -477,8 +496,28 @@ describe('the write cache (contract §5.3)', () => {
   });
 });
 
-describe('reset with requests in flight (traps T8, T53)', () => {
-  test('late completions touch neither guest memory nor rings, and free their places', () => {
+describe('reset with requests in flight', () => {
+  test('T9: a request goes on by what it said at first, whatever is written over it meanwhile', () => {
+    const { open, content, path } = disk();
+    const { bench, engine, driver } = scripted(open);
+    engine.limit = 512;
+    const head = driver.offer(read(4, 1024));
+    bench.start();
+    const [request, data, status] = driver.chains.get(head)! as [Placed, Placed, Placed];
+    driver.ram.bytes.set(header(Type.out, 9), request.address);
+    for (let i = 0; i < 3; i++) driver.describe(i, 0x1000, 0xffff_ffff, 7, 0);
+    bench.run();
+    expect(engine.log.map(({ operation, offset }) => [operation.slice(0, 4), offset])).toEqual([
+      ['read', 4 * sector],
+      ['read', 5 * sector],
+    ]);
+    expect(Buffer.from(driver.read(data)).equals(content.subarray(4 * sector, 6 * sector))).toBe(true);
+    expect(driver.read(status)[0]).toBe(BlkStatus.ok);
+    expect(readFileSync(path).equals(content)).toBe(true);
+    expect(driver.collect().map(({ length }) => length)).toEqual([1025]);
+  });
+
+  test('T53: late completions touch neither guest memory nor rings, and free their places', () => {
     const { bench, engine, driver } = scripted(disk().open);
     const heads = Array.from({ length: 80 }, (_, i) => driver.offer(read(i, 512)));
     bench.start();

@@ -18,7 +18,7 @@ function bytesOf(address: number, count: number): number[] {
   return found;
 }
 
-test('operations of any size, done in any part, cover every byte once and in order', () => {
+test('T13: operations of any size, done in any part, cover every byte once and in order', () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 10 }),

@@ -74,7 +74,7 @@ describe('output', () => {
     expect(host.droppedBytes).toBe(0);
   });
 
-  test('a buffer larger than the ring cannot block for ever', () => {
+  test('T14: a buffer larger than the ring cannot block for ever', () => {
     const { bench, host, transmit, read } = setUp({ outputCapacity: 64, blockWhenFull: true });
     transmit.offer([readable(1)]);
     transmit.offer([readable(200)]);
@@ -87,7 +87,7 @@ describe('output', () => {
     expect(host.droppedBytes).toBe(136);
   });
 
-  test('empty buffers go back', () => {
+  test('T2: empty buffers go back', () => {
     const { bench, transmit } = setUp();
     transmit.offer([readable(0)]);
     transmit.offer([writable(5)]);

@@ -109,7 +109,7 @@ describe('a driver that keeps the rules', () => {
     expect(buffersOf(queue)).toEqual(driver.chains.get(head));
   });
 
-  test('buffers of length zero are skipped', () => {
+  test('T2: buffers of length zero are skipped', () => {
     const { driver, queue } = setUp();
     driver.offer([readable(0), readable(4), writable(0), writable(4)]);
     expect(queue.pop()).toBe(Pop.chain);
@@ -201,7 +201,7 @@ describe('a driver that breaks the rules', () => {
   const room = 0x8000;
   const wrong: [name: string, Violation, (driver: MockDriver) => void][] = [
     [
-      'a loop',
+      'T1: a loop',
       Violation.loop,
       (d) => {
         d.describe(0, room, 4, NEXT, 1);
@@ -210,7 +210,7 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'a loop of nothing',
+      'T1: a loop of nothing',
       Violation.loop,
       (d) => {
         d.describe(0, room, 0, NEXT, 0);
@@ -218,16 +218,16 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'next outside the table',
+      'T7: next outside the table',
       Violation.descriptorIndex,
       (d) => {
         d.describe(0, room, 4, NEXT, 8);
         d.publish(0);
       },
     ],
-    ['a head outside the table', Violation.headIndex, (d) => d.publish(8)],
+    ['T7: a head outside the table', Violation.headIndex, (d) => d.publish(8)],
     [
-      'the same head twice',
+      'T8: the same head twice',
       Violation.duplicateHead,
       (d) => {
         d.describe(0, room, 4, WRITE, 0);
@@ -235,10 +235,10 @@ describe('a driver that breaks the rules', () => {
         d.publish(0);
       },
     ],
-    ['an index that jumps', Violation.availableJump, (d) => d.setAvailIndex(9)],
-    ['an index that goes back', Violation.availableJump, (d) => d.setAvailIndex(0xffff)],
+    ['T10: an index that jumps', Violation.availableJump, (d) => d.setAvailIndex(9)],
+    ['T10: an index that goes back', Violation.availableJump, (d) => d.setAvailIndex(0xffff)],
     [
-      'a buffer past RAM',
+      'T3: a buffer past RAM',
       Violation.notRam,
       (d) => {
         d.describe(0, ramSize - 3, 4, 0, 0);
@@ -246,7 +246,7 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'a buffer that wraps',
+      'T3: a buffer that wraps',
       Violation.notRam,
       (d) => {
         d.describe(0, 0xfff, 0xffff_ffff, 0, 0);
@@ -254,7 +254,7 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'an address of 2^63',
+      'T3: an address of 2^63',
       Violation.notRam,
       (d) => {
         d.describe(0, 2 ** 63, 4, 0, 0);
@@ -279,7 +279,7 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'an empty table',
+      'T2: an empty table',
       Violation.indirectLength,
       (d) => {
         d.describe(0, room, 0, INDIRECT, 0);
@@ -318,7 +318,7 @@ describe('a driver that breaks the rules', () => {
       },
     ],
     [
-      'a loop in an indirect table',
+      'T1: a loop in an indirect table',
       Violation.loop,
       (d) => {
         table(d, [room, 4, NEXT, 1], [room, 4, NEXT, 0]);
@@ -366,21 +366,21 @@ describe('a driver that breaks the rules', () => {
     expect(queue.pop()).toBe(Pop.violation);
   });
 
-  test('indirect descriptors that were not negotiated', () => {
+  test('T15: indirect descriptors that were not negotiated', () => {
     const { driver, queue } = setUp({ indirect: false });
     driver.offer([writable(4)], 0);
     expect(queue.pop()).toBe(Pop.violation);
     expect(queue.violation).toBe(Violation.indirectRefused);
   });
 
-  test('a chain with more buffers than the device takes', () => {
+  test('T1: a chain with more buffers than the device takes', () => {
     const { driver, queue } = setUp({ size: 8, maxChain: 8 });
     driver.offer([...Array.from({ length: 4 }, () => readable(1)), ...Array.from({ length: 5 }, () => writable(1))], 4);
     expect(queue.pop()).toBe(Pop.violation);
     expect(queue.violation).toBe(Violation.tooLong);
   });
 
-  test('more than 2^32 bytes', () => {
+  test('T3: more than 2^32 bytes', () => {
     // 3 GiB of which only the start, where the rings are, is ever looked at.
     const { driver, ram } = setUp();
     const memory = new GuestMemory(

@@ -28,7 +28,7 @@ test('gives every request other bytes', () => {
   expect(new Set(answers).size).toBe(8);
 });
 
-test('answers an oversized request with 64 KiB and touches nothing behind them', () => {
+test('T14: answers an oversized request with 64 KiB and touches nothing behind them', () => {
   const { driver, run, device } = bindRun(bench());
   driver.offer([writable(65_000), writable(65_000)]);
   run();

@@ -47,7 +47,7 @@ describe('MSI-X, the sender', () => {
     expect(target.state.device.isr[0]).toBe(0);
   });
 
-  test('no vector, or one that does not exist, sends nothing', () => {
+  test('T23: no vector, or one that does not exist, sends nothing', () => {
     useMsix();
     expect(raiseQueue(target, 1)).toBe(-1);
     for (const vector of [3, 2048, noVector]) expect(raiseVector(target.state, target.descriptors, vector)).toBe(-1);

@@ -165,7 +165,7 @@ describe('control registers', () => {
     expect(driver.status).toBe(11);
   });
 
-  test('a queue may be taken back before DRIVER_OK and not after (T5)', () => {
+  test('T5: a queue may be taken back before DRIVER_OK and not after', () => {
     const { driver, machine, state } = make();
     driver.begin();
     driver.queue(0, 0x10_0000, 0x10_2000, 0x10_3000);
@@ -192,7 +192,7 @@ describe('control registers', () => {
     ['in the registers of the local APIC', [0x10_0000, 0xfee0_0000, 0x10_3000]],
     ['where an address wraps', [0x10_0000, 0x10_2000, 2 ** 53 - 4]],
     ['not aligned', [0x10_0008, 0x10_2000, 0x10_3000]],
-  ] as const)('T4, T24: rings %s fail at DRIVER_OK', (_, [desc, used, device]) => {
+  ] as const)('T4: rings %s fail at DRIVER_OK', (_, [desc, used, device]) => {
     const { driver, machine, wires } = make();
     driver.begin();
     driver.queue(0, desc, used, device);
@@ -209,7 +209,7 @@ describe('control registers', () => {
 });
 
 describe('device configuration', () => {
-  test('T18, T19: any width inside, all ones beyond, only writable bytes written', () => {
+  test('T18: any width inside, all ones beyond, only writable bytes written', () => {
     const { driver, state } = make();
     state.config.set(Uint8Array.from({ length: 24 }, (_, i) => i));
     expect(driver.config(1, 1)).toBe(1);

@@ -56,7 +56,7 @@ describe('table and pending bits', () => {
     expect(msix.readTable(entry(1).control, 4)).toBe(1);
   });
 
-  test('beyond the end: all ones, writes nowhere; partial writes are refused (traps T19, T20)', () => {
+  test('T20: beyond the end: all ones, writes nowhere; partial writes are refused', () => {
     const { msix, target, wires } = make();
     const before = [...target.state.msixTable];
     for (const [offset, size] of [

@@ -68,7 +68,7 @@ describe('common configuration', () => {
     }
   });
 
-  test('a queue that does not exist has size 0 and takes nothing (trap T7)', () => {
+  test('T7: a queue that does not exist has size 0 and takes nothing', () => {
     const { driver, machine } = make();
     for (const index of [2, 3, 0xffff]) {
       driver.setCommon(Common.queueSelect, 2, index);
@@ -84,7 +84,7 @@ describe('common configuration', () => {
     machine.checkGuards();
   });
 
-  test('queue sizes are powers of two up to the largest', () => {
+  test('T22: queue sizes are powers of two up to the largest, zero is none', () => {
     const { driver } = make();
     driver.setCommon(Common.queueSelect, 2, 1);
     for (const size of [0, 3, 48, 65, 128, 0x8000, 0xffff]) {
@@ -95,7 +95,7 @@ describe('common configuration', () => {
     expect(driver.common(Common.queueSize, 2)).toBe(8);
   });
 
-  test('vectors out of range read back as none', () => {
+  test('T20: vectors out of range read back as none', () => {
     const { driver } = make();
     for (const register of [Common.configVector, Common.queueVector]) {
       driver.setCommon(register, 2, 2);
@@ -131,7 +131,7 @@ describe('common configuration', () => {
 });
 
 describe('device configuration', () => {
-  test('any width inside, all ones beyond, only writable bytes written (trap T18)', () => {
+  test('T18: any width inside, all ones beyond, only writable bytes written', () => {
     const { driver, state, mmio } = (() => {
       const made = make();
       return { ...made, mmio: made.driver.mmio };
@@ -183,7 +183,7 @@ describe('status machine', () => {
     expect(driver.status).toBe(3);
   });
 
-  test('steps out of order, cleared bits and reserved bits are refused (trap T16)', () => {
+  test('T16: steps out of order, cleared bits and reserved bits are refused', () => {
     const { driver, wires } = make();
     for (const wrong of [2, 4, 8, 6, 12, 0x10, 0x21]) {
       driver.status = wrong;
@@ -201,7 +201,7 @@ describe('status machine', () => {
     expect(driver.status).toBe(0x83);
   });
 
-  test('features: VERSION_1 is required, what was not offered is refused (trap T15)', () => {
+  test('T15: VERSION_1 is required, what was not offered is refused', () => {
     for (const [features, ok] of [
       [1n << 32n, true],
       [(1n << 32n) | 1n, true],
@@ -235,7 +235,7 @@ describe('status machine', () => {
 });
 
 describe('activation', () => {
-  test('freezes what the driver wrote; later writes change nothing (trap T5)', () => {
+  test('T5: freezes what the driver wrote; later writes change nothing', () => {
     const { driver, state } = make();
     driver.start();
     const frozen = (): number[] =>
@@ -269,7 +269,7 @@ describe('activation', () => {
     ['used ring in ECAM', [ok[0], ok[1], 0xe000_0000]],
     ['used ring beyond 2^53', [ok[0], ok[1], 2 ** 53]],
     ['descriptor table at the top of the address space', [2 ** 64 - 4096, ok[1], ok[2]]],
-  ])('%s: NEEDS_RESET, told to the driver, nothing started (traps T4, T22)', (_, [desc, avail, used]) => {
+  ])('T4: %s: NEEDS_RESET, told to the driver, nothing started', (_, [desc, avail, used]) => {
     const { driver, state, wires, vm } = make();
     driver.begin();
     driver.queue(0, desc, avail, used);
@@ -583,7 +583,7 @@ describe('PCI configuration access capability', () => {
     expect(driver.config(data, 2)).toBe(64);
   });
 
-  test('anything that is not 1, 2 or 4 aligned bytes inside BAR 0 does nothing', () => {
+  test('T18: anything that is not 1, 2 or 4 aligned bytes inside BAR 0 does nothing', () => {
     const { driver, state, machine } = make();
     const before = [...new Uint8Array(machine.buffer, machine.layout.virtio[0]!.device, 200)];
     for (const [bar, offset, length] of [
