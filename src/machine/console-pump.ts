@@ -6,6 +6,7 @@
  * to the serial port, where an initramfs has its shell.
  */
 import type { SerialHost } from '../devices/serial-host.js';
+import { monotonicMs } from '../host/clock.js';
 import type { ConsoleHost } from '../virtio/console/console-host.js';
 import type { ConsoleLink, GuestConsole } from './console.js';
 import { ConsoleMerge, type PortIndex } from './console-merge.js';
@@ -15,6 +16,12 @@ const budget = 256 * 1024;
 const chunkSize = 64 * 1024;
 /** How long what may be the beginning of a kernel message is held back while nothing follows. */
 const holdMs = 250;
+
+/**
+ * Linux asks a console without ports for its size only when it is told of a change, and forgets one that it is told of
+ * while its driver starts. So the size is told again as output comes, not more often than this and as often as that.
+ */
+const sizeTold = { everyMs: 1000, times: 100 } as const;
 
 /** What a console's bytes come from and go to. */
 export interface ConsoleEnds {
@@ -36,6 +43,10 @@ export class ConsolePump implements ConsoleLink {
   readonly #merge: ConsoleMerge | undefined;
   #scheduled: NodeJS.Immediate | undefined;
   #holding: NodeJS.Timeout | undefined;
+  /** Of the virtio console, and when it was last told. */
+  #size: readonly [columns: number, rows: number] | undefined;
+  #sizeToldMs = Number.NEGATIVE_INFINITY;
+  #sizeTells = 0;
 
   /** `withLock` runs a task with the machine lock held, now or soon. */
   constructor(
@@ -56,7 +67,10 @@ export class ConsolePump implements ConsoleLink {
 
   input(bytes: Uint8Array): number {
     const { serial, virtio } = this.#ends;
-    if (virtio !== undefined && this.#ends.hasDriver()) return virtio.writeInput(bytes);
+    if (virtio !== undefined && this.#ends.hasDriver()) {
+      this.#sizeTells = sizeTold.times; // somebody answers a prompt: the console is open
+      return virtio.writeInput(bytes);
+    }
     const taken = serial.writeInput(bytes);
     this.#settle();
     return taken;
@@ -67,7 +81,18 @@ export class ConsolePump implements ConsoleLink {
   }
 
   resize(columns: number, rows: number): void {
+    this.#size = [columns, rows];
     this.#resize(columns, rows);
+  }
+
+  /** The virtio console has spoken. */
+  #tellSizeAgain(): void {
+    if (this.#size === undefined || this.#sizeTells >= sizeTold.times) return;
+    const now = monotonicMs();
+    if (now - this.#sizeToldMs < sizeTold.everyMs) return;
+    this.#sizeToldMs = now;
+    this.#sizeTells++;
+    this.#resize(...this.#size);
   }
 
   /** There is output that could be taken. */
@@ -91,6 +116,7 @@ export class ConsolePump implements ConsoleLink {
   drain(): void {
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
     clearTimeout(this.#holding);
+    this.#sizeTells = sizeTold.times; // there is no driver to tell any more
     this.#take(Number.POSITIVE_INFINITY, () => true);
     this.#release();
   }
@@ -110,6 +136,7 @@ export class ConsolePump implements ConsoleLink {
         const chunk = Buffer.alloc(length);
         const count = source.readOutput(chunk);
         left -= count;
+        if (source === this.#ends.virtio) this.#tellSizeAgain();
         const output = chunk.subarray(0, count);
         this.#console.deliver(this.#merge === undefined ? output : this.#merge.take(i as PortIndex, output));
       }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { GuestConsole } from '../../../src/machine/console.js';
 import { type ConsoleEnds, ConsolePump } from '../../../src/machine/console-pump.js';
 
@@ -36,16 +36,17 @@ function make(
     whenUnread?: 'drop-oldest' | 'block';
     virtio?: ReturnType<typeof source>;
     hasDriver?: () => boolean;
+    resize?: (columns: number, rows: number) => void;
   } = {},
 ) {
-  const { buffer = 2 ** 20, whenUnread = 'drop-oldest', virtio, hasDriver = () => true } = options;
+  const { buffer = 2 ** 20, whenUnread = 'drop-oldest', virtio, hasDriver = () => true, resize = () => {} } = options;
   const serial = source('');
   const console = new GuestConsole({ buffer, whenUnread });
   const pump = new ConsolePump(
     console,
     { serial, virtio, hasDriver } as unknown as ConsoleEnds,
     (task) => task(),
-    () => {},
+    resize,
   );
   console.attach(pump);
   return { serial, console, pump };
@@ -88,6 +89,55 @@ test('at the end what was held back is shown', () => {
   expect(console.tail).toBe('');
   pump.drain();
   expect(console.tail).toBe('[    9.000000] cut of');
+});
+
+afterEach(() => void vi.useRealTimers());
+
+test('a driver hears the size of its console again as it speaks, until somebody types', () => {
+  vi.useFakeTimers({ toFake: ['hrtime'] });
+  const virtio = source('');
+  const told: string[] = [];
+  const { serial, console, pump } = make({ virtio, resize: (...size) => void told.push(size.join('x')) });
+  const speak = (from = virtio): void => {
+    from.say('x');
+    pump.pump();
+  };
+  speak();
+  expect(told).toEqual([]); // nobody has said a size
+  console.resize(101, 37);
+  speak(serial);
+  expect(told).toEqual(['101x37']);
+  speak();
+  speak();
+  expect(told).toEqual(['101x37', '101x37']); // not more often than once a second
+  vi.advanceTimersByTime(1000);
+  speak();
+  expect(told).toHaveLength(3);
+  console.write('root');
+  vi.advanceTimersByTime(1000);
+  speak();
+  expect(told).toHaveLength(3);
+  console.resize(90, 30);
+  expect(told.at(-1)).toBe('90x30');
+});
+
+test('the size is told again so many times, and not to a machine that has ended', () => {
+  vi.useFakeTimers({ toFake: ['hrtime'] });
+  const virtio = source('');
+  let told = 0;
+  const { console, pump } = make({ virtio, resize: () => void told++ });
+  console.resize(80, 25);
+  for (let i = 0; i < 200; i++) {
+    virtio.say('x');
+    pump.pump();
+    vi.advanceTimersByTime(1000);
+  }
+  expect(told).toBe(1 + 100);
+  const last = make({ virtio, resize: () => void told++ });
+  last.console.resize(80, 25);
+  virtio.say('x');
+  last.pump.drain();
+  expect(told).toBe(102);
 });
 
 test('a console that is full leaves output in the ring until somebody reads', () => {
