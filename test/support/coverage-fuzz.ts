@@ -21,6 +21,9 @@ const fullFactor = 20;
 /** Inputs whose coverage is looked at together: reading the counters costs more than most inputs. */
 const batchSize = 16;
 const maxKept = 256;
+/** A feature is a number: script, first and last character of a block, power of two. Exact below script 4096. */
+const maxSource = 2 ** 18;
+const maxPowers = 32;
 /** Any input: what takes longer hangs for all that a user can tell. */
 const maxSeconds = 10;
 
@@ -53,7 +56,7 @@ export async function fuzzLoop(options: FuzzOptions): Promise<FuzzReport> {
   if (kept.length === 0) throw new Error(`there are no seeds in test/corpora/${options.name}`);
   const seed = Number(process.env['TSVMM_FUZZ_SEED'] ?? 1);
   const mutator = new Mutator(seed, options.words);
-  const known = new Set<string>();
+  const known = new Set<number>();
   coverage.take(); // what ran before is nobody's
   for (const input of kept) await attempt(options, input);
   const isNew = (): boolean => {
@@ -126,15 +129,17 @@ class Coverage {
   }
 
   /** What ran since the last call. */
-  take(): string[] {
-    const features: string[] = [];
+  take(): number[] {
+    const features: number[] = [];
     this.#session.post('Profiler.takePreciseCoverage', (error, answer) => {
       if (error) throw error;
       for (const { url, scriptId, functions } of answer.result) {
         if (!url.includes('/src/')) continue;
+        const script = Number(scriptId) * maxSource;
         for (const { ranges } of functions)
           for (const { startOffset, endOffset, count } of ranges)
-            if (count > 0) features.push(`${scriptId}:${startOffset}:${endOffset}:${Math.ceil(Math.log2(count))}`);
+            if (count > 0)
+              features.push(((script + startOffset) * maxSource + endOffset) * maxPowers + Math.ceil(Math.log2(count)));
       }
     });
     return features;

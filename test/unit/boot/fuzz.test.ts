@@ -5,33 +5,61 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
+import { crc32, gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { readPartitions } from '../../../src/boot/disk/partition-table.js';
 import { slice } from '../../../src/boot/disk/slice.js';
 import { findBootEntries } from '../../../src/boot/disk-boot.js';
+import { findEntries } from '../../../src/boot/entries/find-entries.js';
 import { probeFileSystem } from '../../../src/boot/fs/probe.js';
+import { checksumOf } from '../../../src/boot/fs/xfs/block-header.js';
 import { buildBootImage } from '../../../src/boot/linux/build.js';
+import { readUki } from '../../../src/boot/pe/uki.js';
 import { ramRegions } from '../../../src/devices/memory-map.js';
 import { fuzzLoop } from '../../support/coverage-fuzz.js';
 import { explore } from './fs/explore.js';
 import { MemoryDisk } from './fs/images.js';
+import { blocksOf, PackedDisk, pack } from './fs/packed-disk.js';
+import { memoryVolume } from './grub/memory-file-system.js';
 import { readMenu } from './grub/run-script.js';
 import { fakeBzImage, fakeElf, fakeNote, PT_NOTE, u32 } from './linux/kernels.js';
+import { buildUki, systemdBoot } from './pe/build-pe.js';
 
-test.each([
-  ['ext', 96],
-  ['fat', 96],
-  ['iso', 96],
-])('file system: %s', async (name, runs) => {
+/** XFS of version 5: the checksums of superblock, inodes, directory blocks, extent trees and links (`xfs_format.h`). */
+function mendXfs(packed: Buffer): void {
+  const places = { XDB3: 4, XDD3: 4, BMA3: 64, XSLM: 12 } as const;
+  for (const { bytes } of blocksOf(packed)) {
+    const mend = (part: Buffer, at: number): unknown => part.writeUInt32LE(checksumOf(part, at), at);
+    const magic = bytes.toString('latin1', 0, 4);
+    if (magic === 'XFSB') mend(bytes.subarray(0, 512), 224);
+    else if (magic in places) mend(bytes, places[magic as keyof typeof places]);
+    else if (magic.startsWith('IN'))
+      for (let at = 0; at < bytes.length; at += 512) mend(bytes.subarray(at, at + 512), 100);
+  }
+}
+
+/** Without the checksums of the log's records, so that changes reach what is in them. */
+function dirtyXfs(name: string): Buffer {
+  const image = gunzipSync(readFileSync(join(import.meta.dirname, `fs/xfs/${name}.img.gz`)));
+  for (let at = 0; at < image.length; at += 512)
+    if (image.readUInt32BE(at) === 0xfeedbabe) image.writeUInt32LE(0, at + 32);
+  return pack(image);
+}
+
+test.each<{ name: string; seeds?: Buffer[]; mend?: (packed: Buffer) => void }>([
+  { name: 'ext' },
+  { name: 'fat' },
+  { name: 'iso' },
+  { name: 'xfs', seeds: [dirtyXfs('dirty-4'), dirtyXfs('dirty-5')], mend: mendXfs },
+])('file system: $name', async (format) => {
   const report = await fuzzLoop({
-    name,
-    runs,
+    ...format,
+    runs: 64,
     async target(input) {
-      const disk = new MemoryDisk(input);
+      const disk = new PackedDisk(input);
       const found = await probeFileSystem(disk);
       if (found !== undefined && !('unsupported' in found)) await explore(found);
-      expect(disk.largestRead).toBeLessThanOrEqual(input.length);
+      expect(disk.largestRead).toBeLessThanOrEqual(8 << 20);
       expect(disk.bytesRead).toBeLessThan(512 << 20);
     },
   });
@@ -54,7 +82,7 @@ function mendGpt(disk: Buffer): void {
 test('partition tables', async () => {
   const report = await fuzzLoop({
     name: 'partitions',
-    runs: 400,
+    runs: 160,
     mend: mendGpt,
     async target(input) {
       const disk = new MemoryDisk(input);
@@ -76,7 +104,7 @@ test('GRUB configurations', async () => {
     name: 'grub',
     seeds: names.map((name) => readFileSync(join(folder, name))),
     words: [...words.split(' ').map((word) => `${word} `), ...signs.split(' ')],
-    runs: 96,
+    runs: 64,
     target: (input) => readMenu(input.toString('utf8'), { '/vmlinuz': 'k', '/initrd.img': 'i' }),
   });
   expect(report.features).toBeGreaterThan(500);
@@ -93,7 +121,7 @@ test('kernels', async () => {
       fakeElf({ bits: 32 }),
       fakeElf({ bits: 64, segments: [{ type: PT_NOTE, data: note }] }),
     ],
-    runs: 640,
+    runs: 256,
     target(kernel) {
       const { segments } = buildBootImage({ kernel, cmdline: 'console=ttyS0', ram });
       const inRam = ({ address, data }: (typeof segments)[number]): boolean =>
@@ -102,4 +130,56 @@ test('kernels', async () => {
     },
   });
   expect(report.features).toBeGreaterThan(100);
+});
+
+test('boot entries of every loader', async () => {
+  const words =
+    'title linux initrd options sort-key version machine-id architecture efi uki profile default timeout label kernel append menu include say ontimeout ui localboot config fdt';
+  const signs =
+    '/k /i \\k $kernelopts $x - @saved * [a-z] + ~ # = " \' \n \t \0 __proto__ text endtext .. vesamenu.c32 KBOOT';
+  const report = await fuzzLoop({
+    name: 'entries',
+    seeds: [
+      'title Debian\nversion 6.1\nsort-key debian\nlinux /k\ninitrd /i\noptions root=UUID=x $kernelopts\n',
+      'default *6.1*\ntimeout 3\neditor no\n',
+      'default l0\nprompt 0\nlabel l0\n menu label One\n linux /k\n initrd /i\n append root=x\nlabel l1\n kernel /k\n menu default\n',
+      'ui vesamenu.c32\nmenu begin a\ninclude /extlinux/extlinux.conf\nmenu end\nontimeout l0\n',
+      'kernelopts=root=UUID=x ro\nsaved_entry=a\n',
+    ].map((text) => Buffer.from(text)),
+    words: [...words.split(' ').map((word) => `${word} `), ...signs.split(' ')],
+    runs: 64,
+    async target(input) {
+      const text = input.toString('utf8');
+      const files = {
+        ...{ '/k': 'k', '/i': 'i', '/EFI/systemd/systemd-bootx64.efi': systemdBoot },
+        ...{ '/loader/entries/a+1.conf': text, '/loader/entries/b.conf': text, '/loader/loader.conf': text },
+        ...{ '/extlinux/extlinux.conf': text, '/grub/grubenv': `# GRUB Environment Block\n${text}` },
+      };
+      const { entries, defaultEntry } = await findEntries([memoryVolume(1, files)], []);
+      expect(entries.length).toBeLessThan(1000);
+      expect(defaultEntry === undefined || entries[defaultEntry]?.problem === undefined).toBe(true);
+    },
+  });
+  expect(report.features).toBeGreaterThan(300);
+});
+
+test('unified kernel images', async () => {
+  const section = { '.osrel': 'ID=x\nPRETTY_NAME="X"\n', '.cmdline': 'quiet', '.linux': 'kernel', '.initrd': 'initrd' };
+  const report = await fuzzLoop({
+    name: 'uki',
+    seeds: [
+      buildUki(section),
+      buildUki({ ...section, '.ucode': 'micro', '.uname': '6.1.0', '.profile': 'ID=main\nTITLE=Main\n' }),
+    ],
+    runs: 256,
+    async target(input) {
+      const read = async (offset: number, length: number): Promise<Buffer> => {
+        expect(offset >= 0 && length >= 0 && offset + length <= input.length).toBe(true);
+        return input.subarray(offset, offset + length);
+      };
+      for (const { linux, initrds } of (await readUki({ size: input.length, read })) ?? [])
+        for (const { offset, size } of [linux, ...initrds]) expect(offset + size).toBeLessThanOrEqual(input.length);
+    },
+  });
+  expect(report.features).toBeGreaterThan(60);
 });

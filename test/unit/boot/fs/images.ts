@@ -81,6 +81,10 @@ export class MemoryDisk implements BlockReader {
     this.reads++;
     this.bytesRead += length;
     this.largestRead = Math.max(this.largestRead, length);
+    return this.copy(offset, length);
+  }
+
+  protected copy(offset: number, length: number): Buffer {
     return Buffer.from(this.bytes.subarray(offset, offset + length));
   }
 
