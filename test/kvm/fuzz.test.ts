@@ -7,12 +7,12 @@ import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
+import { full } from '../support/effort.js';
 import { scratchFolder } from './support/disks.js';
 import { holdings, startGuest, whyNoKvm } from './support/guests.js';
 import { attack, computing, conversing, expectBounded, victimOptions } from './support/hostile.js';
 
 const scratch = scratchFolder();
-const full = process.env['TSVMM_TEST_FULL'] === '1';
 const rounds = full ? 40 : 2;
 const iterations = full ? 1000 : 80;
 const transports = ['pci', 'mmio'] as const;

@@ -13,6 +13,7 @@ import { Session } from 'node:inspector';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { TsvmmError } from '../../src/errors.js';
+import { full } from './effort.js';
 import { Mutator } from './mutator.js';
 
 const corpora = join(import.meta.dirname, '../corpora');
@@ -65,7 +66,7 @@ export async function fuzzLoop(options: FuzzOptions): Promise<FuzzReport> {
     return known.size > before;
   };
   isNew();
-  const runs = options.runs * (process.env['TSVMM_TEST_FULL'] === '1' ? fullFactor : 1);
+  const runs = options.runs * (full ? fullFactor : 1);
   for (let done = 0; done < runs; done += batchSize) {
     const batch = Array.from({ length: Math.min(batchSize, runs - done) }, (_, i) => {
       const input = mutator.change(kept);

@@ -79,7 +79,7 @@ export class Mutator {
   #place(parent: Buffer, length: number): number {
     let used = this.#used.get(parent);
     if (used === undefined) {
-      used = usedBlocks(parent);
+      used = usedBlocks(parent, blockSize);
       this.#used.set(parent, used);
     }
     const block = used.length === 0 ? 0 : this.#pick(used) + (this.#below(16) === 0 ? blockSize : 0);
@@ -118,9 +118,13 @@ export class Mutator {
   }
 }
 
-function usedBlocks(bytes: Buffer): number[] {
+/** Where the bytes of an image are not all zero: that is where its structures are. */
+export function usedBlocks(bytes: Buffer, size: number): number[] {
+  const zeros = Buffer.alloc(size);
   const used: number[] = [];
-  for (let at = 0; at < bytes.length; at += blockSize)
-    if (bytes.subarray(at, at + blockSize).some((byte) => byte !== 0)) used.push(at);
+  for (let at = 0; at < bytes.length; at += size) {
+    const end = Math.min(at + size, bytes.length);
+    if (bytes.compare(zeros, 0, end - at, at, end) !== 0) used.push(at);
+  }
   return used;
 }

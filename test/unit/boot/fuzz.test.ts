@@ -54,7 +54,7 @@ test.each<{ name: string; seeds?: Buffer[]; mend?: (packed: Buffer) => void }>([
 ])('file system: $name', async (format) => {
   const report = await fuzzLoop({
     ...format,
-    runs: 64,
+    runs: 40,
     async target(input) {
       const disk = new PackedDisk(input);
       const found = await probeFileSystem(disk);
@@ -82,7 +82,7 @@ function mendGpt(disk: Buffer): void {
 test('partition tables', async () => {
   const report = await fuzzLoop({
     name: 'partitions',
-    runs: 160,
+    runs: 96,
     mend: mendGpt,
     async target(input) {
       const disk = new MemoryDisk(input);
@@ -121,7 +121,7 @@ test('kernels', async () => {
       fakeElf({ bits: 32 }),
       fakeElf({ bits: 64, segments: [{ type: PT_NOTE, data: note }] }),
     ],
-    runs: 256,
+    runs: 128,
     target(kernel) {
       const { segments } = buildBootImage({ kernel, cmdline: 'console=ttyS0', ram });
       const inRam = ({ address, data }: (typeof segments)[number]): boolean =>
@@ -171,7 +171,7 @@ test('unified kernel images', async () => {
       buildUki(section),
       buildUki({ ...section, '.ucode': 'micro', '.uname': '6.1.0', '.profile': 'ID=main\nTITLE=Main\n' }),
     ],
-    runs: 256,
+    runs: 96,
     async target(input) {
       const read = async (offset: number, length: number): Promise<Buffer> => {
         expect(offset >= 0 && length >= 0 && offset + length <= input.length).toBe(true);

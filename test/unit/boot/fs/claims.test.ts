@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
+import { XfsImages } from './xfs/xfs-images.js';
 
-const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mcopy', 'genisoimage');
+const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mkfs.xfs', 'mcopy', 'genisoimage');
 const folder = scratch();
 const { blank, ext } = smallImages(folder);
+const xfs = new XfsImages(folder);
 
 describe.runIf(ready)('claims', () => {
   const superblock = 1024;
@@ -230,6 +232,7 @@ describe.runIf(ready)('in every file system', () => {
   const image = (type: string): string => {
     const path = blank(type === 'iso' ? '0' : '2M');
     if (type === 'ext4') run('mke2fs', ['-q', '-F', '-t', 'ext4', '-O', '^metadata_csum', '-d', source(), path]);
+    if (type === 'xfs') return xfs.make('16M', [], source());
     if (type === 'iso') run('genisoimage', ['-quiet', '-R', '-D', '-o', path, source()]);
     if (type === 'fat') {
       run('mkfs.fat', ['-F', '12', '-s', '1', path]);
@@ -238,7 +241,7 @@ describe.runIf(ready)('in every file system', () => {
     return path;
   };
 
-  test.each(['ext4', 'fat', 'iso'])(
+  test.each(['ext4', 'fat', 'iso', 'xfs'])(
     '%s: a path of 120 directories is followed, one that is longer than a path may be is not there',
     async (type) => {
       const disk = load(image(type));
@@ -249,7 +252,7 @@ describe.runIf(ready)('in every file system', () => {
     },
   );
 
-  test.each(['ext4', 'iso'])(
+  test.each(['ext4', 'iso', 'xfs'])(
     '%s: links across directories that lead to each other, and chains of more than forty, lead nowhere',
     async (type) => {
       const disk = load(image(type));

@@ -9,13 +9,19 @@ const fileLimit = 256 * 1024;
 export async function explore(fileSystem: FileSystem): Promise<number> {
   let visits = 0;
   const attempt = async (work: () => Promise<unknown>): Promise<void> => {
-    await work().catch((error) => expect(error).toBeInstanceOf(TsvmmError));
+    // Without `expect` where it holds: this is called some hundred thousand times.
+    await work().catch((error) => {
+      if (!(error instanceof TsvmmError)) throw error;
+    });
   };
   const visit = async (path: string, depth: number): Promise<void> => {
     if (++visits > 70 || depth > 5) return;
     await attempt(async () => {
       const stat = await fileSystem.stat(path);
-      if (stat?.kind === 'file') expect((await fileSystem.readFile(path, fileLimit)).length).toBe(stat.size);
+      if (stat?.kind === 'file') {
+        const { length } = await fileSystem.readFile(path, fileLimit);
+        if (length !== stat.size) expect(length).toBe(stat.size);
+      }
       if (stat?.kind !== 'directory') return;
       for (const { name } of (await fileSystem.list(path)).slice(0, 40)) await visit(`${path}/${name}`, depth + 1);
     });

@@ -11,6 +11,8 @@ import { readPartitions } from '../../../../src/boot/disk/partition-table.js';
 import { slice } from '../../../../src/boot/disk/slice.js';
 import { probeFileSystem } from '../../../../src/boot/fs/probe.js';
 import { TsvmmError } from '../../../../src/errors.js';
+import { effort } from '../../../support/effort.js';
+import { usedBlocks } from '../../../support/mutator.js';
 import { explore } from './explore.js';
 import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
@@ -21,6 +23,7 @@ const folder = scratch();
 const { blank, source, ext } = smallImages(folder);
 const xfs = new XfsImages(folder);
 const maxRead = 8 * 1024 * 1024;
+const blockSize = 256;
 
 function dirty(open: string, ...args: string[]): string {
   const path = ext('4M', '-t', 'ext4', '-b', '1024', '-J', 'size=1', ...args);
@@ -70,14 +73,6 @@ async function survive(disk: MemoryDisk): Promise<void> {
     expect((error as TsvmmError).code).toMatch(/^ERR_TSVMM_DISK_(FORMAT|IO)$/);
   }
   expect(disk.largestRead).toBeLessThanOrEqual(maxRead);
-}
-
-/** Where the bytes of an image are not all zero: that is where its structures are. */
-function usedBlocks(bytes: Buffer): number[] {
-  const used: number[] = [];
-  for (let at = 0; at < bytes.length; at += 256)
-    if (bytes.subarray(at, at + 256).some((byte) => byte !== 0)) used.push(at);
-  return used;
 }
 
 const nasty = fc.oneof(
@@ -151,10 +146,10 @@ describe.runIf(ready)('random damage', () => {
     const image = load(make()).bytes;
     const healthy = new MemoryDisk(image);
     expect(await explore(await mount(healthy))).toBeGreaterThan(30); // the test looks at something
-    const used = usedBlocks(image);
+    const used = usedBlocks(image, blockSize);
     await fc.assert(
       fc.asyncProperty(edits, async (changes) => damaged(image, used, changes, survive)),
-      { numRuns: 40 },
+      { numRuns: effort(20) },
     );
   });
 
@@ -170,7 +165,7 @@ describe.runIf(ready)('random damage', () => {
     const path = blank('256K');
     run(tool, [...args, path], { input });
     const image = load(path).bytes;
-    const used = usedBlocks(image);
+    const used = usedBlocks(image, blockSize);
     expect((await readPartitions(new MemoryDisk(image))).partitions.length).toBeGreaterThan(1);
     await fc.assert(
       fc.asyncProperty(edits, (changes) =>
@@ -180,7 +175,7 @@ describe.runIf(ready)('random damage', () => {
           for (const { start, size } of table.partitions) expect(slice(disk, start, size).size).toBe(size);
         }),
       ),
-      { numRuns: 200 },
+      { numRuns: effort(100) },
     );
   });
 
@@ -191,7 +186,7 @@ describe.runIf(ready)('random damage', () => {
         await survive(disk);
         await readPartitions(disk);
       }),
-      { numRuns: 40 },
+      { numRuns: effort(20) },
     );
   });
 });

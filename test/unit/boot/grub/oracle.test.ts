@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Budget } from '../../../../src/boot/grub/budget.js';
 import { parseEnvironmentBlock } from '../../../../src/boot/grub/environment-block.js';
 import { Parser } from '../../../../src/boot/grub/parser.js';
+import { effort } from '../../../support/effort.js';
 import { arbitraryScript, tokenSoup } from './arbitrary-script.js';
 import { readMenu, runScript } from './run-script.js';
 
@@ -43,7 +44,7 @@ describe.skipIf(!has('grub-script-check', 'grub-common'))('the grammar is that o
   };
 
   test('for well-formed scripts and scripts with mistakes', () => {
-    for (const script of fc.sample(arbitraryScript, { numRuns: 60, seed: 1 })) {
+    for (const script of fc.sample(arbitraryScript, { numRuns: effort(30), seed: 1 })) {
       expect({ script, accepted: accepts(script) }).toEqual({ script, accepted: check(script) });
     }
   });
@@ -51,7 +52,7 @@ describe.skipIf(!has('grub-script-check', 'grub-common'))('the grammar is that o
   test('for soups of tokens', () => {
     // The tool wants a command, reads bytes and not characters, and its lexer gives up on a lone backslash at the end.
     const scripts = fc
-      .sample(tokenSoup, { numRuns: 250, seed: 2 })
+      .sample(tokenSoup, { numRuns: effort(120), seed: 2 })
       .map((soup) => `true\n${soup.replace(/[^\n -~]|\\$/g, '')}\n`);
     for (const script of scripts)
       expect({ script, accepted: accepts(script) }).toEqual({ script, accepted: check(script) });
@@ -72,7 +73,7 @@ describe.skipIf(!has('grub-emu', 'grub-emu'))('the language is that of grub-emu'
   }
 
   test('for random scripts', { timeout: 120_000 }, async () => {
-    for (const script of fc.sample(arbitraryScript, { numRuns: 60, seed: 3 })) {
+    for (const script of fc.sample(arbitraryScript, { numRuns: effort(30), seed: 3 })) {
       const { output } = await runScript(script);
       expect({ script, output: output.replace(/\s+/g, '') }).toEqual({ script, output: emulate(script) });
     }
@@ -133,7 +134,7 @@ describe.skipIf(!has('grub-editenv', 'grub-common'))('the environment block is t
       maxLength: 5,
       selector: ([name]) => name,
     });
-    for (const variables of fc.sample(block, { numRuns: 25, seed: 4 })) {
+    for (const variables of fc.sample(block, { numRuns: effort(12), seed: 4 })) {
       const file = join(directory, 'grubenv');
       execFileSync('grub-editenv', [file, 'create']);
       for (const [name, text] of variables) execFileSync('grub-editenv', [file, 'set', `${name}=${text}`]);
