@@ -41,9 +41,11 @@ async function expectNothingLeft(before: { fds: number; threads: number; rss: nu
 }
 const now = (): { fds: number; threads: number; rss: number } => ({ ...holdings(), rss: process.memoryUsage.rss() });
 
+let warm: Promise<unknown> | undefined;
 /** What is kept for the next machine of its shape is there afterwards. */
-async function warmUp(): Promise<void> {
-  await Promise.all(transports.map((transport) => attack(scratch, 'parts=none', { transport, cpus: 2 })));
+function warmUp(): Promise<unknown> {
+  warm ??= Promise.all(transports.map((transport) => attack(scratch, 'parts=none', { transport, cpus: 2 })));
+  return warm;
 }
 
 describe.skipIf(whyNoKvm !== undefined)('a guest that does random things to its machine', { timeout }, () => {
@@ -66,7 +68,7 @@ describe.skipIf(whyNoKvm !== undefined)('a guest that does random things to its 
       const ends = transports.map(async (transport) => {
         const cmdline = `parts=fuzz wild seed=${seed} rounds=1000 iterations=1000`;
         const vm = await startGuest('hostile', { ...victimOptions(scratch), transport, cpus: 2, cmdline });
-        await Promise.race([vm.exited, sleep(2000)]);
+        await Promise.race([vm.exited, sleep(full ? 5000 : 1500)]);
         const exit = await vm.kill();
         expect(['killed', 'power-off', 'panic', 'error']).toContain(exit.reason);
         if (exit.reason === 'error') expect(exit.error.code).toBe('ERR_TSVMM_GUEST');
@@ -108,11 +110,11 @@ describe.skipIf(whyNoKvm !== undefined)('a guest that only resets its devices', 
     let reboots = 0;
     const enough = new Promise<void>((resolve) => {
       vm.on('reboot', () => {
-        if (++reboots === 3) resolve();
+        if (++reboots === 2) resolve();
       });
     });
     await Promise.race([enough, vm.exited]);
     expect(await vm.kill()).toMatchObject({ reason: 'killed' });
-    expect(reboots).toBe(3);
+    expect(reboots).toBeGreaterThanOrEqual(2);
   });
 });
