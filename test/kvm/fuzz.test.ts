@@ -3,13 +3,17 @@
  * without RAM, PCI configuration, MSI-X tables, registers and live rings (test/guests/hostile/fuzz.h). Beside it machines of
  * the same process do work whose results are checked. What failed is repeated by its seed and transport.
  */
+import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { full } from '../support/effort.js';
-import { scratchFolder } from './support/disks.js';
-import { holdings, startGuest, whyNoKvm } from './support/guests.js';
+import { scratchFolder, sectorBytes } from './support/disks.js';
+import { guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
 import { attack, computing, conversing, expectBounded, victimOptions } from './support/hostile.js';
 
 const scratch = scratchFolder();
@@ -116,5 +120,26 @@ describe.skipIf(whyNoKvm !== undefined)('a guest that only resets its devices', 
     await Promise.race([enough, vm.exited]);
     expect(await vm.kill()).toMatchObject({ reason: 'killed' });
     expect(reboots).toBeGreaterThanOrEqual(2);
+  });
+
+  test('T51: does not keep its process from looking at itself, nor from ending', async () => {
+    const program = `
+      import { VirtualMachine } from 'tsvmm';
+      const boot = { kernel: ${JSON.stringify(guestFile('hostile'))}, cmdline: 'parts=resets' };
+      const disks = [${JSON.stringify(scratch.file('child.img', 256 * sectorBytes))}];
+      const vm = await VirtualMachine.start({ memory: '64M', cpus: 2, transport: 'mmio', disks, boot });
+      await vm.console.waitFor('resets: 2 cpus', { timeout: '60s' });
+      for (let i = 0; i < 5; i++) console.log(process.report.getReport().workers.length > 1);
+      process.exit(3);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: join(import.meta.dirname, '../..'),
+      env: { PATH: process.env['PATH'] },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const stuck = setTimeout(() => child.kill('SIGKILL'), 120_000);
+    const output = text(child.stdout);
+    const [code, signal] = await once(child, 'close');
+    clearTimeout(stuck);
+    expect([code, signal, await output]).toEqual([3, null, 'true\n'.repeat(5)]);
   });
 });
