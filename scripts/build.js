@@ -95,7 +95,7 @@ const code = /** @type {import('esbuild').BuildOptions} */ ({
   supported: { 'dynamic-import': false }, // require() instead: a script of node:vm has no import()
   define: { 'import.meta.url': 'moduleUrl' },
   banner: {
-    js: '(function(require,__filename,handed){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;const module={exports:{}};',
+    js: '(function(require,__filename,handed,keepCode){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;const module={exports:{}};',
   },
   footer: { js: '})' },
 });
@@ -107,7 +107,7 @@ const starter = (name) => ({
     ? { entryPoints: ['src/cli/start.ts'] }
     : {
         stdin: {
-          contents: `import { startBundle } from './start-bundle.js'; startBundle('${name}', require, __filename);`,
+          contents: `import { startBundle } from './start-bundle.js'; startBundle('${name}', require, __filename, { cache: process.argv[2] || undefined });`,
           resolveDir: join(projectRoot, 'src/host'),
         },
       }),

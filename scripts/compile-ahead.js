@@ -86,6 +86,7 @@ export async function compileAhead() {
       const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'rehearsal.js'), ...words], {
         encoding: 'utf8',
         stdio: ['ignore', 'ignore', 'pipe'],
+        env: { ...process.env, TSVMM_CODE_CACHE: '0' },
         timeout: 60_000,
       });
       if (status !== 0) throw new Error(stderr.trim() || `tsvmm ${words.join(' ')} ended with ${status}`);

@@ -33,7 +33,7 @@ function keep() {
 workerThreads.Worker = class extends workerThreads.Worker {
   /** @param {URL} url @param {import('node:worker_threads').WorkerOptions} options */
   constructor(url, options) {
-    super(new URL(import.meta.url), { ...options, argv: [fileURLToPath(url)] });
+    super(new URL(import.meta.url), { ...options, argv: ['', fileURLToPath(url)] }); // no cache (build.js)
   }
 };
 
@@ -47,5 +47,5 @@ else {
     postMessage.call(parentPort, message);
   };
 }
-const program = parentPort === null ? fileURLToPath(new URL('../dist/cli.cjs', import.meta.url)) : process.argv[2];
+const program = parentPort === null ? fileURLToPath(new URL('../dist/cli.cjs', import.meta.url)) : process.argv[3];
 createRequire(import.meta.url)(String(program));

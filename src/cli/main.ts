@@ -2,11 +2,22 @@
 import type { Writable } from 'node:stream';
 import type { Worker } from 'node:worker_threads';
 import { adoptVcpu } from '../machine/prewarm.js';
+import { keepWorkerCode } from '../threads/worker-start.js';
 import { commandLine } from './command-line.js';
 
-/** From start.ts: a thread for the machine's first vCPU. */
-declare const handed: Worker | undefined;
-if (handed !== undefined) adoptVcpu(handed);
+export interface Handed {
+  /** A thread for the machine's first vCPU. */
+  readonly vcpu: Worker | undefined;
+  /** Where compiled code is kept. */
+  readonly cache: string | undefined;
+}
+
+/** From start.ts. */
+declare const handed: Handed;
+/** From start-bundle.ts. */
+declare const keepCode: () => void;
+if (handed.vcpu !== undefined) adoptVcpu(handed.vcpu);
+keepWorkerCode(handed.cache);
 
 /** Node makes its streams at first use, which takes some milliseconds each: the machine starts meanwhile. */
 const io = {
@@ -42,6 +53,7 @@ async function main(): Promise<never> {
     io,
   );
   await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));
+  if (code === 0 && process.argv[2] === 'run') keepCode(); // the others use little of the program
   process.exit(code);
 }
 

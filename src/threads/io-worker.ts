@@ -13,11 +13,17 @@ import type { IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
 const port = parentPort;
 if (port === null) throw new Error('io-worker is started by tsvmm as a worker');
 
+/** From host/start-bundle.ts. */
+declare const keepCode: () => void;
+
 const data = workerData as IoWorkerData;
 // A host program that is nicer already keeps its own value: the kernel refuses to lower it.
 setThreadNice(data.nice);
 const engine = openEngine(data.engine, helperStarter(new URL(data.helper)));
-const report = (message: IoReport): void => port.postMessage(message);
+const report = (message: IoReport): void => {
+  if (message.type === 'detached') keepCode(); // main may end this thread as soon as it knows
+  port.postMessage(message);
+};
 const loop = new IoLoop(engine, report);
 loop.onEnd = () => port.close();
 port.on('message', (command: IoCommand) => loop.command(command));

@@ -12,10 +12,16 @@ import { VcpuThread } from './vcpu-thread.js';
 const port = parentPort;
 if (port === null) throw new Error('vcpu-worker is started by tsvmm as a worker');
 
+/** From host/start-bundle.ts. */
+declare const keepCode: () => void;
+
 let thread: VcpuThread | undefined;
 
 const report = (message: VcpuReport): void => {
-  if (message.type === 'stopped') thread = undefined;
+  if (message.type === 'stopped') {
+    thread = undefined;
+    keepCode(); // main may end this thread as soon as it knows
+  }
   port.postMessage(message);
 };
 

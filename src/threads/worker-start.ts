@@ -3,6 +3,13 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { TsvmmError } from '../errors.js';
 import { permissionFlags } from '../host/runtime.js';
 
+/** Where workers keep their compiled code (host/code-cache.ts): the command has such a place, the library does not. */
+let codeCache: string | undefined;
+
+export function keepWorkerCode(cache: string | undefined): void {
+  codeCache = cache;
+}
+
 /** The heap of a vCPU's worker holds the register code and nothing that grows. */
 const vcpuHeapMegabytes = 64;
 
@@ -12,7 +19,7 @@ const vcpuHeapMegabytes = 64;
  */
 export function startWorker(url: URL, own: Pick<WorkerOptions, 'name' | 'workerData' | 'resourceLimits'>): Worker {
   try {
-    return new Worker(url, { ...own, execArgv: [], env: {}, stdout: true, stderr: true });
+    return new Worker(url, { ...own, argv: [codeCache ?? ''], execArgv: [], env: {}, stdout: true, stderr: true });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw cause;
     throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this process may not start worker threads', {

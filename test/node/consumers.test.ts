@@ -3,7 +3,7 @@
  * with it: its command, by import and by require() on every Node, bundled, and in test runners.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { existsSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -43,9 +43,14 @@ afterAll(() => published?.close());
 const run = (program: string, ...args: string[]) => execute(program, args, { cwd: folder });
 /** A program of the folder by this Node, or by another. */
 const node = (file: string, path = process.execPath) => run(path, '--no-warnings', file);
-/** The installed command. */
-const tsvmm = (project: string, ...args: string[]) =>
-  execute(join(project, 'node_modules/.bin/tsvmm'), args, { cwd: project });
+/** The installed command; what it keeps goes with the installation. */
+const tsvmm = (project: string, ...args: string[]) => tsvmmWith({}, project, ...args);
+const tsvmmWith = (env: Record<string, string>, project: string, ...args: string[]) =>
+  execute(join(project, 'node_modules/.bin/tsvmm'), args, {
+    cwd: project,
+    env: { ...process.env, XDG_CACHE_HOME: join(project, 'caches'), ...env },
+  });
+const greeting = { stdout: 'hello from guest\n', stderr: '' };
 
 describe.concurrent('the published package', () => {
   test('has nothing that npm would run at an installation', () => {
@@ -96,9 +101,22 @@ describe.concurrent('the published package', () => {
 });
 
 describe.skipIf(whyNoKvm !== undefined).concurrent('a tiny guest', () => {
-  test('boots by the installed command', async () => {
-    const greeting = { stdout: 'hello from guest\n', stderr: '' };
-    expect(await tsvmm(folder, 'run', '-m', '64M', '--kernel', guestFile('hello'))).toEqual(greeting);
+  test('boots by the installed command, which keeps compiled code for its next start', async () => {
+    const boot = (env: Record<string, string> = {}) =>
+      tsvmmWith(env, folder, 'run', '-m', '64M', '--kernel', guestFile('hello'));
+    const caches = join(folder, 'caches/tsvmm');
+    expect(await boot({ TSVMM_CODE_CACHE: '0' })).toEqual(greeting);
+    expect(existsSync(caches)).toBe(false);
+    const kept = () => readdirSync(caches).map((name) => ({ name, ...statSync(join(caches, name)) }));
+    expect(await boot()).toEqual(greeting);
+    const first = kept();
+    for (const program of ['cli', 'vcpu-worker'])
+      expect(first).toContainEqual(expect.objectContaining({ name: expect.stringContaining(`-${program}-`) }));
+    expect(await boot()).toEqual(greeting);
+    expect(kept().map(({ ino }) => ino)).toEqual(first.map(({ ino }) => ino)); // V8 took it: nothing was made anew
+    for (const { name } of first) truncateSync(join(caches, name), 100);
+    expect(await boot()).toEqual(greeting);
+    expect(kept().map(({ size }) => size > 100)).toEqual(first.map(() => true));
   });
 
   test.each(nodes)('boots under Node $version, by import and by require()', async ({ path }) => {
@@ -112,7 +130,6 @@ describe.skipIf(whyNoKvm !== undefined).concurrent('a tiny guest', () => {
     expect(existsSync(join(project, 'node_modules/pino'))).toBe(false); // what tsvmm needs is beside it only
     writeFileSync(join(project, 'main.js'), programs['main.js']);
     expect(await execute(process.execPath, ['main.js'], { cwd: project })).toEqual(printed);
-    const greeting = { stdout: 'hello from guest\n', stderr: '' };
     expect(await tsvmm(project, 'run', '-m', '64M', '--kernel', guestFile('hello'))).toEqual(greeting);
     expect((await tsvmm(project, 'run', '--help')).stdout).toContain('--kernel'); // by commander
   });
