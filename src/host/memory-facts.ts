@@ -57,6 +57,15 @@ export const transparentHugePages = (): string | undefined =>
 
 export const sysctl = (name: string): number | undefined => readNumber(`/proc/sys/${name.replaceAll('.', '/')}`);
 
+/** How much this process may lock (RLIMIT_MEMLOCK), in bytes; with CAP_IPC_LOCK all of it. Undefined without /proc. */
+export function lockable(): number | undefined {
+  const capabilities = /^CapEff:\s+(\w+)$/m.exec(readFact('/proc/self/status') ?? '')?.[1];
+  const soft = /^Max locked memory\s+(\w+)/m.exec(readFact('/proc/self/limits') ?? '')?.[1];
+  if (capabilities === undefined || soft === undefined) return undefined;
+  const mayAll = ((Number.parseInt(capabilities.slice(-8), 16) >>> 14) & 1) === 1;
+  return mayAll || soft === 'unlimited' ? Number.POSITIVE_INFINITY : Number(soft);
+}
+
 /** Limits near 2^63, in bytes rounded to pages, stand for none. */
 const noLimit = 2 ** 62;
 

@@ -1,5 +1,6 @@
 /** What `tsvmm doctor` says of memory: how much there is, huge pages, and the limits that many machines meet. Main thread. */
-import { hugePagePool, sysctl, transparentHugePages } from '../host/memory-facts.js';
+import { release } from 'node:os';
+import { hugePagePool, lockable, sysctl, transparentHugePages } from '../host/memory-facts.js';
 import { hugePageSize } from '../memory/ram.js';
 import type { DoctorCheck } from './doctor.js';
 import { type HostMemory, hostMemory } from './memory-check.js';
@@ -12,6 +13,10 @@ const manyMachines = 100;
 /** vm.overcommit_memory: 2 counts all that is mapped, guest memory that nobody has touched as well. */
 const strictOvercommit = 2;
 
+/** What an I/O worker's rings take, somewhat more. Until Linux 5.12 they count as locked memory (io_uring_setup(2)). */
+const ringBytes = 512 * 1024;
+const ringsAreLockedUntil = [5, 12] as const;
+
 /** What the checks look at; tests bring their own. */
 export interface MemoryFacts {
   readonly memory: HostMemory | undefined;
@@ -19,6 +24,10 @@ export interface MemoryFacts {
   readonly transparent: string | undefined;
   readonly maxMapCount: number | undefined;
   readonly overcommit: number | undefined;
+  /** Bytes. */
+  readonly lockable: number | undefined;
+  /** The kernel's, such as 6.1.0-18-amd64. */
+  readonly release: string;
 }
 
 export const memoryFacts = (): MemoryFacts => ({
@@ -27,6 +36,8 @@ export const memoryFacts = (): MemoryFacts => ({
   transparent: transparentHugePages(),
   maxMapCount: sysctl('vm.max_map_count'),
   overcommit: sysctl('vm.overcommit_memory'),
+  lockable: lockable(),
+  release: release(),
 });
 
 export function memoryChecks(facts = memoryFacts()): DoctorCheck[] {
@@ -62,8 +73,9 @@ function hugePages({ pool, transparent }: MemoryFacts): DoctorCheck {
     : { name, status: 'ok', message };
 }
 
-function limits({ maxMapCount, overcommit }: MemoryFacts): DoctorCheck[] {
-  const checks: DoctorCheck[] = [];
+function limits(facts: MemoryFacts): DoctorCheck[] {
+  const { maxMapCount, overcommit } = facts;
+  const checks = lockedMemory(facts);
   if (maxMapCount !== undefined) {
     const machines = Math.floor(maxMapCount / mappingsOfMachine);
     const message = `vm.max_map_count is ${maxMapCount}, enough for about ${machines} machines in a program`;
@@ -83,4 +95,25 @@ function limits({ maxMapCount, overcommit }: MemoryFacts): DoctorCheck[] {
     });
   }
   return checks;
+}
+
+/** Guest memory is never locked, huge pages and `prefault` included; rings are, in older kernels. */
+function lockedMemory({ lockable, release }: MemoryFacts): DoctorCheck[] {
+  if (lockable === undefined) return [];
+  const name = 'locked memory';
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  const counts = major < ringsAreLockedUntil[0] || (major === ringsAreLockedUntil[0] && minor < ringsAreLockedUntil[1]);
+  const limit = lockable === Number.POSITIVE_INFINITY ? 'no limit' : `up to ${formatSize(lockable)}`;
+  if (!counts) return [{ name, status: 'ok', message: `${limit}; with this kernel nothing of tsvmm counts` }];
+  const message = `${limit}; with this kernel each program's io_uring takes ${formatSize(ringBytes)} of it`;
+  return lockable < ringBytes
+    ? [
+        {
+          name,
+          status: 'warn',
+          message,
+          fix: 'raise it, or disks go through epoll, which is slower: ulimit -l unlimited',
+        },
+      ]
+    : [{ name, status: 'ok', message }];
 }

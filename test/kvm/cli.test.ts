@@ -165,6 +165,31 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     });
   });
 
+  test('--json tells an error as one object, beside the text on stderr', async () => {
+    const { code, stdout, stderr } = await guest('hello', '--json', '--disk', join(folder, 'absent.img')).done;
+    expect(code).toBe(1);
+    expect(stderr).toContain('code: ERR_TSVMM_DISK_IO (exit 1)');
+    expect(JSON.parse(stdout)).toMatchObject({
+      event: 'exit',
+      reason: 'error',
+      exitCode: 1,
+      error: { code: 'ERR_TSVMM_DISK_IO', message: expect.stringContaining('absent.img'), hint: expect.any(String) },
+    });
+    const inspected = await tsvmm('image', 'inspect', '--json', '/absent.img').done;
+    expect(inspected).toMatchObject({ code: 1, stderr: expect.stringContaining('ERR_TSVMM_DISK_IO (exit 1)') });
+    const hint = 'Check the path of the disk image.';
+    expect(JSON.parse(inspected.stdout)).toEqual({
+      error: { code: 'ERR_TSVMM_DISK_IO', message: '"/absent.img" does not exist', hint },
+    });
+  });
+
+  test('--quiet leaves the console on stdout and nothing on stderr', async () => {
+    const file = join(folder, 'quiet.html');
+    const ended = await guest('hello', '--quiet', '--timeline', file).done; // which is told of otherwise
+    expect(ended).toEqual({ code: 0, signal: null, stdout: 'hello from guest\n', stderr: '' });
+    expect(existsSync(file)).toBe(true);
+  });
+
   test('kill -9 leaves no process and no lock', async () => {
     const disk = join(folder, 'disk.img');
     writeFileSync(disk, Buffer.alloc(1 << 20));
