@@ -14,7 +14,7 @@ import type { InterruptTarget } from '../interrupt.js';
 import { Lifecycle, type VirtioShape } from '../registers.js';
 import type { RamContains } from './activation.js';
 import { DeviceConfig } from './device-config.js';
-import { Doorbells, type IoEventFds } from './doorbells.js';
+import { DoorbellSet, Doorbells, type IoEventFds } from './doorbells.js';
 import { DriverRegisters } from './driver-registers.js';
 import { isResetting } from './lifecycle.js';
 import { MmioRegister, MmioRegisters, mmioConfigOffset } from './mmio-registers.js';
@@ -59,8 +59,9 @@ export class VirtioMmio implements BusDevice {
     const { target, address, wires, ramContains } = environment;
     const { state } = target;
     this.name = state.shape.name;
-    const place = { decoded: true, address: address + MmioRegister.queueNotify, stride: 0 };
-    const doorbells = new Doorbells(state, environment.assignedDoorbells, environment.ioEventFds, () => place);
+    const place = { decoded: true, start: address, size: virtioMmioPage, offset: MmioRegister.queueNotify, stride: 0 };
+    const doorbells = new DoorbellSet(); // its place is its own for good
+    doorbells.add(new Doorbells(state, environment.assignedDoorbells, environment.ioEventFds, () => place));
     const registers = new DriverRegisters(target, wires, ramContains, {
       servedChanged() {
         wires.afterwards(doorbells.task);

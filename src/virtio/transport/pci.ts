@@ -9,13 +9,13 @@ import { has } from '../../devices/bits.js';
 import type { FunctionBehaviour } from '../../devices/pci/function.js';
 import { Command, command, type PciFunctionRegisters } from '../../devices/pci/registers.js';
 import type { ConfigTemplate } from '../../devices/pci/template.js';
-import type { Wires } from '../../devices/wires.js';
+import type { TopologyTask, Wires } from '../../devices/wires.js';
 import { type InterruptTarget, isMsixEnabled } from '../interrupt.js';
 import type { RamContains } from './activation.js';
 import { BarOffset, doorbellStride, VirtioBar } from './bar.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceConfig } from './device-config.js';
-import { Doorbells, type IoEventFds } from './doorbells.js';
+import { type DoorbellSet, Doorbells, type IoEventFds } from './doorbells.js';
 import { DriverRegisters } from './driver-registers.js';
 import { isServed } from './lifecycle.js';
 import { Msix } from './msix.js';
@@ -31,6 +31,8 @@ export interface VirtioPciEnvironment {
   readonly function: PciFunctionRegisters;
   /** Doorbell addresses that the kernel has, in machine state: see `Doorbells`. */
   readonly assignedDoorbells: Uint32Array;
+  /** Of all functions of the bus. */
+  readonly doorbells: DoorbellSet;
   readonly wires: Wires;
   readonly ramContains: RamContains;
   readonly ioEventFds: IoEventFds;
@@ -43,6 +45,7 @@ export interface VirtioPciEnvironment {
 export class VirtioPci implements FunctionBehaviour {
   readonly bars: readonly BusDevice[];
   readonly doorbells: Doorbells;
+  readonly #doorbellTask: TopologyTask;
   readonly #target: InterruptTarget;
   readonly #wires: Wires;
   readonly #registers: DriverRegisters;
@@ -56,16 +59,19 @@ export class VirtioPci implements FunctionBehaviour {
     const { state, line } = target;
     this.#target = target;
     this.#wires = wires;
+    this.#doorbellTask = environment.doorbells.task;
     this.#config = environment.function.config;
     this.#messageControl = template.capabilities[capabilityOrder.msix]! + messageControlField;
     this.#msix = new Msix(state, target.descriptors, wires, environment.rebuildRoutes);
+    const barSize = template.spec.bars[0]!.size;
     this.doorbells = new Doorbells(state, environment.assignedDoorbells, environment.ioEventFds, () => {
-      const bar = environment.barAddress();
+      const start = environment.barAddress();
       const decoded = has(command(environment.function), Command.memory);
-      return { decoded, address: bar === 0 ? 0 : bar + BarOffset.doorbells, stride: doorbellStride };
+      return { decoded, start, size: barSize, offset: BarOffset.doorbells, stride: doorbellStride };
     });
+    environment.doorbells.add(this.doorbells);
     this.#registers = new DriverRegisters(target, wires, environment.ramContains, {
-      servedChanged: () => wires.afterwards(this.doorbells.task),
+      servedChanged: () => wires.afterwards(this.#doorbellTask),
     });
     const bar = new VirtioBar({
       state,
@@ -77,7 +83,7 @@ export class VirtioPci implements FunctionBehaviour {
     });
     this.bars = [bar];
     const accessAt = template.capabilities[capabilityOrder.pci]!;
-    this.#access = new PciAccess(this.#config, accessAt, bar, template.spec.bars[0]!.size);
+    this.#access = new PciAccess(this.#config, accessAt, bar, barSize);
   }
 
   /** PCI status bit 3: ISR not zero, while MSI-X is off (virtio 1.2 §4.1.4.5.1). */
@@ -103,7 +109,7 @@ export class VirtioPci implements FunctionBehaviour {
   }
 
   barsChanged(): void {
-    if (this.doorbells.concerned) this.#wires.afterwards(this.doorbells.task);
+    if (this.doorbells.concerned) this.#wires.afterwards(this.#doorbellTask);
   }
 
   #messageControlWritten(): void {

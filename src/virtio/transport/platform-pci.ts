@@ -13,6 +13,7 @@ import type { PciLayout } from '../../devices/pci/layout.js';
 import { PciBusMap, PciFunctionMap } from '../../devices/pci/registers.js';
 import { configTemplate } from '../../devices/pci/template.js';
 import { buildRouting } from '../../kvm/routing.js';
+import { DoorbellSet } from './doorbells.js';
 import { VirtioPci } from './pci.js';
 import type { PlatformParts } from './platform.js';
 import { pciFunctions, slotOf } from './platform-layout.js';
@@ -36,6 +37,7 @@ export function buildPciDevices(parts: PlatformParts, pciLayout: PciLayout, port
 
   const forbidden = [...regions, ...platformReserved.pci, ioapic, localApic];
   const bars = new PciBars(functions, busRegisters, forbidden, 2 ** layout.shape.physicalBits, wires);
+  const doorbellSet = new DoorbellSet();
   addFunction(hostBridgeSlot, hostBridge);
   targets.forEach((target, device) => {
     const slot = slotOf(device);
@@ -47,6 +49,7 @@ export function buildPciDevices(parts: PlatformParts, pciLayout: PciLayout, port
         template: configTemplate(specs[slot]!),
         function: functionRegisters[slot]!,
         assignedDoorbells: parts.assignedDoorbells(device),
+        doorbells: doorbellSet,
         wires,
         ramContains: parts.ramContains,
         ioEventFds: parts.ioEventFds(device, {

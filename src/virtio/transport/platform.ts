@@ -8,6 +8,7 @@ import { buildChipset } from '../../devices/chipset.js';
 import { type Clocks, hostClocks } from '../../devices/clocks.js';
 import type { MemoryRegion } from '../../devices/memory-map.js';
 import type { Wires } from '../../devices/wires.js';
+import { Errno } from '../../host/errno.js';
 import type { InterruptTarget } from '../interrupt.js';
 import type { RamContains } from './activation.js';
 import type { IoEventFds } from './doorbells.js';
@@ -94,7 +95,9 @@ export function buildPlatform(
         const result = raw.assign(queue, address);
         if (result < 0) {
           const { name } = layout.shape.virtio[device]!;
-          wires.warn(name, `host: the kernel refuses a doorbell (errno ${-result}); notifications are slower`);
+          // Only a driver can have brought another's doorbell there, moving BARs on two vCPUs at once.
+          if (result === -Errno.EEXIST) wires.warn(name, 'driver: two devices have doorbells at one address');
+          else wires.warn(name, `host: the kernel refuses a doorbell (errno ${-result}); notifications are slower`);
         }
         return result >= 0;
       },

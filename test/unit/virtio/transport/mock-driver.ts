@@ -22,6 +22,7 @@ import { shape } from './mock-device.js';
 export const MIB = 1024 * 1024;
 export const GIB = 1024 * MIB;
 const EEXIST = 17;
+const ENOSPC = 28;
 
 export class MockVm {
   /** Address to eventfd. */
@@ -42,7 +43,8 @@ export class MockVm {
     return this.#remove(this.doorbells, address, fd);
   }
   #add<K>(to: Map<K, number>, key: K, fd: number): number {
-    if (this.refuse || to.has(key)) return -EEXIST;
+    if (this.refuse) return -ENOSPC;
+    if (to.has(key)) return -EEXIST;
     to.set(key, fd);
     return 0;
   }

@@ -459,6 +459,29 @@ describe('doorbells', () => {
     expect(machine.vm.doorbells.size).toBe(4);
   });
 
+  test('T21: a function in the place of one that is not decoded has its doorbells there', () => {
+    const machine = makeMachine([shape(), shape({ name: 'test1' })]);
+    const [a, b] = [1, 2].map((slot) => new MockDriver(machine, slot));
+    const { wires, vm } = machine;
+    a!.start();
+    b!.start();
+    wires.runTasks();
+    const atA = a!.barAddress();
+    const notify = a!.structures.get(2)!.address - atA;
+    a!.setConfig(4, 2, 0x04);
+    b!.moveBar(atA);
+    wires.runTasks();
+    expect(vm.doorbells.get(atA + notify)).toBe(2000);
+    a!.setConfig(4, 2, 0x06); // the first function wins
+    wires.runTasks();
+    expect(vm.doorbells.get(atA + notify)).toBe(1000);
+    a!.moveBar(9 * GIB);
+    wires.runTasks();
+    expect(vm.doorbells.get(9 * GIB + notify)).toBe(1000);
+    expect(vm.doorbells.get(atA + notify)).toBe(2000);
+    expect(wires.warnings.filter((text) => text.includes('host:'))).toEqual([]);
+  });
+
   test('any vCPU finishes what another began', () => {
     const machine = makeMachine();
     const first = new MockDriver(machine);
