@@ -33,6 +33,8 @@ const never = [
 ];
 /** MWAIT, the PMU (0xA, 0x23, 0x80000022), and memory encryption, which machines of ours do not use. */
 const neverLeaves = [5, 0xa, 0x23, 0x8000_001f, 0x8000_0022];
+/** Topology extensions: APM vol. 3 E.4.16. */
+const amdTopology = 0x8000_001e;
 /** What no kernel that can start here does without. */
 const indispensable = ['lm', 'pae', 'msr', 'apic'];
 
@@ -80,6 +82,8 @@ export function offered(supported: readonly CpuidEntry[], tscDeadline: boolean):
   // KVM has both whatever the CPU has, and reports neither.
   if (tscDeadline) setFeature(entries, feature('tsc_deadline_timer'), true);
   setFeature(entries, feature('hypervisor'), true);
+  // What it stands for is written here and not the host's; without it Linux on AMD takes threads for cores.
+  if (isAmd(entries) && findLeaf(entries, amdTopology, 0) !== undefined) setFeature(entries, feature('topoext'), true);
   for (const name of never) setFeature(entries, feature(name), false);
   for (const leaf of neverLeaves) clearLeaf(entries, leaf);
   dropUnusable(entries);

@@ -1,14 +1,16 @@
 /**
  * The console of stock Debian on hvc0, and what tsvmm says of boots that fail, on hardware-style KVM.
  *
- * In the full run only: the matrix of the default run boots to a login prompt on hvc0.
+ * In the full run only: the matrix of the default run boots to a login prompt on hvc0. The serial port takes some 20 ms for
+ * each character here, so kernels are kept from saying all that they have to say.
  */
 import { describe, expect, test } from 'vitest';
-import { full, openLab } from './support/lab.js';
+import { ExitCode } from '../../src/cli/exit-codes.js';
+import { bootTimeout } from './support/disks.js';
+import { type ExecResult, full, openLab } from './support/lab.js';
 
 /** For guests under software emulation, which would see soft lockups (contract §7.6). */
 const patient = 'watchdog_thresh=60';
-const bootTimeout = 800;
 
 /** Logs in on hvc0, asks for the size before and after a resize, and crashes the kernel. */
 const session = `
@@ -16,7 +18,7 @@ import { VirtualMachine } from './dist/index.js';
 const vm = await VirtualMachine.start({
   disks: [{ path: '/images/debian-gpt.img', ephemeral: true }],
   console: { device: 'virtio', buffer: '1M' },
-  boot: { append: '${patient} ignore_loglevel' },
+  boot: { append: '${patient} loglevel=6' },
 });
 let output = '';
 vm.console.on('data', (chunk) => (output += chunk.toString('latin1')));
@@ -36,6 +38,77 @@ const { reason, message } = await vm.exited;
 console.log(JSON.stringify({ reason, message, phases: vm.phases, output }));
 `;
 
+const disk = '/images/debian-bare.img';
+/** The disk's kernel alone. */
+const kernel = ['--kernel', '/images/vmlinuz', '--no-reboot', '--cmdline', 'console=ttyS0 quiet panic=-1'];
+
+interface Failure {
+  readonly title: string;
+  readonly argv: readonly string[];
+  readonly exitCode: number;
+  readonly stdout?: string;
+  /** All of these. */
+  readonly stderr: readonly string[];
+}
+
+const failures: readonly Failure[] = [
+  {
+    title: 'a panic long before the module of hvc0 is loaded',
+    argv: [disk, '--console', 'virtio', '--no-reboot', '--append', 'quiet rdinit=/bin/false panic=-1'],
+    exitCode: ExitCode.panic,
+    stdout: 'Kernel panic - not syncing: Attempted to kill init!',
+    stderr: [
+      'tsvmm: the guest panicked: Attempted to kill init!',
+      'cause: probably what init= or rdinit= names',
+      `try:   tsvmm run ${disk} --append 'quiet panic=-1' --console virtio --no-reboot\n`,
+    ],
+  },
+  {
+    title: 'no initrd',
+    argv: [disk, ...kernel],
+    exitCode: ExitCode.panic,
+    stderr: ['VFS: Unable to mount root fs', `try:   tsvmm run ${disk} --no-reboot\n`],
+  },
+  {
+    title: 'an initrd that is none',
+    argv: [...kernel, '--initrd', '/images/vmlinuz'],
+    exitCode: ExitCode.panic,
+    stderr: ['cause: probably /images/vmlinuz is damaged, or not an initrd'],
+  },
+  {
+    title: 'too little memory for the initrd',
+    argv: [...kernel, '--initrd', '/images/initrd.img', '-m', '96M'],
+    exitCode: ExitCode.panic,
+    stderr: ['cause: probably the guest ran out of memory: it has 96M', '-m 512M'],
+  },
+  {
+    title: 'no console',
+    argv: ['--kernel', '/images/vmlinuz', '--timeout', '20s', '--stop-timeout', '1s'],
+    exitCode: ExitCode.timeout,
+    stderr: ['cause: probably no console on the command line', '--cmdline console=ttyS0'],
+  },
+  {
+    title: 'a root device that is not there',
+    argv: [
+      ...[disk, '--console', 'virtio', '--until', 'never', '--timeout', '240s', '--stop-timeout', '1s'],
+      ...['--append', `quiet ${patient} root=/dev/nowhere`],
+    ],
+    exitCode: ExitCode.timeout,
+    stdout: 'ALERT!  /dev/nowhere does not exist',
+    stderr: ['cause: probably the root device of --append is not on the disk', 'phases of the start:'],
+  },
+  {
+    title: 'a kernel without a driver for virtio-mmio',
+    argv: [
+      ...[disk, '--transport', 'mmio', '--until', 'never', '--timeout', '240s', '--stop-timeout', '1s'],
+      ...['--append', `quiet ${patient} initcall_blacklist=virtio_mmio_init module_blacklist=virtio_mmio`],
+    ],
+    exitCode: ExitCode.timeout,
+    stdout: 'ALERT!  ',
+    stderr: ['may have no driver for virtio-mmio', `try:   tsvmm run ${disk} `],
+  },
+];
+
 if (!full) console.log('skipped: a session on hvc0 and boots that fail: npm run test:full');
 describe.skipIf(!full)('consoles', () => {
   test('a login on hvc0 with the right size, every kernel message once, and a panic as the end', async () => {
@@ -52,56 +125,19 @@ describe.skipIf(!full)('consoles', () => {
     };
     expect({ reason, message }).toEqual({ reason: 'panic', message: 'sysrq triggered crash' });
     const stamped = output.match(/\[ {0,4}\d+\.\d{6}\] [^\r\n]*/g)!;
-    expect(stamped.length).toBeGreaterThan(200);
+    expect(stamped.length).toBeGreaterThan(20);
     expect(stamped.filter((line, i) => stamped.indexOf(line) !== i)).toEqual([]);
     expect(output).toContain('Linux version');
     expect(output.match(/ login: /g)).toHaveLength(1);
     expect(phases.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['inspect disk', 'guest: kernel', 'guest: init', 'guest: login prompt']),
+      expect.arrayContaining(['inspect disk', 'guest: kernel', 'guest: login prompt']),
     );
   });
 
-  test('a boot that fails says why, and what to try', async () => {
+  test.each(failures)('says why, and what to try: $title', async ({ argv, exitCode, stdout = '', stderr }) => {
     await using lab = await openLab();
-    const tsvmm = async (...argv: string[]) =>
-      lab.exec(['node', 'bin/tsvmm.js', 'run', ...argv], { timeout: bootTimeout });
-    const disk = '/images/debian-bare.img';
-
-    // Long before the module of hvc0 is loaded.
-    const early = await tsvmm(disk, '--console', 'virtio', '--no-reboot', '--append', 'rdinit=/bin/false panic=-1');
-    expect(early.stdout).toContain('Kernel panic - not syncing: Attempted to kill init!');
-    expect(early.stderr).toContain('tsvmm: the guest panicked: Attempted to kill init!');
-    expect(early.stderr).toContain('cause: probably what init= or rdinit= names');
-    expect(early.stderr).toContain(`try:   tsvmm run ${disk} --append panic=-1 --console virtio --no-reboot\n`);
-    expect(early.exitCode).toBe(3);
-
-    const kernel = ['--kernel', '/images/vmlinuz', '--no-reboot', '--cmdline', 'console=ttyS0 panic=-1'];
-    const rootless = await tsvmm(disk, ...kernel);
-    expect(rootless.stderr).toContain('VFS: Unable to mount root fs');
-    expect(rootless.stderr).toContain(`try:   tsvmm run ${disk} --no-reboot\n`);
-    expect(rootless.exitCode).toBe(3);
-
-    const wrong = await tsvmm(...kernel, '--initrd', '/images/vmlinuz');
-    expect(wrong.stderr).toContain('cause: probably /images/vmlinuz is damaged, or not an initrd');
-    expect(wrong.exitCode).toBe(3);
-
-    const small = await tsvmm(...kernel, '--initrd', '/images/initrd.img', '-m', '96M');
-    expect(small.stderr).toContain('cause: probably the guest ran out of memory: it has 96M');
-    expect(small.stderr).toContain('-m 512M');
-    expect(small.exitCode).toBe(3);
-
-    const mute = await tsvmm('--kernel', '/images/vmlinuz', '--timeout', '20s', '--stop-timeout', '1s');
-    expect(mute.stderr).toContain('cause: probably no console on the command line');
-    expect(mute.stderr).toContain('--cmdline console=ttyS0');
-    expect(mute.exitCode).toBe(124);
-
-    const lost = await tsvmm(
-      ...[disk, '--console', 'virtio', '--until', 'never', '--timeout', '400s', '--stop-timeout', '1s'],
-      ...['--append', `${patient} root=/dev/nowhere`],
-    );
-    expect(lost.stdout).toContain('ALERT!  /dev/nowhere does not exist');
-    expect(lost.stderr).toContain('cause: probably the root device of --append is not on the disk');
-    expect(lost.stderr).toContain('phases of the start:');
-    expect(lost.exitCode).toBe(124);
+    const result: ExecResult = await lab.exec(['node', 'bin/tsvmm.js', 'run', ...argv], { timeout: bootTimeout });
+    expect(result).toMatchObject({ exitCode, stdout: expect.stringContaining(stdout) });
+    for (const part of stderr) expect(result.stderr).toContain(part);
   });
 });

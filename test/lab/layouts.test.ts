@@ -63,16 +63,24 @@ describe('image inspect agrees', () => {
   });
 });
 
+/** How many devices of virtio have message-signalled interrupts, and lines. */
+const interrupts = `
+echo "INTERRUPTS $(grep -c 'PCI-MSI.*virtio' /proc/interrupts) $(grep -c 'IO-APIC.*fasteoi.*virtio' /proc/interrupts)"
+test -e /lib/modules/$(uname -r)`;
+
 describe('without systemd', () => {
-  test.each(['debian-extlinux', 'debian-xfs'] as const)('%s boots its own kernel', async (name) => {
+  test.each([
+    { name: 'debian-extlinux', words: 'pci=nomsi', told: /INTERRUPTS 0 [1-9]/ }, // INTx, shared lines and all
+    { name: 'debian-xfs', words: '', told: /INTERRUPTS [2-9] 0/ },
+  ] as const)('$name boots its own kernel $words', async ({ name, words, told }) => {
     await using lab = await openLab();
     expect((await defaultEntry(lab, diskNamed(name))).loader).toBe(disks.find((disk) => disk.name === name)!.loader);
-    const script = guestScript('test -e /lib/modules/$(uname -r)');
-    const words = `${patient} tsvmm.marker init=/usr/local/sbin/tsvmm-marker ${script}`;
-    const command = ['node', 'bin/tsvmm.js', 'run', `/images/${name}.img`, '--append', words];
+    const append = `${patient} ${words} tsvmm.marker init=/usr/local/sbin/tsvmm-marker ${guestScript(interrupts)}`;
+    const command = ['node', 'bin/tsvmm.js', 'run', `/images/${name}.img`, '--append', append];
     const { stdout, stderr, exitCode } = await lab.exec(command, { timeout: bootTimeout });
     expect({ exitCode, stderr, stdout: stdout.slice(-2000) }).toMatchObject({ exitCode: ExitCode.ok });
     expect(stdout).toContain(`TSVMM-MARKER ${name}`);
+    expect(stdout).toMatch(told);
     expect(stdout).toContain('TSVMM-EXIT 0');
   });
 });

@@ -132,6 +132,10 @@ const wrongInitrd: Rule = ({ given, line, run }) => {
   );
 };
 
+/** Signs of a disk that was found, or of the driver at work. */
+const foundByMmio = /virtio_blk virtio\d|virtio-mmio: Registering/;
+const kernelOption = (given: RunArguments): boolean => given.values['kernel'] !== undefined;
+
 const noRoot: Rule = ({ given, line, run, console }) => {
   const told =
     line(
@@ -142,21 +146,30 @@ const noRoot: Rule = ({ given, line, run, console }) => {
     ) ??
     line(/No root device specified|root device .* not found|(?:^|\n)\(initramfs\)/i);
   if (told === undefined) return undefined;
-  if (given.values['transport'] === 'mmio' && !/virtio_mmio|virtio-mmio/.test(console))
+  const named = /(?:^|\s)root=/.test(givenWords(given));
+  if (given.values['transport'] === 'mmio' && (kernelOption(given) || !named) && !foundByMmio.test(console)) {
+    const acpi = line(/ACPI: Unable to load the System Description Tables/);
+    if (acpi !== undefined)
+      return seen(
+        acpi,
+        'the kernel cannot read the ACPI tables, which say where its disk is; Linux needs CONFIG_PCI for that, even where there is no PCI',
+        run(addWords(given, 'acpi=off')),
+      );
     return seen(
       told,
       'the guest found no disk: its kernel, or its initrd, may have no driver for virtio-mmio',
       run({ drop: ['transport'] }),
     );
+  }
   const { kernel, initrd } = given.values;
   const disks = given.disk !== undefined || given.disks.length > 0;
   if (kernel === undefined)
     return seen(
       told,
-      /(?:^|\s)root=/.test(givenWords(given))
+      named
         ? 'the root device of --append is not on the disk'
         : 'the root device that the boot entry names is not on the disk, or another disk is missing',
-      /(?:^|\s)root=/.test(givenWords(given)) ? run(dropWords(given, /^root=/)) : inspectDisk(given),
+      named ? run(dropWords(given, /^root=/)) : inspectDisk(given),
     );
   if (disks) {
     const why =

@@ -65,6 +65,36 @@ describe('no root device', () => {
       next: 'tsvmm run a.img --append quiet',
     });
   });
+  test('over virtio-mmio, for which there may be no driver', () => {
+    const mmio = ['debian.img', '--transport', 'mmio'];
+    expect(whyText(alert, ...mmio)).toMatchObject({
+      cause: 'the guest found no disk: its kernel, or its initrd, may have no driver for virtio-mmio',
+      next: 'tsvmm run debian.img',
+    });
+    // The words that announce devices are no driver.
+    expect(whyText(`Kernel command line: virtio_mmio.device=4K@0xfeb00000:5\n${alert}`, ...mmio)?.cause).toContain(
+      'no driver',
+    );
+    for (const found of ['virtio_blk virtio0: [vda] 2097152', 'virtio-mmio: Registering device virtio-mmio.0'])
+      expect(whyText(`[    1.0] ${found}\n${alert}`, ...mmio)?.cause).toContain('that the boot entry names');
+    expect(whyText(alert, ...mmio, '--append', 'root=/dev/nowhere')?.cause).toContain('of --append');
+  });
+  test('over virtio-mmio, by a kernel that has ACPI and no PCI', () => {
+    const tables =
+      'ACPI Error: AE_BAD_PARAMETER, During Region initialization (20220331/tbxfload-52)\nACPI: Unable to load the System Description Tables\n';
+    expect(
+      whyText(
+        `${tables}VFS: Cannot open root device "vda" or unknown-block(0,0): error -6\n`,
+        ...kernel,
+        '--transport',
+        'mmio',
+      ),
+    ).toEqual({
+      cause: expect.stringContaining('cannot read the ACPI tables'),
+      line: 'ACPI: Unable to load the System Description Tables',
+      next: "tsvmm run --transport mmio --kernel vmlinuz --cmdline 'console=ttyS0 acpi=off'",
+    });
+  });
   test('dracut', () => {
     expect(whyText(dracut, 'fedora.img')).toMatchObject({
       line: 'Warning: /dev/disk/by-uuid/4af1 does not exist',

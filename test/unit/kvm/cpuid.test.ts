@@ -49,6 +49,22 @@ test('what a machine cannot honour is gone, what it needs is there', () => {
   expect(leafOf(policy({}, amdHost), 0x8000_000a)).toMatchObject({ eax: 0, ebx: 0, edx: 0 });
 });
 
+test("AMD's topology extensions are there whether or not the host has them, since their leaf is always written", () => {
+  const bare = without(amdHost, 'topoext');
+  for (const model of ['host', 'x86-64-v2']) expect(has(policy({ model }, bare), 'topoext')).toBe(true);
+  expect(has(policy({ remove: ['topoext'] }, bare), 'topoext')).toBe(false);
+  expect(
+    has(
+      policy(
+        {},
+        bare.filter((e) => e.function !== 0x8000_001e),
+      ),
+      'topoext',
+    ),
+  ).toBe(false);
+  expect(has(policy({}, without(intelHost, 'topoext')), 'topoext')).toBe(false);
+});
+
 test('features can be removed, and added when the host has them', () => {
   expect(has(policy({ remove: ['avx2'] }), 'avx2')).toBe(false);
   expect(has(policy({ model: 'x86-64-v2', add: ['aes'] }), 'aes')).toBe(true);
