@@ -95,9 +95,9 @@ export class TimelineRecord {
     this.#written = true;
     clearTimeout(this.#timer);
     const { path, say, name, command, version } = this.#options;
-    let endMs = this.#now;
+    if (this.#machine !== undefined) this.#count();
+    let endMs = this.#now; // no sooner than the last count
     if (this.#machine !== undefined) {
-      this.#count();
       this.#addMachine(this.#machine.phases);
       const login = this.#phases.find((phase) => phase.name === loginPrompt);
       if (login !== undefined) {

@@ -163,6 +163,18 @@ describe('--timeline FILE', () => {
     timeline.finish('again');
     expect(said).toEqual([`boot timeline: ${path}`]);
   });
+
+  test('counts exits until the end', () => {
+    const path = join(folder, 'end.html');
+    const timeline = record(path);
+    timeline.starting();
+    const machine = new FakeMachine({});
+    timeline.started(machine);
+    machine.exits['io'] = 7;
+    timeline.finish('the end (power-off)');
+    expect(dataOf(readFileSync(path, 'utf8')).samples.at(-1)?.exits).toEqual({ io: 7 });
+  });
+
   test('is written when the start fails, and replaces a timeline and an empty file', () => {
     const path = join(folder, 'failed.html');
     for (const before of ['', `${timelineMark}\nold`]) {
