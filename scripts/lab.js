@@ -2,11 +2,12 @@
  * The lab on the command line: `npm run lab`, `npm run lab:image`. See docs/test-beds.md.
  */
 import { parseArgs } from 'node:util';
-import { ensureDisks, ensureLab, LabError, runInLab } from './lab/index.js';
+import { ensureDisks, ensureLab, ensureMicrovmKernel, LabError, runInLab } from './lab/index.js';
 
 const usage = `usage: npm run lab -- [OPTION]... [--] COMMAND [ARGUMENT]...    run a command in the lab
        npm run lab:image                                        build the lab
        node scripts/lab.js disks                                build the test disks, print where they are
+       node scripts/lab.js kernel                               build the kernel for microVMs (15 minutes), print its files
 
   --copy HOSTPATH:LABPATH   bring a file or folder into the lab first (LABPATH/ keeps its name)
   --get LABPATH:HOSTPATH    bring a file or folder back afterwards
@@ -91,6 +92,9 @@ async function main([verb, ...words]) {
       return 0;
     case 'disks':
       for (const path of Object.values(await ensureDisks())) console.log(path);
+      return 0;
+    case 'kernel':
+      for (const path of Object.values(await ensureMicrovmKernel())) console.log(path);
       return 0;
     case '--help':
     case 'help':

@@ -94,6 +94,8 @@ export function runInLab(
 /** The paths of the test disks, built if need be. They are shared and read-only: copy one before booting it. */
 export function ensureDisks(): Promise<Record<DiskName, string>>;
 export function ensureDisk(name: DiskName): Promise<string>;
+/** The paths of a kernel without PCI and modules, built if need be, which takes a quarter of an hour. */
+export function ensureMicrovmKernel(): Promise<{ bzImage: string; vmlinux: string }>;
 /** The cache folder of the test beds. */
 export function cacheFolder(): string;
 /** As root on Debian installs them, otherwise throws an error with the command to run. */

@@ -2,5 +2,6 @@
 export { ensureDisk, ensureDisks } from '../images/disks.js';
 export { cacheFolder } from './cache.js';
 export { ensureLab, Lab, openLab } from './lab.js';
+export { ensureMicrovmKernel } from './microvm-kernel.js';
 export { runInLab } from './run.js';
 export { installPackages, LabError } from './tools.js';

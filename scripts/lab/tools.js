@@ -25,6 +25,19 @@ const packageOf = /** @type {const} */ ({
   unshare: 'util-linux',
   newuidmap: 'uidmap',
   objcopy: 'binutils',
+  // to build a kernel
+  'apt-get': 'apt',
+  'dpkg-deb': 'dpkg',
+  nice: 'coreutils',
+  xz: 'xz-utils',
+  make: 'make',
+  gcc: 'gcc',
+  'g++': 'g++',
+  perl: 'perl',
+  flex: 'flex',
+  bison: 'bison',
+  bc: 'bc',
+  strip: 'binutils',
 });
 
 /** @typedef {keyof typeof packageOf} Tool */
