@@ -2,7 +2,6 @@ import { defineConfig } from 'vitest/config';
 
 /** The projects run one after the other; tests that time a process's end have the machine to themselves. */
 const after = (groupOrder: number) => ({ sequence: { groupOrder } });
-const alone = (groupOrder: number) => ({ fileParallelism: false, ...after(groupOrder) });
 
 export default defineConfig({
   test: {
@@ -20,7 +19,8 @@ export default defineConfig({
           maxConcurrency: 2, // tests of a file that are marked so: a program each
           testTimeout: 120_000,
           hookTimeout: 600_000,
-          ...alone(2),
+          fileParallelism: false,
+          ...after(2),
         },
       },
       {

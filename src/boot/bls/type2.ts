@@ -1,9 +1,9 @@
 /**
  * Unified kernel images in EFI/Linux, entries of type 2 (UAPI.1 "Type #2 EFI Unified Kernel Images"). Main thread.
  */
-import { openFile } from '../entries/open-file.js';
+import { openUki } from '../entries/open-file.js';
 import type { Volume } from '../entries/volume.js';
-import { readUki, type UkiProfile } from '../pe/uki.js';
+import type { UkiProfile } from '../pe/uki.js';
 import { listFiles, type MenuEntry, type Note, noting, ukiFiles } from './menu-entry.js';
 
 export const type2Directory = '/EFI/Linux';
@@ -19,10 +19,7 @@ export async function readType2(volume: Volume, note: Note): Promise<MenuEntry[]
 
 /** An entry for each profile of the image at `path`; none if it is no unified kernel image. */
 export async function readImage(volume: Volume, path: string, note: Note): Promise<MenuEntry[]> {
-  const uki = await noting(path, note, async () => {
-    const file = await openFile(volume, path);
-    return file && readUki(file);
-  });
+  const uki = await noting(path, note, () => openUki(volume, path));
   return (uki ?? []).map((profile, index) => {
     const fileId = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
     const about = description(profile);

@@ -1,6 +1,6 @@
 /**
- * `blscfg` of the Red Hat family's GRUB, and of GNU GRUB from 2.14 on: makes menu entries of the files in loader/entries (Fedora, RHEL and its kin list
- * their kernels only so). Main thread.
+ * `blscfg` of the Red Hat family's GRUB, and of GNU GRUB from 2.14 on: makes menu entries of the files in loader/entries
+ * (Fedora, RHEL and its kin list their kernels only so). Main thread.
  */
 import { parseSnippet, snippetLimit } from '../bls/snippet.js';
 import { type BlsEntry, blsScript, blsValue, blsValues, maxBlsFiles } from './bls-entries.js';

@@ -6,12 +6,12 @@
  * again in every entry; damage in one of them is noted once and reads as "not there".
  */
 import { TsvmmError } from '../../errors.js';
-import { openFile } from '../entries/open-file.js';
+import { openUki } from '../entries/open-file.js';
 import type { FileReference, Volume } from '../entries/volume.js';
 import { volumeName } from '../entries/volume.js';
 import type { DirectoryEntry, FileStat } from '../fs/file-system.js';
 import { maxPath } from '../fs/file-system.js';
-import { readUki, type Uki } from '../pe/uki.js';
+import type { Uki } from '../pe/uki.js';
 import { type Budget, grubLimits } from './budget.js';
 
 export interface Located {
@@ -104,10 +104,7 @@ export class GrubDisk {
   /** The profiles of a unified kernel image; undefined for any other file. */
   uki({ volume, path }: Located): Promise<Uki | undefined> {
     this.#budget.charge();
-    return this.#remember(this.#images, volume, path, async (name) => {
-      const file = await openFile(volume, name);
-      return file && readUki(file);
-    });
+    return this.#remember(this.#images, volume, path, (name) => openUki(volume, name));
   }
 
   /** A whole text file; undefined if it is not there or cannot be read. */

@@ -134,7 +134,6 @@ const wrongInitrd: Rule = ({ given, line, run }) => {
 
 /** Signs of a disk that was found, or of the driver at work. */
 const foundByMmio = /virtio_blk virtio\d|virtio-mmio: Registering/;
-const kernelOption = (given: RunArguments): boolean => given.values['kernel'] !== undefined;
 
 const noRoot: Rule = ({ given, line, run, console }) => {
   const told =
@@ -146,8 +145,9 @@ const noRoot: Rule = ({ given, line, run, console }) => {
     ) ??
     line(/No root device specified|root device .* not found|(?:^|\n)\(initramfs\)/i);
   if (told === undefined) return undefined;
+  const { kernel, initrd } = given.values;
   const named = /(?:^|\s)root=/.test(givenWords(given));
-  if (given.values['transport'] === 'mmio' && (kernelOption(given) || !named) && !foundByMmio.test(console)) {
+  if (given.values['transport'] === 'mmio' && (kernel !== undefined || !named) && !foundByMmio.test(console)) {
     const acpi = line(/ACPI: Unable to load the System Description Tables/);
     if (acpi !== undefined)
       return seen(
@@ -161,7 +161,6 @@ const noRoot: Rule = ({ given, line, run, console }) => {
       run({ drop: ['transport'] }),
     );
   }
-  const { kernel, initrd } = given.values;
   const disks = given.disk !== undefined || given.disks.length > 0;
   if (kernel === undefined)
     return seen(

@@ -95,16 +95,13 @@ export class TimelineRecord {
     this.#written = true;
     clearTimeout(this.#timer);
     const { path, say, name, command, version } = this.#options;
-    if (this.#machine !== undefined) this.#count();
-    let endMs = this.#now; // no sooner than the last count
     if (this.#machine !== undefined) {
+      this.#count();
       this.#addMachine(this.#machine.phases);
-      const login = this.#phases.find((phase) => phase.name === loginPrompt);
-      if (login !== undefined) {
-        outcome = 'the login prompt';
-        endMs = login.startMs;
-      }
     }
+    const login = this.#phases.find((phase) => phase.name === loginPrompt);
+    if (login !== undefined) outcome = 'the login prompt';
+    const endMs = login?.startMs ?? this.#now; // no sooner than the last count
     const page = timelinePage({
       name,
       command: command.length > mostCommand ? `${command.slice(0, mostCommand)}…` : command,

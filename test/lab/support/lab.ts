@@ -23,8 +23,7 @@ export {
   openLab,
 } from '../../../scripts/lab/index.js';
 
-/** Whether this is the run of every combination: npm run test:full. */
-export const full = process.env['TSVMM_TEST_FULL'] === '1';
+export { full } from '../../support/effort.js';
 
 /** Long enough for a Debian with systemd to boot and power off in two layers of emulation on a busy machine. */
 const DEFAULT_TIMEOUT = 600;
