@@ -41,6 +41,7 @@ export const debianPackages = /** @type {const} */ ({
     genisoimage: 'genisoimage',
     'grub-common': 'grub-script-check',
     'grub-emu': 'grub-emu',
+    'grub-pc-bin': '/usr/lib/grub/i386-pc/moddep.lst',
     isolinux: '/usr/lib/ISOLINUX/isohdpfx.bin',
     jfsutils: 'jfs_mkfs',
     'linux-image-cloud-amd64': '/boot/vmlinuz-*-cloud-amd64',
@@ -55,7 +56,6 @@ export const debianPackages = /** @type {const} */ ({
     udftools: 'mkudffs',
     xfsprogs: 'mkfs.xfs',
     xorriso: 'xorriso',
-    'zisofs-tools': 'mkzftree',
     zsh: 'zsh',
   },
 });

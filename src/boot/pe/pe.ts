@@ -76,7 +76,7 @@ function parseSections(table: Buffer, fileSize: number): PeSection[] {
     if (size > 0 && offset + size > fileSize) {
       throw damaged(`its PE section ${JSON.stringify(name)} (${size} bytes at ${offset}) is not inside the file`);
     }
-    sections.push({ name, offset, size });
+    sections.push({ name, offset: size === 0 ? 0 : offset, size }); // an empty one may claim to be anywhere
   }
   return sections;
 }

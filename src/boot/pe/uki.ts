@@ -110,7 +110,7 @@ function refuseOverlaps(sections: readonly PeSection[]): void {
 /** Reads text sections, each once: profiles share those of the base. */
 class Texts {
   readonly #file: PeSource;
-  readonly #known = new Map<number, string>();
+  readonly #known = new Map<PeSection, string>();
 
   constructor(file: PeSource) {
     this.#file = file;
@@ -118,11 +118,11 @@ class Texts {
 
   async read(section: PeSection | undefined): Promise<string | undefined> {
     if (section === undefined) return undefined;
-    const known = this.#known.get(section.offset);
+    const known = this.#known.get(section);
     if (known !== undefined) return known;
     if (section.size > textLimit) throw damaged(`its section ${section.name} has ${section.size} bytes`);
     const text = (await this.#file.read(section.offset, section.size)).toString('utf8').replace(/\0.*$/s, '');
-    this.#known.set(section.offset, text);
+    this.#known.set(section, text);
     return text;
   }
 }

@@ -5,11 +5,11 @@ import { bootCounter } from '../../../../src/boot/bls/boot-counter.js';
 import { matchesGlob } from '../../../../src/boot/bls/pattern.js';
 import { parseSnippet } from '../../../../src/boot/bls/snippet.js';
 import { findEntries } from '../../../../src/boot/entries/find-entries.js';
-import type { PeSource } from '../../../../src/boot/pe/pe.js';
+import { type PeSource, readPe } from '../../../../src/boot/pe/pe.js';
 import { readUki } from '../../../../src/boot/pe/uki.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { memoryVolume } from '../grub/memory-file-system.js';
-import { buildUki } from './build-pe.js';
+import { buildPe, buildUki } from './build-pe.js';
 
 /** Refuses what is outside the file, as a disk does, and counts what is read. */
 class Source implements PeSource {
@@ -60,6 +60,18 @@ test('looking into an image does not read its kernel', async () => {
   const source = new Source(image);
   expect(await readUki(source)).toHaveLength(1);
   expect(source.bytesRead).toBeLessThan(2048);
+});
+
+test('an empty section is empty wherever it claims to be', async () => {
+  const cmdline = { name: '.cmdline', data: 'quiet' };
+  const linux = { name: '.linux', data: 'kernel' };
+  const { sections } = (await readPe(new Source(buildPe([cmdline, linux]))))!;
+  for (const offset of [0xffff_ff00, sections[0]!.offset]) {
+    const empty = { name: '.osrel', data: '', offset, rawSize: 512 };
+    const uki = (await readUki(new Source(buildPe([cmdline, empty, linux]))))!;
+    expect(uki[0].cmdline).toBe('quiet');
+    expect(uki[0].osRelease).toEqual(new Map());
+  }
 });
 
 test('any text is a list of settings, names of object properties too', () => {
