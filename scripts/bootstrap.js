@@ -52,6 +52,7 @@ export const debianPackages = /** @type {const} */ ({
     reiserfsprogs: 'mkfs.reiserfs',
     'squashfs-tools': 'mksquashfs',
     strace: 'strace',
+    'syslinux-common': '/usr/lib/syslinux/modules/bios/ldlinux.c32',
     'systemd-boot-efi': '/usr/lib/systemd/boot/efi/linuxx64.efi.stub',
     udftools: 'mkudffs',
     xfsprogs: 'mkfs.xfs',
