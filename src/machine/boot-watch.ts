@@ -2,7 +2,7 @@
  * Looks on at the console while a guest boots: milestones with the guest's own time, and a kernel's panic. Main thread.
  *
  * What it sees is the guest's text: good for a report, never a reason to do anything to the machine. Once the login prompt
- * has come only panics are looked for, and no line is cut out any more.
+ * has come only panics are looked for, and nothing is made a string of any more.
  */
 
 /** A moment of a boot. */
@@ -24,25 +24,35 @@ export const loginPrompt = 'guest: login prompt';
 const milestones: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['guest: kernel', /Linux version \d/],
   ['guest: initramfs', /Run \/init as init process|Loading, please wait|dracut: dracut-/],
-  ['guest: root mounted', /: mounted filesystem |: Ending clean mount|VFS: Mounted root|BTRFS info .*: first mount/],
+  ['guest: root mounted', /: mounted filesystem |: Ending clean mount|VFS: Mounted root|: first mount of filesystem /],
   ['guest: init', /Run \/\S+ as init process|systemd\[1\]: systemd \S+ running in system mode|^Welcome to /],
-  [loginPrompt, /(?:^|\s)login: ?$/],
 ];
+/** Has no end of line; everything else is looked at when its line is whole. */
+const prompt = /(?:^|\s)login: ?$/;
+/** What may still come when the first `n` have passed; a group for each. Linear in what they look through. */
+const ahead = milestones.map((_, n) => {
+  const groups = milestones.slice(n).map(([, { source }]) => `(${source})`);
+  return new RegExp(groups.join('|'), 'gm');
+});
 const panicText = 'Kernel panic - not syncing: ';
+const panicEnd = '---[ end';
 const panicMark = Buffer.from(panicText);
 const stamp = /^\[ {0,4}(\d{1,10}\.\d{6})\]/;
-/** A line is looked at up to here; also what is kept of an unfinished one. */
+/** The beginning of a line that is not the kernel's. */
+const otherVoice = /^(?!\[ {0,4}\d{1,10}\.\d{6}\])[^\r\n]/gm;
+/** What is kept of an unfinished line. */
 const longestLine = 1024;
 /** Of output after the boot: the beginning of a panic, cut off by the end of a chunk. */
 const beforePanic = 64;
-/** A guest that has no login prompt is not cut into lines for ever. */
+/** Of a guest that has no login prompt not everything is looked at for ever. */
 const mostBytes = 16 * 1024 ** 2;
-const lineFeed = 0x0a;
 
 export class BootWatch {
   readonly #hooks: BootWatchHooks;
-  /** The first of `milestones` that has not been passed. */
-  #next = 0;
+  /** How many of `milestones` have been passed or left out. */
+  #passed = 0;
+  #prompted = false;
+  /** The unfinished line; after the boot, the last bytes. */
   #line: Buffer = Buffer.alloc(0);
   #seen = 0;
   /** The panic, while nothing but the kernel has spoken since. */
@@ -58,44 +68,57 @@ export class BootWatch {
     return this.#panic?.message;
   }
 
+  /** Takes time in proportion to the chunk, whatever is in it: main has other things to do. */
   see(chunk: Buffer): void {
     this.#seen += chunk.length;
-    const booting = this.#next < milestones.length && this.#seen <= mostBytes;
-    if (!booting && !this.#told && !this.#hasPanic(chunk)) {
-      this.#line = Buffer.concat([this.#line, chunk.subarray(-beforePanic)]).subarray(-beforePanic);
+    const booting = !this.#prompted && this.#seen <= mostBytes;
+    const both = this.#line.length === 0 ? chunk : Buffer.concat([this.#line, chunk]);
+    if (!booting && !this.#panic?.stamped && !both.includes(panicMark)) {
+      this.#line = Buffer.from(both.subarray(-beforePanic));
       return;
     }
-    let rest = this.#line.length === 0 ? chunk : Buffer.concat([this.#line, chunk]);
-    for (let end = rest.indexOf(lineFeed); end >= 0; end = rest.indexOf(lineFeed)) {
-      this.#look(rest.toString('latin1', 0, Math.min(end, longestLine)).replace(/\r+$/, ''), true);
-      rest = rest.subarray(end + 1);
-    }
-    if (rest.length > 0) this.#look(rest.toString('latin1', 0, longestLine), false);
-    this.#line = Buffer.from(rest.subarray(0, longestLine));
+    const text = both.toString('latin1');
+    const whole = text.lastIndexOf('\n') + 1;
+    if (booting) this.#lookForMilestones(text.slice(0, whole), text.slice(whole));
+    this.#lookForPanic(text.slice(0, whole));
+    this.#line = Buffer.from(both.subarray(whole, whole + longestLine));
   }
 
-  /** Within `chunk`, or from what came before into it. */
-  #hasPanic(chunk: Buffer): boolean {
-    if (chunk.includes(panicMark)) return true;
-    return Buffer.concat([this.#line, chunk.subarray(0, beforePanic)]).includes(panicMark);
+  #lookForMilestones(lines: string, unfinished: string): void {
+    for (let at = 0; this.#passed < milestones.length; ) {
+      const pattern = ahead[this.#passed]!;
+      pattern.lastIndex = at;
+      const hit = pattern.exec(lines);
+      if (hit === null) break;
+      const number = this.#passed + hit.slice(1).findIndex((group) => group !== undefined);
+      const line = lines.slice(lines.lastIndexOf('\n', hit.index) + 1, hit.index);
+      const time = stamp.exec(line)?.[1];
+      this.#passed = number + 1;
+      this.#hooks.milestone({
+        name: milestones[number]![0],
+        ...(time !== undefined && { guestMs: Number(time) * 1e3 }),
+      });
+      at = lines.indexOf('\n', hit.index) + 1; // a line is one milestone
+    }
+    if (!prompt.test(unfinished.slice(-longestLine))) return;
+    this.#prompted = true;
+    this.#hooks.milestone({ name: loginPrompt });
   }
 
-  #look(line: string, complete: boolean): void {
-    const time = stamp.exec(line)?.[1];
-    // A prompt has no end of line; everything else is looked at when it is whole.
-    for (let i = complete ? this.#next : milestones.length - 1; i >= this.#next && i < milestones.length; i++) {
-      const [name, pattern] = milestones[i]!;
-      if (!pattern.test(line)) continue;
-      this.#next = i + 1;
-      this.#hooks.milestone({ name, ...(time !== undefined && { guestMs: Number(time) * 1e3 }) });
-      break;
-    }
-    if (!complete) return;
-    const at = line.indexOf(panicText);
-    if (at >= 0 && !line.includes('---[ end')) {
-      this.#panic = { message: line.slice(at + panicText.length), stamped: time !== undefined };
+  #lookForPanic(lines: string): void {
+    let said = 0; // the end of the last panic
+    for (let end = 0, hit = lines.indexOf(panicText); hit >= 0; hit = lines.indexOf(panicText, end)) {
+      const start = lines.lastIndexOf('\n', hit) + 1;
+      end = lines.indexOf('\n', hit) + 1;
+      const line = lines.slice(start, end).trimEnd();
+      if (line.includes(panicEnd)) continue;
+      said = end;
+      this.#panic = { message: line.slice(hit - start + panicText.length), stamped: stamp.test(line) };
       if (!this.#told) this.#hooks.panic(this.#panic.message);
       this.#told = true;
-    } else if (this.#panic?.stamped && time === undefined && line !== '') this.#panic = undefined;
+    }
+    if (this.#panic?.stamped !== true) return;
+    otherVoice.lastIndex = said;
+    if (otherVoice.test(lines)) this.#panic = undefined;
   }
 }

@@ -8,11 +8,9 @@
 import type { SerialHost } from '../devices/serial-host.js';
 import { monotonicMs } from '../host/clock.js';
 import type { ConsoleHost } from '../virtio/console/console-host.js';
-import type { ConsoleLink, GuestConsole } from './console.js';
+import { type ConsoleLink, type GuestConsole, turnBudget } from './console.js';
 import { ConsoleMerge, type PortIndex } from './console-merge.js';
 
-/** What one wake of main moves at most; the rest comes at the next turn of the event loop. */
-const budget = 256 * 1024;
 const chunkSize = 64 * 1024;
 /** How long what may be the beginning of a kernel message is held back while nothing follows. */
 const holdMs = 250;
@@ -102,14 +100,14 @@ export class ConsolePump implements ConsoleLink {
 
   /** Takes what there is, within a budget; how many bytes that was. */
   pump(): number {
-    const left = this.#take(budget, () => this.#console.accepts);
+    const left = this.#take(turnBudget, () => this.#console.accepts);
     this.#settle();
     if (left <= 0) this.#scheduled ??= setImmediate(() => this.#again());
-    if (left < budget && this.#merge !== undefined) {
+    if (left < turnBudget && this.#merge !== undefined) {
       clearTimeout(this.#holding);
       if (this.#merge.holds) this.#holding = setTimeout(() => this.#release(), holdMs).unref();
     }
-    return budget - left;
+    return turnBudget - left;
   }
 
   /** Everything that is left, at the end: the rings are bounded, and nobody can be made to wait any more. */

@@ -26,6 +26,8 @@ export interface ConsoleLink {
   resize(columns: number, rows: number): void;
 }
 
+/** What one turn of main delivers at most (console-pump.ts): more than that nobody can look at in time. */
+export const turnBudget = 256 * 1024;
 /** How much of the newest output `tail` and `waitFor` remember. */
 const tailSize = 64 * 1024;
 /** What `whenUnread: 'block'` keeps beyond its limit: more than the rings of one machine hold when it ends. */
@@ -85,7 +87,7 @@ export class GuestConsole extends Duplex {
 
   /**
    * Lines of output from now on, without their line ends; ends with the machine. Who falls further behind than `buffer`
-   * (64 KiB at least) misses the oldest.
+   * (64 KiB at least) and one turn of the event loop misses the oldest.
    */
   async *lines(options: CallOptions = {}): AsyncGenerator<string, void, void> {
     const decoder = new StringDecoder('utf8');
@@ -126,7 +128,7 @@ export class GuestConsole extends Duplex {
     if (this.#ended) return;
     const queue: Buffer[] = [];
     let queued = 0;
-    const limit = Math.max(this.#limit, tailSize);
+    const limit = Math.max(this.#limit, tailSize) + turnBudget;
     let wake: () => void = () => {};
     let done = false;
     let failure: unknown;

@@ -87,3 +87,27 @@ test('T38: whatever a guest prints, and without an end of line, takes bounded me
   for (let i = 0; i < 1000; i++) boot.see(line);
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => watch().boot.see(Buffer.from(bytes))));
 });
+
+/** Chunks that made a line-by-line look expensive: none takes main more than a moment, before the boot, after it, or after a panic. */
+test.each([
+  ['carriage returns', `${'\r'.repeat(1022)}x\n`],
+  ['empty lines', '\n'],
+  ['short lines', 'x\n'],
+  ['lines of the kernel', '[    1.000000] x\n'],
+  ['ends of panics', '---[ end Kernel panic - not syncing: x ]---\n'],
+  ['panics', '[    1.000000] Kernel panic - not syncing: x\n'],
+  ['panics in one line', 'Kernel panic - not syncing: '],
+  ['beginnings of milestones', 'Run /Run /x systemd[1]: systemd '],
+  ['prompts', ' login:  login: '],
+])('T38: %s take time in proportion to their length', (_, line) => {
+  const panic = '[    1.000000] Kernel panic - not syncing: x\n';
+  for (const before of ['', panic, `debian login: `, `debian login: ${panic}`]) {
+    const { boot, see } = watch();
+    see(before);
+    const chunk = Buffer.from(line.repeat(Math.ceil((64 * 1024) / line.length)), 'latin1');
+    const { user: begun } = process.cpuUsage();
+    for (let i = 0; i < 64; i++) boot.see(chunk); // 4 MiB
+    // The quadratic look took 2 s and more for this; no processor is so slow that a linear one does.
+    expect(process.cpuUsage().user - begun).toBeLessThan(1_500_000);
+  }
+});

@@ -106,6 +106,17 @@ test('waitFor finds what was said before and what comes later, across chunks', a
   await expect(prompt).resolves.toBe('debian login:');
 });
 
+test('waitFor and lines lose nothing of what comes at once', async () => {
+  const { console, say } = make();
+  const prompt = console.waitFor('login: ');
+  const lines = console.lines();
+  const first = lines.next();
+  say('first\nlogin: \n');
+  for (let i = 0; i < 4; i++) say('x'.repeat(64 * 1024));
+  await expect(prompt).resolves.toBe('login: ');
+  await expect(first).resolves.toMatchObject({ value: 'first' });
+});
+
 test('waitFor rejects at its deadline, on abort, and when the machine ends', async () => {
   const { console } = make();
   await expect(console.waitFor('never', { timeout: 5 })).rejects.toMatchObject({ code: 'ERR_TSVMM_TIMEOUT' });
@@ -171,5 +182,5 @@ test('a reader of lines that falls behind misses the oldest and holds no more th
   const rest: string[] = [];
   for await (const line of lines) rest.push(line);
   expect(rest.at(-1)).toBe('99999');
-  expect(rest.length).toBeLessThan(20_000);
+  expect(rest.length).toBeLessThan(60_000);
 });
