@@ -23,6 +23,9 @@ export const Operation = {
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
+/** Beside the call itself not worth counting. */
+const shortCopy = 16 * 1024;
+
 const Phase = { idle: 0, queued: 1, started: 2 } as const;
 const CANCEL_WANTED = 1;
 const CANCEL_QUEUED = 2;
@@ -37,12 +40,16 @@ export class SlotTable {
   /** Bytes, or how many iovecs. */
   readonly length: Uint32Array;
   readonly offset: Float64Array;
+  /** What a read or write moves at most: the work that it is. */
+  readonly bytes: Float64Array;
   /** RWF_ flags, or poll events. */
   readonly flags: Uint32Array;
   /** For the engine: how far a many-step operation is; 0 at its start. */
   readonly step: Uint8Array;
-  /** Slots to start, in order. */
+  /** Slots to start at the next turn, in order. */
   readonly starts: IndexRing;
+  /** Slots whose operation is a long copy: as many of them are started in a turn as `copiedAtOnce` allows. */
+  readonly copies: IndexRing;
   /** Slots whose operation somebody wants ended; ask `takeCancel`. */
   readonly #cancels: IndexRing;
   readonly #cancel: Uint8Array;
@@ -60,9 +67,11 @@ export class SlotTable {
     this.address = new Float64Array(capacity);
     this.length = new Uint32Array(capacity);
     this.offset = new Float64Array(capacity);
+    this.bytes = new Float64Array(capacity);
     this.flags = new Uint32Array(capacity);
     this.step = new Uint8Array(capacity);
     this.starts = new IndexRing(capacity);
+    this.copies = new IndexRing(capacity);
     this.#cancels = new IndexRing(capacity);
     this.#cancel = new Uint8Array(capacity);
     this.#phase = new Uint8Array(capacity);
@@ -110,6 +119,7 @@ export class SlotTable {
     length: number,
     offset: number,
     flags: number,
+    bytes = 0,
   ): void {
     const owner = this.#owner[slot];
     if (owner === undefined) throw new Error(`I/O slot ${slot} is not claimed`);
@@ -120,10 +130,11 @@ export class SlotTable {
     this.length[slot] = length;
     this.offset[slot] = offset;
     this.flags[slot] = flags;
+    this.bytes[slot] = bytes;
     this.step[slot] = 0;
     this.#phase[slot] = Phase.queued;
     owner.outstanding++;
-    this.starts.push(slot);
+    this.#queue(slot);
   }
 
   /** Rings an eventfd: rings that the kernel has not seen yet are one, a ring during a write is repeated after it. */
@@ -148,7 +159,12 @@ export class SlotTable {
   /** Queues the same operation again, after EINTR or as its next step. */
   restart(slot: number): void {
     this.#phase[slot] = Phase.queued;
-    this.starts.push(slot);
+    this.#queue(slot);
+  }
+
+  #queue(slot: number): void {
+    if (this.bytes[slot]! > shortCopy) this.copies.push(slot);
+    else this.starts.push(slot);
   }
 
   get cancelsQueued(): boolean {
@@ -202,20 +218,20 @@ export class IoSlots {
   }
 
   read(slot: number, fd: number, address: number, length: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.read, fd, address, length, offset, flags);
+    this.#table.start(this.#at(slot), Operation.read, fd, address, length, offset, flags, length);
   }
 
   write(slot: number, fd: number, address: number, length: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.write, fd, address, length, offset, flags);
+    this.#table.start(this.#at(slot), Operation.write, fd, address, length, offset, flags, length);
   }
 
-  /** `vectors` is the address of `count` iovecs, which stay as they are until the completion. */
-  readv(slot: number, fd: number, vectors: number, count: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.readVector, fd, vectors, count, offset, flags);
+  /** `vectors` is the address of `count` iovecs for `bytes` bytes, which stay as they are until the completion. */
+  readv(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
+    this.#table.start(this.#at(slot), Operation.readVector, fd, vectors, count, offset, flags, bytes);
   }
 
-  writev(slot: number, fd: number, vectors: number, count: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.writeVector, fd, vectors, count, offset, flags);
+  writev(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
+    this.#table.start(this.#at(slot), Operation.writeVector, fd, vectors, count, offset, flags, bytes);
   }
 
   sync(slot: number, fd: number): void {

@@ -32,3 +32,10 @@ export interface IoEngine {
 
 /** Readable, as poll(2) says it. */
 export const POLLIN = 1;
+
+/**
+ * A read or write of what the page cache holds is a copy, and the engine's thread makes it. So long ones take turns: one batch
+ * begins with no more than these bytes of them (and at least one), behind everything that is short, so that no guest's large
+ * requests keep the others, and Node, waiting.
+ */
+export const copiedAtOnce = 2 * 1024 * 1024;

@@ -4,7 +4,7 @@
  * §5.2). The I/O worker.
  */
 import { native } from './addon.js';
-import type { IoClient, IoEngine } from './engine.js';
+import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { EPOLLET, EPOLLIN, EPOLLONESHOT, EpollSet } from './epoll-events.js';
 import { HelperChannel } from './epoll-helper.js';
@@ -76,9 +76,15 @@ export class EpollEngine implements IoEngine {
     if (this.#inTurn) throw new Error('an I/O engine was turned from one of its own completions');
     this.#inTurn = true;
     try {
-      for (let left = this.#slots.starts.size; left > 0; left--) this.#begin(this.#slots.starts.shift());
+      const { starts, copies, bytes } = this.#slots;
+      for (let left = starts.size; left > 0; left--) this.#begin(starts.shift());
       for (let slot = this.#slots.takeCancel(); slot >= 0; slot = this.#slots.takeCancel()) this.#cancel(slot);
-      const count = this.#epoll.wait(wait && this.#ended.size === 0);
+      for (let left = copiedAtOnce; left > 0 && copies.size > 0; ) {
+        const slot = copies.shift();
+        left -= bytes[slot]!;
+        this.#begin(slot);
+      }
+      const count = this.#epoll.wait(wait && this.#ended.size === 0 && copies.size === 0);
       for (let i = 0; i < count; i++) this.#event(this.#epoll.dataOf(i), this.#epoll.eventsOf(i));
       return this.#dispatch();
     } finally {

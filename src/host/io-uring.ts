@@ -6,7 +6,7 @@
  * everything that can be outstanding; no registered buffers over guest RAM.
  */
 import { native } from './addon.js';
-import { type IoClient, type IoEngine, POLLIN } from './engine.js';
+import { copiedAtOnce, type IoClient, type IoEngine, POLLIN } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { Errno, errnoName } from './errno.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
@@ -37,6 +37,8 @@ export class IoUringEngine implements IoEngine {
   readonly #sink = native().eventWords();
   readonly #one = native().eventWords() + eventBytes;
   #inTurn = false;
+  /** Of `copiedAtOnce`, in this batch. */
+  #copiesLeft = 0;
 
   /** The engine, or -errno: -ENOSYS, -EPERM where io_uring is forbidden. Belongs to the calling thread. */
   static open(completionEntries = defaultCompletionEntries): IoUringEngine | number {
@@ -75,12 +77,17 @@ export class IoUringEngine implements IoEngine {
 
   #submit(wait: boolean): void {
     const rings = this.#rings;
+    this.#copiesLeft = copiedAtOnce;
     this.#fill();
-    while (this.#slots.starts.size > 0 || this.#slots.cancelsQueued) {
+    while (this.#slots.starts.size > 0 || this.#slots.cancelsQueued || this.#mayCopy) {
       if (!this.#enter(0)) return; // back-pressure: dispatch what has completed, the rest waits for the next turn
       this.#fill();
     }
-    this.#enter(wait && rings.ready === 0 ? 1 : 0);
+    this.#enter(wait && rings.ready === 0 && this.#slots.copies.size === 0 ? 1 : 0);
+  }
+
+  get #mayCopy(): boolean {
+    return this.#slots.copies.size > 0 && this.#copiesLeft > 0;
   }
 
   /** Whether the kernel took something or has nothing to take. */
@@ -101,24 +108,26 @@ export class IoUringEngine implements IoEngine {
     }
   }
 
-  /** Moves queued starts, then cancellations, into the submission queue while it has room. */
+  /** Moves queued starts, then cancellations, then long copies, into the submission queue while it has room. */
   #fill(): void {
     const rings = this.#rings;
     const slots = this.#slots;
-    while (slots.starts.size > 0 && !rings.full) {
-      const slot = slots.starts.shift();
-      this.#prepare(slot);
-      slots.markStarted(slot);
-    }
+    while (slots.starts.size > 0 && !rings.full) this.#prepare(slots.starts.shift());
     // After the starts: an operation that is queued and cancelled in one batch is found by its cancellation.
     while (slots.cancelsQueued && !rings.full) {
       const slot = slots.takeCancel();
       if (slot >= 0) rings.prepare(Opcode.asyncCancel, 0, -1, 0, slot, 0, 0, slot, UserKind.cancel);
     }
+    while (this.#mayCopy && !rings.full) {
+      const slot = slots.copies.shift();
+      this.#copiesLeft -= slots.bytes[slot]!;
+      this.#prepare(slot);
+    }
   }
 
   #prepare(slot: number): void {
     const slots = this.#slots;
+    slots.markStarted(slot);
     const rings = this.#rings;
     const fd = slots.fd[slot]!;
     const step = slots.step[slot]!;

@@ -28,8 +28,12 @@ import { IoVectors } from './io-vectors.js';
 
 /** Requests that the kernel may have of one disk. */
 const maxInFlight = 128;
-/** No driver asks for as much at once; a request beyond it would hold a kernel thread for seconds. */
+/** No driver asks for as much at once. */
 const maxRequestBytes = 256 * 2 ** 20;
+/** A longer request is performed in parts, between which others have their turn. */
+const maxOperationBytes = 2 ** 20;
+/** What the operations of one disk may move at a time; a chain beyond it waits in its queue. */
+const maxBytesInFlight = 8 * 2 ** 20;
 /** Sector numbers from 2^53 up are not exact; no disk has them. */
 const highSectorLimit = 0x20_0000;
 const TWO_32 = 0x1_0000_0000;
@@ -54,6 +58,7 @@ export class BlkDevice implements DataPath {
   // One request each.
   readonly #free = new Uint8Array(maxInFlight);
   #freeCount = 0;
+  #bytesInFlight = 0;
   readonly #type = new Uint8Array(maxInFlight);
   readonly #queue = new Uint16Array(maxInFlight);
   readonly #head = new Uint16Array(maxInFlight);
@@ -103,8 +108,7 @@ export class BlkDevice implements DataPath {
     switch (this.#requestType) {
       case BlkRequest.in:
       case BlkRequest.out:
-        this.#transfer(queue, index);
-        break;
+        return this.#transfer(queue, index);
       case BlkRequest.flush:
         this.#flush(queue, index);
         break;
@@ -166,22 +170,28 @@ export class BlkDevice implements DataPath {
     this.#sector = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
   }
 
-  #transfer(queue: SplitQueue, index: number): void {
+  /** False: too much is under way already. */
+  #transfer(queue: SplitQueue, index: number): boolean {
     const { chain } = queue;
     const writes = this.#requestType === BlkRequest.out;
     const bytes = writes ? chain.readableBytes - headerSize : chain.writableBytes - 1;
     if ((writes && this.#readOnly) || !this.#inRange(bytes)) {
       this.#answer(queue, BlkStatus.ioError, 0);
-      return;
+      return true;
     }
     if (bytes === 0) {
       this.#answer(queue, BlkStatus.ok, 0);
-      return;
+      return true;
+    }
+    if (this.#bytesInFlight + inFlightOf(bytes) > maxBytesInFlight) {
+      this.#stalled = true;
+      return false;
     }
     const slot = this.#occupy(queue, index, bytes);
     if (writes) this.#vectors.fill(slot, chain, 0, chain.readableCount, headerSize, bytes);
     else this.#vectors.fill(slot, chain, chain.readableCount, chain.count, 0, bytes);
     this.#operate(slot);
+    return true;
   }
 
   /** Whole sectors, all of them on the disk (trap T11); sums stay exact below 2^53. */
@@ -217,19 +227,21 @@ export class BlkDevice implements DataPath {
     this.#total[slot] = bytes;
     this.#left[slot] = bytes;
     this.#offset[slot] = this.#sector * sectorSize;
+    this.#bytesInFlight += inFlightOf(bytes);
     return slot;
   }
 
   #release(slot: number): void {
+    this.#bytesInFlight -= inFlightOf(this.#total[slot]!);
     this.#free[this.#freeCount++] = slot;
   }
 
-  /** The next operation of a request: as much of the rest as lies in one file. */
+  /** The next operation of a request: as much of the rest as lies in one file and is done at a time. */
   #operate(slot: number): void {
     const { slots } = this.#host;
     const writes = this.#type[slot] === BlkRequest.out;
     const offset = this.#offset[slot]!;
-    const left = this.#left[slot]!;
+    const left = inFlightOf(this.#left[slot]!);
     const bytes = writes ? this.#disk.locateWrite(offset, left) : this.#disk.locateRead(offset, left);
     if (bytes === 0) {
       this.#fail(slot, -Errno.ENOSPC);
@@ -240,8 +252,8 @@ export class BlkDevice implements DataPath {
     const flags = writes && this.#disk.syncFd >= 0 && !this.#cached ? RWF_DSYNC : 0;
     if (count > 1) {
       const vectors = this.#vectors.address(slot);
-      if (writes) slots.writev(slot, fd, vectors, count, offset, flags);
-      else slots.readv(slot, fd, vectors, count, offset);
+      if (writes) slots.writev(slot, fd, vectors, count, bytes, offset, flags);
+      else slots.readv(slot, fd, vectors, count, bytes, offset);
     } else {
       const buffer = this.#vectors.firstBuffer(slot);
       if (writes) slots.write(slot, fd, buffer, bytes, offset, flags);
@@ -295,6 +307,9 @@ export class BlkDevice implements DataPath {
     if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
   }
 }
+
+/** Of a request, what is under way at any time. */
+const inFlightOf = (bytes: number): number => Math.min(bytes, maxOperationBytes);
 
 /** The status is the last byte that the device may write. */
 const statusAddress = (chain: Chain): number => chain.guest[chain.count - 1]! + chain.length[chain.count - 1]! - 1;

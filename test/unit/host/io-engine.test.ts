@@ -82,7 +82,14 @@ describe.each(engineKinds)('%s', (kind) => {
     const recorder = new Recorder();
     const slots = engine.claim(recorder, 4)!;
     slots.read(0, fd, block.address, 4096, 8192);
-    slots.readv(1, fd, vectors(block, 1 << 20, [block.address + 8192, 100], [block.address + 20_000, 1000]), 2, 77);
+    slots.readv(
+      1,
+      fd,
+      vectors(block, 1 << 20, [block.address + 8192, 100], [block.address + 20_000, 1000]),
+      2,
+      1100,
+      77,
+    );
     turnUntil(engine, recorder, 2);
     expect(recorder.completions.sort()).toEqual([
       [0, 4096],
@@ -95,7 +102,7 @@ describe.each(engineKinds)('%s', (kind) => {
     bytes.fill(0xa5, 0, 512);
     bytes.fill(0x5a, 1024, 1536);
     slots.write(2, fd, block.address, 512, 512, 2 /* RWF_DSYNC */);
-    slots.writev(3, fd, vectors(block, 1 << 20, [block.address + 1024, 512], [block.address, 256]), 2, 65_536);
+    slots.writev(3, fd, vectors(block, 1 << 20, [block.address + 1024, 512], [block.address, 256]), 2, 768, 65_536);
     turnUntil(engine, recorder, 4);
     const now = readFileSync(file);
     expect(now.subarray(512, 1024).every((byte) => byte === 0xa5)).toBe(true);
@@ -136,6 +143,34 @@ describe.each(engineKinds)('%s', (kind) => {
     slots.read(0, fd, block.address, 512, offset);
     turnUntil(engine, recorder, 2);
     expect(bytes.subarray(0, 512).every((byte) => byte === 0x77)).toBe(true);
+    slots.release();
+  });
+
+  maybe('T39: copies no more in one batch than others can wait for, and all of it in the end', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const count = 64;
+    const slots = engine.claim(recorder, count)!;
+    bytes.fill(0);
+    for (let slot = 0; slot < count; slot++) slots.read(slot, fd, block.address, content.length, 0);
+    let turns = 0;
+    for (; slots.outstanding > 0; turns++) engine.turn(true);
+    expect(turns).toBeGreaterThan(1);
+    expect(recorder.completions.map(([slot]) => slot).sort((a, b) => a - b)).toEqual([...Array(count).keys()]);
+    expect(recorder.completions.every(([, result]) => result === content.length)).toBe(true);
+    expect(Buffer.compare(bytes.subarray(0, content.length), content)).toBe(0);
+    slots.release();
+  });
+
+  maybe('T39: cancels what waits behind copies', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 17)!;
+    for (let slot = 0; slot < 16; slot++) slots.read(slot, fd, block.address, content.length, 0);
+    slots.eventRead(16, event());
+    slots.cancel(16);
+    turnUntil(engine, recorder, 17);
+    expect(recorder.completions.find(([slot]) => slot === 16)).toEqual([16, -Errno.ECANCELED]);
     slots.release();
   });
 

@@ -39,12 +39,16 @@ export class ScriptedEngine implements IoEngine {
         this.waiting.push(started);
         this.#slots.outstanding++;
       };
+    const vectored =
+      (operation: 'readv' | 'writev') =>
+      (slot: number, fd: number, address: number, count: number, _bytes: number, offset: number, flags = 0) =>
+        start(operation)(slot, fd, address, count, offset, flags);
     const slots = {
       outstanding: 0,
       read: start('read'),
       write: start('write'),
-      readv: start('readv'),
-      writev: start('writev'),
+      readv: vectored('readv'),
+      writev: vectored('writev'),
       dataSync: start('dataSync'),
       release: () => {},
     };

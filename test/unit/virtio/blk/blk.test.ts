@@ -97,10 +97,10 @@ const write = (at: number, ...data: Uint8Array[]): MockBuffer[] => [
 const flush = (): MockBuffer[] => [readable(header(Type.flush)), writable(1)];
 
 /** A bench whose kernel is a script. */
-function scripted(open: OpenDisk, features: readonly number[] = writeback) {
+function scripted(open: OpenDisk, features: readonly number[] = writeback, ram = 0x40_0000) {
   const engine = new ScriptedEngine();
   const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
-  const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(0x40_0000), {
+  const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(ram), {
     engine,
     features,
     config,
@@ -394,6 +394,36 @@ describe('the identity', () => {
   test('is cut to what the driver has room for', () => {
     const { bench } = scripted(disk().open);
     expect(ask(bench, [readable(header(Type.getId)), writable(7)]).data.toString()).toBe('serial');
+  });
+});
+
+describe('T39: large requests', () => {
+  const mebibyte = 2 ** 20;
+  const size = 64 * mebibyte;
+  function large() {
+    const path = join(directory, `disk${files++}`);
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
+    ftruncateSync(fd, size);
+    cleanups.push(() => closeSync(fd));
+    return scripted({ kind: 'file', fd, size, readOnly: false }, writeback, 64 * mebibyte);
+  }
+
+  test('are performed in parts, one after the other', () => {
+    const { bench, engine, driver } = large();
+    driver.offer(read(0, 2 * mebibyte, mebibyte));
+    bench.run();
+    expect(engine.log.map(({ offset }) => offset / mebibyte)).toEqual([0, 1, 2]);
+    expect(driver.collect()).toHaveLength(1);
+    expect(bench.counters[BlkCounter.bytesRead]).toBe(3 * mebibyte);
+  });
+
+  test('have no more than a few mebibytes under way at a time, and all get their turn', () => {
+    const { bench, engine, driver } = large();
+    for (let i = 0; i < 40; i++) driver.offer(read(i, mebibyte));
+    bench.start();
+    expect(engine.waiting).toHaveLength(8);
+    bench.run();
+    expect(driver.collect()).toHaveLength(40);
   });
 });
 
