@@ -12,6 +12,7 @@ export const guestNames = [
   'devices',
   'echo',
   'exits',
+  'flood',
   'halt',
   'hello',
   'hostile',

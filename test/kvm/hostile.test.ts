@@ -1,4 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { scratchFolder, sectorBytes } from './support/disks.js';
 import { type GuestOptions, holdings, startGuest, whyNoKvm } from './support/guests.js';
@@ -95,6 +96,22 @@ describe.skipIf(whyNoKvm !== undefined)('a hostile guest', { timeout }, () => {
     }
     await expect.poll(() => holdings().fds, { timeout: 5000 }).toBeLessThanOrEqual(before.fds + 1);
     await expect.poll(() => holdings().threads, { timeout: 5000 }).toBeLessThanOrEqual(before.threads + 1);
+  });
+
+  test('T39: long requests do not keep those of a neighbour, nor the end of the process, waiting', async () => {
+    const disk = (name: string): string => scratch.file(name, 256 * 2 ** 20);
+    const flood = (name: string, memory: `${number}M`, cmdline: string) =>
+      startGuest('flood', { memory, disks: [disk(name)], cmdline });
+    const reads = (vm: VirtualMachine): number => vm.metrics().devices['disk0']!['reads']!;
+    const greedy = await Promise.all(['a.img', 'b.img'].map((name) => flood(name, '256M', 'bytes=0xa000000 depth=60')));
+    const modest = await flood('c.img', '64M', 'bytes=512 depth=1');
+    for (const vm of [modest, ...greedy]) await vm.console.waitFor('flood: ');
+    // They all have one I/O worker. Without turns it came to one read in 20 s here.
+    const before = reads(modest);
+    await expect.poll(() => reads(modest) - before, { timeout: 90_000 }).toBeGreaterThan(40);
+    for (const vm of greedy) expect(vm.metrics().devices['disk0']).toMatchObject({ errors: 0 });
+    expect(process.report.getReport()).toBeDefined();
+    for (const vm of [modest, ...greedy]) expect(await vm.kill()).toMatchObject({ reason: 'killed' });
   });
 
   test('T38 T39: is not noticed by its neighbours in the same process, nor by the process', async () => {
