@@ -13,7 +13,7 @@ import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid, processorIdentity } from '../kvm/cpuid-entry.js';
 import { exitName } from '../kvm/ioctls.js';
 import type { StartState } from '../kvm/start-state.js';
-import { exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
+import { eventDetail, eventOf, exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
 import { hugePageSize } from '../memory/ram.js';
@@ -319,7 +319,7 @@ export class PowerCycle {
     const event = Atomics.load(control.event, 0);
     if (event === 0 || this.#told) return;
     this.#told = true;
-    this.#hooks.event(event as MachineEvent, Atomics.load(control.event, 1));
+    this.#hooks.event(eventOf(event) as MachineEvent, eventDetail(event));
   }
 
   #fail(error: TsvmmError): void {

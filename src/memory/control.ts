@@ -12,14 +12,19 @@ export const MachineControlMap = registerMap('machine-control', {
   lockWaiters: words(1),
   topologyLock: words(1),
   topologyWaiters: words(1),
-  /** [0] a `MachineEvent`, by compare-and-exchange from 0: the first wins; [1] its detail; [2] the vCPU. */
-  event: words(3),
+  /** An `eventWord`, by compare-and-exchange from 0: the first wins, with its detail. */
+  event: words(1),
   /** Set by the SIGBUS guard: the host could not supply a page of RAM. */
   memoryFailed: words(1),
   /** 1 while main's doorbell has been rung and not yet answered: one ring per wake. */
   mainRung: words(1),
 });
 export type MachineControl = RegistersOf<typeof MachineControlMap>;
+
+/** A `MachineEvent` and its detail, a byte, in one word: whoever sees the one sees the other. */
+export const eventWord = (event: number, detail: number): number => event | (detail << 8);
+export const eventOf = (word: number): number => word & 0xff;
+export const eventDetail = (word: number): number => (word >>> 8) & 0xff;
 
 /** Requests of main, in `request[0]`. */
 export const VcpuRequest = {

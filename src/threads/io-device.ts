@@ -7,6 +7,7 @@
  */
 import type { IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
+import { IndexRing } from '../host/index-ring.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { DataPath, DataPathHost } from '../virtio/device.js';
 import { hasFeature, negotiatedFeatures } from '../virtio/features.js';
@@ -51,6 +52,9 @@ export class IoDevice implements DataPathHost {
   #phase: 'inactive' | 'active' | 'stopping' = 'inactive';
   /** A data path that has thrown is not trusted again. */
   #faulty = false;
+  /** Slots that completed while the device was no bus master, and with what. */
+  readonly #held: IndexRing;
+  readonly #heldResults: Int32Array;
 
   /** Undefined when the engine has no room for the device's operations. */
   static create(
@@ -83,6 +87,8 @@ export class IoDevice implements DataPathHost {
     this.slots = slots;
     this.config = target.state.config;
     this.counters = counters;
+    this.#held = new IndexRing(dataPath.slotCount);
+    this.#heldResults = new Int32Array(dataPath.slotCount);
   }
 
   get memory(): GuestMemory {
@@ -114,10 +120,10 @@ export class IoDevice implements DataPathHost {
   /** One turn of a queue. True if it wants another. */
   serveQueue(index: number): boolean {
     const queue = this.#queues[index];
-    // Without bus mastering there is no DMA (contract §6.2); its return rings every doorbell.
-    if (queue === undefined || Atomics.load(this.#target.state.device.busMaster, 0) === 0) return false;
+    if (queue === undefined || !this.#isBusMaster) return false;
     this.#host.touch(this);
     try {
+      this.#completeHeld();
       const served = serveQueue(this.#dataPath, queue, index, chainBudget);
       if (served === Served.violated) this.#needReset('guest', `driver: ${queue.violation}`);
       return served === Served.more;
@@ -129,6 +135,11 @@ export class IoDevice implements DataPathHost {
 
   onCompletion(slot: number, result: number): void {
     this.#host.touch(this);
+    if (this.#queues.length > 0 && !this.#isBusMaster) {
+      this.#heldResults[slot] = result;
+      this.#held.push(slot);
+      return;
+    }
     try {
       if (!this.#faulty) this.#dataPath.onCompletion(slot, result);
     } catch (error) {
@@ -141,6 +152,7 @@ export class IoDevice implements DataPathHost {
 
   /** Shows the driver what was answered and interrupts it where it wants that. */
   flush(): void {
+    if (!this.#isBusMaster) return;
     for (let index = 0; index < this.#queues.length; index++) {
       const queue = this.#queues[index];
       if (queue?.publish()) this.#ring(raiseQueue(this.#target, index));
@@ -187,6 +199,18 @@ export class IoDevice implements DataPathHost {
     this.#host.wakeMain();
   }
 
+  /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */
+  get #isBusMaster(): boolean {
+    return Atomics.load(this.#target.state.device.busMaster, 0) !== 0;
+  }
+
+  #completeHeld(): void {
+    for (let left = this.#held.size; left > 0; left--) {
+      const slot = this.#held.shift();
+      if (!this.#faulty) this.#dataPath.onCompletion(slot, this.#heldResults[slot]!);
+    }
+  }
+
   #activate(): void {
     const { state } = this.#target;
     const features = negotiatedFeatures(state.device);
@@ -227,6 +251,7 @@ export class IoDevice implements DataPathHost {
     if (this.#faulty) return;
     try {
       this.#dataPath.stop();
+      this.#completeHeld(); // to nobody: their places are free
     } catch (error) {
       this.#fail(error);
     }
@@ -235,7 +260,10 @@ export class IoDevice implements DataPathHost {
   /** Says that nothing touches guest memory any more, once that is so (contract §2.7). */
   #confirmReset(): void {
     if (this.#phase !== 'stopping' || this.slots.outstanding > 0) return;
-    const { lifecycle } = this.#target.state.device;
+    const { lifecycle, isr } = this.#target.state.device;
+    // An answer may have been told between the reset's request and now: nothing of it is left (virtio 1.2 §2.4.1, §4.2.2.1).
+    Atomics.store(isr, 0, 0);
+    this.#target.line.settle();
     if (Atomics.compareExchange(lifecycle, 0, Lifecycle.resetting, Lifecycle.inactive) !== Lifecycle.resetting) return;
     this.#phase = 'inactive';
     Atomics.notify(lifecycle, 0);

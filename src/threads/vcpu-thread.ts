@@ -74,7 +74,7 @@ export class VcpuThread {
     this.#topology = new SharedLock(this.#machine.topologyLock, this.#machine.topologyWaiters);
     const vm = KvmVm.adopt(assignment.vmFd);
     const doorbells = { main: assignment.mainDoorbell, io: assignment.ioDoorbell };
-    this.#wires = new VcpuWires(vm, this.#machine, cpu, doorbells, (device, message, suppressed) =>
+    this.#wires = new VcpuWires(vm, this.#machine, doorbells, (device, message, suppressed) =>
       report({ type: 'warning', device, message, suppressed }),
     );
     this.#platform = buildPlatform(state, assignment.platform, this.#wires, {

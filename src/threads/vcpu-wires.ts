@@ -8,14 +8,13 @@
 import type { MachineEvent, TopologyTask, Wires } from '../devices/wires.js';
 import { native } from '../host/addon.js';
 import type { KvmVm } from '../kvm/vm.js';
-import type { MachineControl } from '../memory/control.js';
+import { eventWord, type MachineControl } from '../memory/control.js';
 
 const warningsPerSecond = 10;
 
 export class VcpuWires implements Wires {
   readonly #vm: KvmVm;
   readonly #control: MachineControl;
-  readonly #cpu: number;
   readonly #mainDoorbell: number;
   readonly #ioDoorbell: number;
   readonly #report: (device: string, message: string, suppressed: number) => void;
@@ -29,13 +28,11 @@ export class VcpuWires implements Wires {
   constructor(
     vm: KvmVm,
     control: MachineControl,
-    cpu: number,
     doorbells: { readonly main: number; readonly io: number },
     report: (device: string, message: string, suppressed: number) => void,
   ) {
     this.#vm = vm;
     this.#control = control;
-    this.#cpu = cpu;
     this.#mainDoorbell = doorbells.main;
     this.#ioDoorbell = doorbells.io;
     this.#report = report;
@@ -50,9 +47,7 @@ export class VcpuWires implements Wires {
   }
 
   raise(event: MachineEvent, detail: number): void {
-    if (Atomics.compareExchange(this.#control.event, 0, 0, event) !== 0) return;
-    Atomics.store(this.#control.event, 1, detail);
-    Atomics.store(this.#control.event, 2, this.#cpu);
+    if (Atomics.compareExchange(this.#control.event, 0, 0, eventWord(event, detail)) !== 0) return;
     native().ring(this.#mainDoorbell); // at once: main may be letting output gather
   }
 

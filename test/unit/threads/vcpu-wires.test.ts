@@ -1,13 +1,22 @@
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
+import { MachineEvent } from '../../../src/devices/wires.js';
 import { KvmVm } from '../../../src/kvm/vm.js';
-import { MachineControlMap } from '../../../src/memory/control.js';
+import { eventDetail, eventOf, MachineControlMap } from '../../../src/memory/control.js';
 import { VcpuWires } from '../../../src/threads/vcpu-wires.js';
 
-const wires = (): VcpuWires => {
-  const control = MachineControlMap.over(new SharedArrayBuffer(MachineControlMap.size), 0);
-  return new VcpuWires(KvmVm.adopt(-1), control, 0, { main: -1, io: -1 }, () => {});
+const wires = (control = MachineControlMap.over(new SharedArrayBuffer(MachineControlMap.size), 0)): VcpuWires => {
+  return new VcpuWires(KvmVm.adopt(-1), control, { main: -1, io: -1 }, () => {});
 };
+
+test('the first event wins, and is never seen without its detail', () => {
+  const control = MachineControlMap.over(new SharedArrayBuffer(MachineControlMap.size), 0);
+  const first = wires(control);
+  first.raise(MachineEvent.debugExit, 0xfe);
+  wires(control).raise(MachineEvent.panic, 1);
+  const word = Atomics.load(control.event, 0); // one load, whatever a second thread does meanwhile
+  expect([eventOf(word), eventDetail(word)]).toEqual([MachineEvent.debugExit, 0xfe]);
+});
 
 test('a vCPU is held while the word has its value, and no longer', () => {
   const held = wires();
