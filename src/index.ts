@@ -4,12 +4,14 @@
  * Importing does nothing: no addon is loaded, no thread started, no hook installed before the first machine.
  */
 export { type ErrorCode, type Phase, TsvmmError } from './errors.js';
+export type { Path } from './machine/checks.js';
 export type { CallOptions, GuestConsole } from './machine/console.js';
 export type { TopologyOptions } from './machine/cpu-options.js';
+export type { DiskOptions } from './machine/disk-options.js';
 export type { VmExit } from './machine/exit.js';
 export type { GuestMemory } from './machine/guest-memory-api.js';
 export type { MemoryOptions } from './machine/memory-options.js';
-export type { BootOptions, ConsoleOptions, DiskOptions, Logger, Path, VmOptions } from './machine/options.js';
+export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/options.js';
 export { prewarm } from './machine/prewarm.js';
 export type { VmState } from './machine/states.js';
 export type { Duration, Size } from './machine/units.js';

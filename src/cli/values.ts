@@ -4,7 +4,8 @@
  * Each parser names the option it reads for in its error; whether a value makes sense for a machine is for the API to say.
  */
 import { TsvmmError } from '../errors.js';
-import type { DiskOptions, VmOptions } from '../machine/options.js';
+import type { DiskOptions } from '../machine/disk-options.js';
+import type { VmOptions } from '../machine/options.js';
 import { parseDuration as durationInMs, parseSize as sizeInBytes } from '../machine/units.js';
 import { didYouMean } from '../suggest.js';
 

@@ -2,9 +2,12 @@
  * Checks of single values that a program passed: each answers the value with its type, or throws one `ERR_TSVMM_CONFIG`
  * that names the option, what it was and what it may be. Main thread.
  */
+import { fileURLToPath } from 'node:url';
 import { TsvmmError } from '../errors.js';
 import { didYouMean } from '../suggest.js';
 import { show } from './units.js';
+
+export type Path = string | URL;
 
 export const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
 
@@ -39,4 +42,10 @@ export function boolean(what: string, value: unknown): boolean {
 export function text(what: string, value: unknown): string {
   if (typeof value === 'string' && !value.includes('\0')) return value;
   throw bad(`${what}: expected text, got ${show(value)}`, 'pass a string without NUL characters');
+}
+
+export function path(what: string, value: unknown): string {
+  const file = value instanceof URL ? fileURLToPath(value) : text(what, value);
+  if (file === '') throw bad(`${what}: the path is empty`, 'pass the path of a file');
+  return file;
 }

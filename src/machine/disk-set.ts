@@ -4,7 +4,7 @@ import { access } from 'node:fs/promises';
 import type { BlockReader } from '../disk/block-reader.js';
 import { type DiskFile, openDiskFile } from '../disk/disk-file.js';
 import { openRawImage } from '../disk/raw-image.js';
-import type { DiskConfig } from './options.js';
+import type { DiskConfig } from './disk-options.js';
 
 export interface OpenedDisk {
   readonly config: DiskConfig;

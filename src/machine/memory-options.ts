@@ -30,6 +30,7 @@ const maxMemory = 1024 ** 4;
 export function memory(value: Size | MemoryOptions): MemoryConfig {
   const options = typeof value === 'object' && value !== null ? value : { size: value };
   known('memory', options, ['size', 'hugepages', 'prefault']);
+  const { prefault = false } = options;
   const bytes = parseSize('memory', options.size ?? '512M');
   if (bytes < minMemory || bytes > maxMemory) {
     throw bad(
@@ -47,6 +48,6 @@ export function memory(value: Size | MemoryOptions): MemoryConfig {
   return {
     size: Math.ceil(bytes / pageSize) * pageSize,
     hugepages,
-    prefault: boolean('memory.prefault', options.prefault ?? false),
+    prefault: boolean('memory.prefault', prefault),
   };
 }

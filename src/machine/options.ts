@@ -5,27 +5,14 @@
  * `ERR_TSVMM_CONFIG` that names the option, what it was and what it may be.
  */
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { type Transport, transports } from '../devices/memory-map.js';
 import type { CpuTopology } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
-import { bad, integer, known, oneOf, text } from './checks.js';
+import { bad, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { cpu, type TopologyOptions, topology } from './cpu-options.js';
+import { type DiskConfig, type DiskOptions, diskConfigs } from './disk-options.js';
 import { type MemoryConfig, type MemoryOptions, memory } from './memory-options.js';
 import { parseSize, type Size, show } from './units.js';
-
-export type Path = string | URL;
-
-export interface DiskOptions {
-  path: Path;
-  /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
-  format?: 'raw';
-  readOnly?: boolean;
-  /** Writes go to a private overlay and are gone with the machine. */
-  ephemeral?: boolean;
-  /** What the guest reads as the disk's serial number; at most 20 bytes. */
-  serial?: string;
-}
 
 /** A pino-shaped logger; the library logs nothing without one. */
 export interface Logger {
@@ -92,14 +79,6 @@ export interface VmOptions {
   signal?: AbortSignal;
 }
 
-export interface DiskConfig {
-  readonly path: string;
-  readonly explicitRaw: boolean;
-  readonly readOnly: boolean;
-  readonly ephemeral: boolean;
-  readonly serial: string;
-}
-
 export type BootConfig =
   | {
       readonly kind: 'kernel';
@@ -134,10 +113,7 @@ export interface VmConfig {
   readonly signal: AbortSignal | undefined;
 }
 
-/** PCI slots 1-31 hold the disks, the console and the entropy device. */
-export const maxDisks = 24;
 const maxName = 64;
-const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
 const minConsoleBuffer = 4096;
 const maxConsoleBuffer = 256 * 1024 ** 2;
 let unnamed = 0;
@@ -159,10 +135,7 @@ export function normalize(options: VmOptions): VmConfig {
     'logger',
     'signal',
   ]);
-  if (options.disks !== undefined && !Array.isArray(options.disks))
-    throw bad('disks: expected a list', 'pass ["disk.img"]');
-  const disks = (options.disks ?? []).map(diskConfig);
-  if (disks.length > maxDisks) throw bad(`disks: ${disks.length} are too many`, `a machine has at most ${maxDisks}`);
+  const disks = diskConfigs(options.disks ?? []);
   return {
     name: name(options.name),
     memory: memory(options.memory ?? '512M'),
@@ -184,31 +157,6 @@ function name(value: unknown): string {
   const given = text('name', value);
   if (given.length <= maxName && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given)) return given;
   throw bad(`name: ${show(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
-}
-
-function path(what: string, value: unknown): string {
-  const file = value instanceof URL ? fileURLToPath(value) : text(what, value);
-  if (file === '') throw bad(`${what}: the path is empty`, 'pass the path of a file');
-  return file;
-}
-
-function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
-  const what = `disks[${index}]`;
-  const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
-  if (typeof options !== 'object' || options === null)
-    throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
-  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
-  const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
-  if (Buffer.byteLength(serial) > maxSerial)
-    throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
-  if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
-  return {
-    path: path(`${what}.path`, options.path),
-    explicitRaw: options.format === 'raw',
-    readOnly: options.readOnly === true,
-    ephemeral: options.ephemeral === true,
-    serial,
-  };
 }
 
 function boot(value: BootOptions, disks: number): BootConfig {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TsvmmError } from '../../../src/errors.js';
-import { normalize, type VmOptions } from '../../../src/machine/options.js';
+import { normalize, type VmConfig, type VmOptions } from '../../../src/machine/options.js';
 import { formatSize, parseDuration, parseSize } from '../../../src/machine/units.js';
 
 const refused = (options: unknown): TsvmmError => {
@@ -93,6 +93,31 @@ describe('each mistake is one error that names the option', () => {
   ];
   test.each(cases)('%s', (_, options, message) => {
     expect(refused(options).message).toMatch(message);
+  });
+});
+
+describe('what decides about data is what it says, or refused', () => {
+  const booleans: [string, (value: unknown) => unknown, (config: VmConfig) => unknown][] = [
+    ['memory.prefault', (prefault) => ({ memory: { prefault } }), ({ memory }) => memory.prefault],
+    ['disks[1].readOnly', (readOnly) => ({ disks: ['a', { path: 'b', readOnly }] }), ({ disks }) => disks[1]!.readOnly],
+    [
+      'disks[1].ephemeral',
+      (ephemeral) => ({ disks: ['a', { path: 'b', ephemeral }] }),
+      ({ disks }) => disks[1]!.ephemeral,
+    ],
+  ];
+  test.each(booleans)('%s', (name, options, configured) => {
+    const given = (value: unknown) => ({ disks: ['a'], ...(options(value) as object) });
+    for (const value of [true, false]) expect(configured(normalize(given(value) as VmOptions))).toBe(value);
+    expect(configured(normalize(given(undefined) as VmOptions))).toBe(false);
+    const other = fc
+      .oneof(fc.constantFrom<unknown>(1, 0, 'true', 'false', 'yes', '', null, Number.NaN), fc.anything())
+      .filter((value) => typeof value !== 'boolean' && value !== undefined);
+    fc.assert(
+      fc.property(other, (value) => {
+        expect(refused(given(value)).message).toContain(name);
+      }),
+    );
   });
 });
 

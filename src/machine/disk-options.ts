@@ -1,0 +1,53 @@
+/** Which disks a machine has: options checked. Main thread. */
+import { bad, boolean, known, oneOf, type Path, path, text } from './checks.js';
+import { show } from './units.js';
+
+export interface DiskOptions {
+  path: Path;
+  /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
+  format?: 'raw';
+  readOnly?: boolean;
+  /** Writes go to a private overlay and are gone with the machine. */
+  ephemeral?: boolean;
+  /** What the guest reads as the disk's serial number; at most 20 bytes. */
+  serial?: string;
+}
+
+export interface DiskConfig {
+  readonly path: string;
+  readonly explicitRaw: boolean;
+  readonly readOnly: boolean;
+  readonly ephemeral: boolean;
+  readonly serial: string;
+}
+
+/** PCI slots 1-31 hold the disks, the console and the entropy device. */
+const maxDisks = 24;
+const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
+
+export function diskConfigs(value: unknown): DiskConfig[] {
+  if (!Array.isArray(value)) throw bad('disks: expected a list', 'pass ["disk.img"]');
+  if (value.length > maxDisks) throw bad(`disks: ${value.length} are too many`, `a machine has at most ${maxDisks}`);
+  return value.map(diskConfig);
+}
+
+function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
+  const what = `disks[${index}]`;
+  const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
+  if (typeof options !== 'object' || options === null)
+    throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
+  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
+  const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
+  if (Buffer.byteLength(serial) > maxSerial)
+    throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
+  if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
+  // Only what was left out has a default: whoever passes something else means something, and it may cost them their data.
+  const { readOnly = false, ephemeral = false } = options;
+  return {
+    path: path(`${what}.path`, options.path),
+    explicitRaw: options.format === 'raw',
+    readOnly: boolean(`${what}.readOnly`, readOnly),
+    ephemeral: boolean(`${what}.ephemeral`, ephemeral),
+    serial,
+  };
+}
