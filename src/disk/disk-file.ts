@@ -75,7 +75,7 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const overlay = await openTemporary(path, options.temporaryDirectory);
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
-    const written = writtenBits(path, size);
+    const written = writtenBits(path, size, limit);
     return new OpenFile(path, { kind: 'overlay', base, overlay, written, size, readOnly: false, limit }, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
@@ -83,9 +83,9 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
   }
 }
 
-function writtenBits(path: string, size: number): SharedArrayBuffer {
+function writtenBits(path: string, size: number, limit: number | undefined): SharedArrayBuffer {
   try {
-    return allocateWritten(size);
+    return allocateWritten(size, limit);
   } catch (cause) {
     throw new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)} with ${size} bytes is too large to be ephemeral`, {
       hint: 'copy the image and let the guest write to the copy',

@@ -19,7 +19,7 @@ export type OpenDisk =
       readonly written: SharedArrayBuffer;
       readonly size: number;
       readonly readOnly: false;
-      /** Most bytes that it may hold; undefined leaves it to the file system. */
+      /** Most bytes that it may take, in blocks of 4096; undefined leaves it to the file system. */
       readonly limit?: number | undefined;
     };
 
@@ -36,8 +36,10 @@ export interface DiskMap {
   readonly syncFd: number;
 }
 
-export const openDiskMap = (disk: OpenDisk): DiskMap =>
-  disk.kind === 'file' ? new FileMap(disk.fd) : new OverlayMap(disk.base, disk.overlay, disk.written, disk.limit);
+export function openDiskMap(disk: OpenDisk): DiskMap {
+  if (disk.kind === 'file') return new FileMap(disk.fd);
+  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit);
+}
 
 class FileMap implements DiskMap {
   readonly fd: number;

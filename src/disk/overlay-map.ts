@@ -6,18 +6,29 @@
  * of any size starts at once: the bits are memory that the host supplies where the guest writes. They belong to the disk
  * and not to this thread, so that a guest that reboots finds what it wrote. A transfer may stop inside a sector and go on
  * there.
+ *
+ * With a limit, bits of a second kind say for which blocks room has been given out, from before the write begins: writes
+ * under way at once, and those that fail or whose driver goes away meanwhile, count as well, and a sector counts as the
+ * block that the host's file system needs for it. So the file never takes more.
  */
 import type { DiskMap } from './disk-map.js';
 
 const sectorSize = 512;
-const sectorsPerWord = 32;
+/** What a limit counts: the block of ext4, XFS, Btrfs and tmpfs. */
+const blockSize = 4096;
+const bitsPerWord = 32;
 const allSet = 0xffff_ffff;
-/** Sectors in the overlay, as a double; the bits follow. */
+/** Blocks given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
 const headerSize = 8;
 
 /** What an overlay of a disk of `size` bytes knows: nothing is written yet. Throws RangeError if it cannot be had. */
-export const allocateWritten = (size: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(headerSize + Math.ceil(size / sectorSize / sectorsPerWord) * Uint32Array.BYTES_PER_ELEMENT);
+export const allocateWritten = (size: number, limit?: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(
+    headerSize + bitBytes(size, sectorSize) + (limit === undefined ? 0 : bitBytes(size, blockSize)),
+  );
+
+const bitBytes = (size: number, each: number): number =>
+  Math.ceil(size / each / bitsPerWord) * Uint32Array.BYTES_PER_ELEMENT;
 
 export class OverlayMap implements DiskMap {
   fd = -1;
@@ -26,22 +37,19 @@ export class OverlayMap implements DiskMap {
   readonly #base: number;
   readonly #overlay: number;
   readonly #bits: Uint32Array;
-  readonly #limit: number;
-  /** Sectors in the overlay. */
+  /** Blocks that may be given out; undefined: all. */
+  readonly #limit: number | undefined;
   readonly #used: Float64Array;
+  readonly #given: Uint32Array;
 
-  /** `written` comes from `allocateWritten`; one map at a time uses it. */
-  constructor(base: number, overlay: number, written: SharedArrayBuffer, limit = Number.POSITIVE_INFINITY) {
+  /** `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
+  constructor(base: number, overlay: number, written: SharedArrayBuffer, size: number, limit?: number) {
     this.#base = base;
     this.#overlay = overlay;
     this.#used = new Float64Array(written, 0, 1);
-    this.#bits = new Uint32Array(written, headerSize);
-    this.#limit = limit / sectorSize;
-  }
-
-  /** Bytes that were ever written. */
-  get used(): number {
-    return this.#used[0]! * sectorSize;
+    this.#bits = new Uint32Array(written, headerSize, bitBytes(size, sectorSize) / Uint32Array.BYTES_PER_ELEMENT);
+    this.#given = new Uint32Array(written, headerSize + this.#bits.byteLength);
+    this.#limit = limit === undefined ? undefined : Math.floor(limit / blockSize);
   }
 
   locateRead(offset: number, length: number): number {
@@ -52,9 +60,22 @@ export class OverlayMap implements DiskMap {
 
   locateWrite(offset: number, length: number): number {
     this.fd = this.#overlay;
-    if (this.#used[0]! < this.#limit) return length;
-    // Full: what is there already may still be written again.
-    return this.#run(offset, length, true);
+    if (this.#limit === undefined) return length;
+    const end = Math.ceil((offset + length) / blockSize);
+    let block = Math.floor(offset / blockSize);
+    while (block < end && this.#giveOut(block, this.#limit)) block++;
+    return Math.max(0, Math.min(block * blockSize - offset, length));
+  }
+
+  /** Whether there is room for this block; one that has been given out may be written again when all is full. */
+  #giveOut(block: number, limit: number): boolean {
+    const at = Math.floor(block / bitsPerWord);
+    const mask = 1 << (block % bitsPerWord);
+    if ((this.#given[at]! & mask) !== 0) return true;
+    if (this.#used[0]! >= limit) return false;
+    this.#given[at]! |= mask;
+    this.#used[0]! += 1;
+    return true;
   }
 
   /**
@@ -64,19 +85,17 @@ export class OverlayMap implements DiskMap {
   wrote(offset: number, length: number): void {
     const end = Math.floor((offset + length) / sectorSize);
     for (let sector = Math.floor(offset / sectorSize); sector < end; ) {
-      const bit = sector % sectorsPerWord;
-      const count = Math.min(sectorsPerWord - bit, end - sector);
-      const mask = count === sectorsPerWord ? allSet : ((1 << count) - 1) << bit;
-      const at = Math.floor(sector / sectorsPerWord);
-      const before = this.#bits[at]!;
-      this.#bits[at] = before | mask;
-      this.#used[0]! += bitsSet(this.#bits[at]! ^ before);
+      const bit = sector % bitsPerWord;
+      const count = Math.min(bitsPerWord - bit, end - sector);
+      const mask = count === bitsPerWord ? allSet : ((1 << count) - 1) << bit;
+      const at = Math.floor(sector / bitsPerWord);
+      this.#bits[at]! |= mask;
       sector += count;
     }
   }
 
   #isWritten(sector: number): boolean {
-    return ((this.#bits[Math.floor(sector / sectorsPerWord)]! >>> (sector % sectorsPerWord)) & 1) === 1;
+    return ((this.#bits[Math.floor(sector / bitsPerWord)]! >>> (sector % bitsPerWord)) & 1) === 1;
   }
 
   /** How many of `length` bytes at `offset` are in sectors that are all written, or all not, in a row. */
@@ -91,16 +110,10 @@ export class OverlayMap implements DiskMap {
     const whole = written ? allSet : 0;
     for (let run = 0; run < count; ) {
       const at = sector + run;
-      if (at % sectorsPerWord === 0 && this.#bits[at / sectorsPerWord] === whole) run += sectorsPerWord;
+      if (at % bitsPerWord === 0 && this.#bits[at / bitsPerWord] === whole) run += bitsPerWord;
       else if (this.#isWritten(at) === written) run++;
       else return run;
     }
     return count;
   }
-}
-
-function bitsSet(word: number): number {
-  let count = 0;
-  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
-  return count;
 }

@@ -1,14 +1,17 @@
 /** Which disks a machine has: options checked. Main thread. */
-import { bad, boolean, known, oneOf, type Path, path, text } from './checks.js';
-import { show } from './units.js';
+import { bad, boolean, integer, known, oneOf, type Path, path, text } from './checks.js';
+import { parseSize, type Size, show } from './units.js';
 
 export interface DiskOptions {
   path: Path;
   /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
   format?: 'raw';
   readOnly?: boolean;
-  /** Writes go to a private overlay and are gone with the machine. */
-  ephemeral?: boolean;
+  /**
+   * Writes go to a private file in /var/tmp and are gone with the machine. `limit`: how much room that file may take, in
+   * blocks of 4096 bytes; then writes to other blocks fail. Without one a guest can fill the host's file system.
+   */
+  ephemeral?: boolean | { limit: Size };
   /** What the guest reads as the disk's serial number; at most 20 bytes. */
   serial?: string;
 }
@@ -17,13 +20,14 @@ export interface DiskConfig {
   readonly path: string;
   readonly explicitRaw: boolean;
   readonly readOnly: boolean;
-  readonly ephemeral: boolean;
+  readonly ephemeral: boolean | { readonly limit: number };
   readonly serial: string;
 }
 
 /** PCI slots 1-31 hold the disks, the console and the entropy device. */
 const maxDisks = 24;
 const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
+const minLimit = 4096; // a block of the private file
 
 export function diskConfigs(value: unknown): DiskConfig[] {
   if (!Array.isArray(value)) throw bad('disks: expected a list', 'pass ["disk.img"]');
@@ -42,12 +46,21 @@ function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
     throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
   // Only what was left out has a default: whoever passes something else means something, and it may cost them their data.
-  const { readOnly = false, ephemeral = false } = options;
+  const { readOnly = false, ephemeral: kept = false } = options;
   return {
     path: path(`${what}.path`, options.path),
     explicitRaw: options.format === 'raw',
     readOnly: boolean(`${what}.readOnly`, readOnly),
-    ephemeral: boolean(`${what}.ephemeral`, ephemeral),
+    ephemeral: ephemeral(`${what}.ephemeral`, kept),
     serial,
   };
+}
+
+function ephemeral(what: string, value: unknown): DiskConfig['ephemeral'] {
+  if (typeof value === 'boolean') return value;
+  if (typeof value !== 'object' || value === null)
+    throw bad(`${what}: ${show(value)} is not possible`, 'use true or false, or { limit: "4G" }');
+  known(what, value, ['limit']);
+  const limit = parseSize(`${what}.limit`, (value as { limit?: unknown }).limit);
+  return { limit: integer(`${what}.limit`, limit, minLimit, Number.MAX_SAFE_INTEGER) };
 }

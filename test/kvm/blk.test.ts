@@ -140,6 +140,18 @@ describe.skipIf(never)('a virtio disk', () => {
     expect(statSync(path).blocks).toBe(0);
   });
 
+  test('that is ephemeral with a limit takes that much and fails what is beyond it', async () => {
+    const path = scratch.file('limited.img', 1 << 20);
+    const disks = [{ path, ephemeral: { limit: '64K' as const } }];
+    await runClean('virtio-blk', { disks, cmdline: 'sectors=128 tests=write' });
+    const { output, exit } = await runGuest('virtio-blk', {
+      disks,
+      cmdline: 'sectors=129 chunk=1 depth=1 tests=write',
+    });
+    expect(output).toMatch(/^FAIL: request of type 1 at sector 128: status 1$/m);
+    expect(exit.reason).toBe('power-off');
+  });
+
   test('that is ephemeral keeps what was written over a reboot', async () => {
     const content = pattern(0, 64, 3);
     const path = scratch.file('reboot.img', content);

@@ -6,6 +6,7 @@ import { allocateWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
 const BASE = 10;
 const OVERLAY = 11;
 const sector = 512;
+const block = 4096;
 
 /** Where every sector of a range is, by asking as a device does. */
 function ask(map: OverlayMap, from: number, to: number): number[] {
@@ -27,7 +28,7 @@ test('every sector is where it was last written', () => {
   const range = fc.tuple(position, fc.integer({ min: 1, max: 120 }));
   fc.assert(
     fc.property(fc.array(range, { maxLength: 12 }), range, (writes, [from, length]) => {
-      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32));
+      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32), 2 ** 32);
       const model = new Set<number>();
       for (const [at, count] of writes) {
         expect(map.locateWrite(at * sector, count * sector)).toBe(count * sector);
@@ -35,7 +36,6 @@ test('every sector is where it was last written', () => {
         map.wrote(at * sector, count * sector);
         for (let i = 0; i < count; i++) model.add(at + i);
       }
-      expect(map.used).toBe(model.size * sector);
       const expected = Array.from({ length }, (_, i) => (model.has(from + i) ? OVERLAY : BASE));
       expect(ask(map, from, from + length)).toEqual(expected);
     }),
@@ -43,7 +43,7 @@ test('every sector is where it was last written', () => {
 });
 
 test('runs are as long as they can be', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40));
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40), 2 ** 40);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 31);
   map.wrote(2 ** 30, 4096);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 30);
@@ -53,7 +53,7 @@ test('runs are as long as they can be', () => {
 });
 
 test('a transfer that stops inside a sector goes on there', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20));
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 2 ** 20);
   map.wrote(0, 700);
   expect(ask(map, 0, 3)).toEqual([OVERLAY, BASE, BASE]);
   map.wrote(700, 100);
@@ -66,20 +66,64 @@ test('a transfer that stops inside a sector goes on there', () => {
 
 test('the next map of the disk knows what the one before wrote', () => {
   const written = allocateWritten(2 ** 20);
-  new OverlayMap(BASE, OVERLAY, written).wrote(sector, 3 * sector);
-  const next = new OverlayMap(BASE, OVERLAY, written);
+  new OverlayMap(BASE, OVERLAY, written, 2 ** 20).wrote(sector, 3 * sector);
+  const next = new OverlayMap(BASE, OVERLAY, written, 2 ** 20);
   expect(ask(next, 0, 6)).toEqual([BASE, OVERLAY, OVERLAY, OVERLAY, BASE, BASE]);
-  expect(next.used).toBe(3 * sector);
 });
 
 describe('a limit', () => {
-  test('stops new sectors, not old ones', () => {
-    const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 4 * sector);
-    expect(map.locateWrite(0, 4 * sector)).toBe(4 * sector);
-    map.wrote(0, 4 * sector);
-    expect(map.locateWrite(8 * sector, sector)).toBe(0);
-    expect(map.locateWrite(3 * sector, 2 * sector)).toBe(sector);
-    expect(map.locateWrite(4 * sector, sector)).toBe(0);
+  const size = 2 ** 20;
+  const limit = 4 * block;
+  const limited = (written = allocateWritten(size, limit)) => new OverlayMap(BASE, OVERLAY, written, size, limit);
+
+  test('stops new blocks, not old ones', () => {
+    const map = limited();
+    expect(map.locateWrite(0, 4 * block)).toBe(4 * block);
+    map.wrote(0, 4 * block);
+    expect(map.locateWrite(8 * block, sector)).toBe(0);
+    expect(map.locateWrite(3 * block + sector, block)).toBe(block - sector);
+    expect(map.locateWrite(4 * block, sector)).toBe(0);
+  });
+
+  test('counts a sector as the block that the host needs for it', () => {
+    const map = limited();
+    for (let i = 0; i < 4; i++) expect(map.locateWrite(2 * i * block, sector)).toBe(sector);
+    expect([map.locateWrite(block, sector), map.locateWrite(2 * block + sector, 2 * block)]).toEqual([
+      0,
+      block - sector,
+    ]);
+  });
+
+  test('counts what is under way, and is kept for the next map', () => {
+    const written = allocateWritten(size, limit);
+    const map = limited(written);
+    expect([map.locateWrite(0, 3 * block), map.locateWrite(10 * block, 2 ** 19)]).toEqual([3 * block, block]);
+    expect(map.locateWrite(20 * block, sector)).toBe(0);
+    expect(ask(map, 0, 1)).toEqual([BASE]);
+    const next = limited(written);
+    expect([next.locateWrite(20 * block, sector), next.locateWrite(0, 5 * block)]).toEqual([0, 3 * block]);
+  });
+
+  test('is never exceeded, and never below what it says', () => {
+    const sectors = 1024;
+    const range = fc.record({ at: fc.nat(sectors - 1), count: fc.integer({ min: 1, max: 64 }), done: fc.boolean() });
+    const blockOf = (at: number) => Math.floor((at * sector) / block);
+    fc.assert(
+      fc.property(fc.array(range), fc.nat(140), (writes, blocks) => {
+        const bytes = blocks * block;
+        const written = allocateWritten(sectors * sector, bytes);
+        const map = new OverlayMap(BASE, OVERLAY, written, sectors * sector, bytes);
+        const taken = new Set<number>();
+        for (const { at, count, done } of writes) {
+          const asked = Math.min(count, sectors - at);
+          const room = map.locateWrite(at * sector, asked * sector) / sector;
+          for (let i = at; i < at + room; i++) taken.add(blockOf(i));
+          if (room < asked) expect([taken.size, taken.has(blockOf(at + room))]).toEqual([blocks, false]);
+          if (done && room > 0) map.wrote(at * sector, room * sector);
+        }
+        expect(taken.size).toBeLessThanOrEqual(blocks);
+      }),
+    );
   });
 });
 

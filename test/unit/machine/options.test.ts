@@ -119,6 +119,15 @@ describe('what decides about data is what it says, or refused', () => {
       }),
     );
   });
+
+  test('an ephemeral disk with a limit', () => {
+    const ephemeral = (value: unknown) =>
+      normalize({ disks: [{ path: 'a', ephemeral: value as boolean }] }).disks[0]!.ephemeral;
+    expect(ephemeral({ limit: '1G' })).toEqual({ limit: 2 ** 30 });
+    for (const value of [{}, { limit: 0 }, { limit: '-1' }, { limit: null }, { limit: 4095 }])
+      expect(refused({ disks: [{ path: 'a', ephemeral: value }] }).message).toMatch(/disks\[0\]\.ephemeral\.limit/);
+    expect(refused({ disks: [{ path: 'a', ephemeral: { size: '1G' } }] }).message).toMatch(/no option "size"/);
+  });
 });
 
 test('whatever is passed is accepted or refused, never anything else', () => {

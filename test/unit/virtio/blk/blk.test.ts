@@ -60,7 +60,7 @@ function disk(readOnly = false): { open: OpenDisk; content: Buffer; path: string
   return { open: { kind: 'file', fd, size: diskSize, readOnly }, content, path };
 }
 
-function overlay(): { open: OpenDisk; content: Buffer; path: string; overlay: number } {
+function overlay(limit?: number): { open: OpenDisk; content: Buffer; path: string; overlay: number } {
   const base = disk(true);
   const path = join(directory, `overlay${files++}`);
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
@@ -70,9 +70,10 @@ function overlay(): { open: OpenDisk; content: Buffer; path: string; overlay: nu
     kind: 'overlay',
     base: (base.open as { fd: number }).fd,
     overlay: fd,
-    written: allocateWritten(diskSize),
+    written: allocateWritten(diskSize, limit),
     size: diskSize,
     readOnly: false,
+    limit,
   };
   return { ...base, open, overlay: fd };
 }
@@ -583,9 +584,9 @@ describe('reset with requests in flight', () => {
 });
 
 describe('an ephemeral disk', () => {
-  test('with a limit refuses new sectors beyond it, and keeps what it has', () => {
-    const { open, content, overlay: fd } = overlay();
-    const { bench } = scripted({ ...open, limit: 4 * sector } as OpenDisk);
+  test('with a limit refuses new blocks beyond it, and keeps what it has', () => {
+    const { open, content, overlay: fd } = overlay(4096);
+    const { bench } = scripted(open);
     const data = randomBytes(4 * sector);
     expect(ask(bench, write(10, data)).status).toBe(BlkStatus.ok);
     expect(ask(bench, write(50, data.subarray(0, 512))).status).toBe(BlkStatus.ioError);
