@@ -11,6 +11,10 @@ export type Path = string | URL;
 
 export const bad = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
 
+/** An object with options in it; a list has none, so that it would pass for `{}`. */
+export const hasOptions = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** A misspelt option must not be silently ignored. */
 export function known(where: string, value: object, names: readonly string[]): void {
   const stranger = Object.keys(value).find((key) => !names.includes(key));
@@ -25,7 +29,7 @@ export function oneOf<T extends string>(what: string, value: unknown, values: re
   if (values.includes(value as T)) return value as T;
   throw bad(
     `${what}: ${show(value)} is not known`,
-    didYouMean(String(value), values, `use one of: ${values.join(', ')}`),
+    didYouMean(typeof value === 'string' ? value : '', values, `use one of: ${values.join(', ')}`),
   );
 }
 
@@ -45,7 +49,15 @@ export function text(what: string, value: unknown): string {
 }
 
 export function path(what: string, value: unknown): string {
-  const file = value instanceof URL ? fileURLToPath(value) : text(what, value);
+  const file = text(what, value instanceof URL ? fileOf(what, value) : value);
   if (file === '') throw bad(`${what}: the path is empty`, 'pass the path of a file');
   return file;
+}
+
+function fileOf(what: string, url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw bad(`${what}: ${show(url)} is not the URL of a file here: ${(cause as Error).message}`, 'use file:///PATH');
+  }
 }

@@ -1,7 +1,7 @@
 /** How many vCPUs, in which sockets and cores, and of which kind: options checked. Main thread. */
 import { apicIds, type CpuTopology, maxApicId } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
-import { bad, integer, known, text } from './checks.js';
+import { bad, hasOptions, integer, known, text } from './checks.js';
 import { show } from './units.js';
 
 /** One part that is not given follows from `cpus`: cores first, then sockets, then threads; else it is 1. */
@@ -23,8 +23,7 @@ const flexible = ['cores', 'sockets', 'threads'] as const;
 export function topology(cpus: unknown, value: unknown): CpuTopology {
   if (cpus !== undefined) integer('cpus', cpus, 1, maxCpus);
   if (value === undefined) return { sockets: 1, cores: (cpus as number | undefined) ?? 1, threads: 1 };
-  if (typeof value !== 'object' || value === null)
-    throw bad(`topology: ${show(value)} is not possible`, 'pass { sockets, cores, threads }');
+  if (!hasOptions(value)) throw bad(`topology: ${show(value)} is not possible`, 'pass { sockets, cores, threads }');
   known('topology', value, parts);
   const given = value as Record<(typeof parts)[number], unknown>;
   const shape = { sockets: 1, cores: 1, threads: 1 };
@@ -56,13 +55,12 @@ const words = ({ sockets, cores, threads }: CpuTopology): string =>
 
 export function cpu(value: unknown): CpuChoice {
   if (typeof value === 'string') return { model: value, add: [], remove: [] };
-  if (typeof value !== 'object' || value === null)
-    throw bad(`cpu: ${show(value)} is not possible`, 'use "host" or { model, add, remove }');
+  if (!hasOptions(value)) throw bad(`cpu: ${show(value)} is not possible`, 'use "host" or { model, add, remove }');
   known('cpu', value, ['model', 'add', 'remove']);
   const { model = 'host', add = [], remove = [] } = value as { model?: unknown; add?: unknown[]; remove?: unknown[] };
   const names = (what: string, list: unknown[]): string[] => {
     if (!Array.isArray(list)) throw bad(`${what}: expected a list of feature names`, 'use the names of /proc/cpuinfo');
-    return list.map((feature) => text(what, feature));
+    return Array.from(list, (feature) => text(what, feature));
   };
   return { model: text('cpu.model', model), add: names('cpu.add', add), remove: names('cpu.remove', remove) };
 }

@@ -1,5 +1,5 @@
 /** Which disks a machine has: options checked. Main thread. */
-import { bad, boolean, integer, known, oneOf, type Path, path, text } from './checks.js';
+import { bad, boolean, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { parseSize, type Size, show } from './units.js';
 
 export interface DiskOptions {
@@ -32,14 +32,13 @@ const minLimit = 4096; // a block of the private file
 export function diskConfigs(value: unknown): DiskConfig[] {
   if (!Array.isArray(value)) throw bad('disks: expected a list', 'pass ["disk.img"]');
   if (value.length > maxDisks) throw bad(`disks: ${value.length} are too many`, `a machine has at most ${maxDisks}`);
-  return value.map(diskConfig);
+  return Array.from(value, diskConfig); // and not map, which leaves holes out
 }
 
 function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
   const what = `disks[${index}]`;
   const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
-  if (typeof options !== 'object' || options === null)
-    throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
+  if (!hasOptions(options)) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
   known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
   const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
   if (Buffer.byteLength(serial) > maxSerial)
@@ -58,8 +57,7 @@ function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
 
 function ephemeral(what: string, value: unknown): DiskConfig['ephemeral'] {
   if (typeof value === 'boolean') return value;
-  if (typeof value !== 'object' || value === null)
-    throw bad(`${what}: ${show(value)} is not possible`, 'use true or false, or { limit: "4G" }');
+  if (!hasOptions(value)) throw bad(`${what}: ${show(value)} is not possible`, 'use true or false, or { limit: "4G" }');
   known(what, value, ['limit']);
   const limit = parseSize(`${what}.limit`, (value as { limit?: unknown }).limit);
   return { limit: integer(`${what}.limit`, limit, minLimit, Number.MAX_SAFE_INTEGER) };

@@ -1,6 +1,6 @@
 /** How much guest memory, and of which pages: options checked. Main thread. */
 import { type HugePages, hugePageSize } from '../memory/ram.js';
-import { bad, boolean, known, oneOf } from './checks.js';
+import { bad, boolean, hasOptions, known, oneOf } from './checks.js';
 import { formatSize, parseSize, type Size, show } from './units.js';
 
 export interface MemoryOptions {
@@ -28,7 +28,7 @@ const minMemory = 2 * 1024 ** 2;
 const maxMemory = 1024 ** 4;
 
 export function memory(value: Size | MemoryOptions): MemoryConfig {
-  const options = typeof value === 'object' && value !== null ? value : { size: value };
+  const options = hasOptions(value) ? value : { size: value };
   known('memory', options, ['size', 'hugepages', 'prefault']);
   const { prefault = false } = options;
   const bytes = parseSize('memory', options.size ?? '512M');

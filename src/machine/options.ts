@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { type Transport, transports } from '../devices/memory-map.js';
 import type { CpuTopology } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
-import { bad, integer, known, oneOf, type Path, path, text } from './checks.js';
+import { bad, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { cpu, type TopologyOptions, topology } from './cpu-options.js';
 import { type DiskConfig, type DiskOptions, diskConfigs } from './disk-options.js';
 import { type MemoryConfig, type MemoryOptions, memory } from './memory-options.js';
@@ -116,10 +116,11 @@ export interface VmConfig {
 const maxName = 64;
 const minConsoleBuffer = 4096;
 const maxConsoleBuffer = 256 * 1024 ** 2;
+const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 let unnamed = 0;
 
 export function normalize(options: VmOptions): VmConfig {
-  if (typeof options !== 'object' || options === null) throw bad('options are missing', 'pass { disks: ["disk.img"] }');
+  if (!hasOptions(options)) throw bad('options are missing', 'pass { disks: ["disk.img"] }');
   known('options', options, [
     'name',
     'memory',
@@ -147,7 +148,7 @@ export function normalize(options: VmOptions): VmConfig {
     transport: oneOf('transport', options.transport ?? 'pci', transports),
     onReboot: oneOf('onReboot', options.onReboot ?? 'reboot', ['reboot', 'exit']),
     ioWorker: oneOf('ioWorker', options.ioWorker ?? 'shared', ['shared', 'own']),
-    logger: options.logger,
+    logger: logger(options.logger),
     signal: signal(options.signal),
   };
 }
@@ -160,7 +161,7 @@ function name(value: unknown): string {
 }
 
 function boot(value: BootOptions, disks: number): BootConfig {
-  if (typeof value !== 'object' || value === null) throw bad('boot: expected options', 'pass { kernel } or { disk }');
+  if (!hasOptions(value)) throw bad('boot: expected options', 'pass { kernel } or { disk }');
   if ('kernel' in value) {
     known('boot', value, ['kernel', 'initrd', 'cmdline']);
     const initrd = value.initrd === undefined ? undefined : existing('boot.initrd', value.initrd);
@@ -190,8 +191,7 @@ function existing(what: string, value: unknown): string {
 }
 
 function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
-  if (typeof value !== 'object' || value === null)
-    throw bad('console: expected options', 'pass { device, whenUnread, buffer }');
+  if (!hasOptions(value)) throw bad('console: expected options', 'pass { device, whenUnread, buffer }');
   known('console', value, ['device', 'whenUnread', 'buffer']);
   const buffer = parseSize('console.buffer', value.buffer ?? '64K');
   return {
@@ -204,4 +204,14 @@ function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
 function signal(value: unknown): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value;
   throw bad('signal: expected an AbortSignal', 'pass controller.signal');
+}
+
+function logger(value: unknown): Logger | undefined {
+  if (value === undefined) return undefined;
+  const missing = logLevels.find((level) => typeof (value as Partial<Logger> | null)?.[level] !== 'function');
+  if (missing === undefined) return value as Logger;
+  throw bad(
+    `logger: it has no function "${missing}"`,
+    `pass one with ${logLevels.join(', ')}, such as console or pino()`,
+  );
 }

@@ -54,6 +54,15 @@ describe('vCPUs and their topology', () => {
   });
 });
 
+const nasty = {
+  toString: () => {
+    throw new Error('nasty');
+  },
+  toJSON: () => {
+    throw new Error('nasty');
+  },
+};
+
 describe('each mistake is one error that names the option', () => {
   const cases: [string, unknown, RegExp][] = [
     ['nothing at all', undefined, /options are missing/],
@@ -88,6 +97,34 @@ describe('each mistake is one error that names the option', () => {
     ['a boot disk that is not there', { disks: ['a'], boot: { disk: 1 } }, /boot\.disk/],
     ['a name with a slash', { disks: ['a'], name: '../x' }, /cannot be a name/],
     ['a signal that is none', { disks: ['a'], signal: {} }, /AbortSignal/],
+    ['a list of holes for disks', { disks: new Array(3) }, /disks\[0\]: expected a path/],
+    ['endless holes for disks', { disks: new Array(2 ** 32 - 1) }, /4294967295 are too many/],
+    ['a list for a disk', { disks: [['a']] }, /disks\[0\]: expected a path/],
+    ['a list for memory', { disks: ['a'], memory: [] }, /memory: \[\]/],
+    ['a list for a topology', { disks: ['a'], topology: [] }, /topology: \[\]/],
+    ['a list for a CPU', { disks: ['a'], cpu: [] }, /cpu: \[\]/],
+    ['a list for the boot', { disks: ['a'], boot: [] }, /boot: expected options/],
+    ['a list for the console', { disks: ['a'], console: [] }, /console: expected options/],
+    ['a list for the options', ['a'], /options are missing/],
+    ['holes for features', { disks: ['a'], cpu: { add: new Array(2) } }, /cpu\.add: expected text/],
+    [
+      'a transport without a prototype',
+      { disks: ['a'], transport: Object.create(null) },
+      /transport: \{\} is not known/,
+    ],
+    ['a transport that is a symbol', { disks: ['a'], transport: Symbol('pci') }, /transport: symbol is not known/],
+    ['values that throw', { disks: ['a'], onReboot: nasty }, /onReboot: object is not known/],
+    [
+      'a URL of the web',
+      { boot: { kernel: new URL('http://a/b') } },
+      /boot\.kernel: "http:\/\/a\/b" is not the URL of a file/,
+    ],
+    ['a URL of another host', { disks: [new URL('file://host/x')] }, /disks\[0\]\.path: "file:\/\/host\/x" is not/],
+    ['NUL in a URL', { disks: [new URL('file:///a%00b')] }, /disks\[0\]\.path: expected text/],
+    ['a logger that is none', { disks: ['a'], logger: {} }, /logger: it has no function "debug"/],
+    ['a logger that is a number', { disks: ['a'], logger: 5 }, /logger: it has no function "debug"/],
+    ['no logger by null', { disks: ['a'], logger: null }, /logger: it has no function "debug"/],
+    ['half a logger', { disks: ['a'], logger: { debug() {}, info() {}, warn() {} } }, /no function "error"/],
     ['an onReboot that is none', { disks: ['a'], onReboot: 'explode' }, /onReboot/],
     ['a console buffer of nothing', { disks: ['a'], console: { buffer: 0 } }, /console\.buffer/],
   ];
@@ -136,21 +173,29 @@ test('whatever is passed is accepted or refused, never anything else', () => {
     'memory',
     'cpus',
     'cpu',
+    'topology',
     'boot',
     'disks',
     'console',
+    'transport',
     'onReboot',
     'ioWorker',
+    'logger',
     'signal',
   );
   fc.assert(
-    fc.property(fc.dictionary(keys, fc.anything({ withNullPrototype: true }), { maxKeys: 5 }), (options) => {
-      try {
-        normalize(options as VmOptions);
-      } catch (error) {
-        expect(error).toBeInstanceOf(TsvmmError);
-      }
-    }),
+    fc.property(
+      fc.dictionary(keys, fc.anything({ withNullPrototype: true, withSparseArray: true, withBigInt: true }), {
+        maxKeys: 5,
+      }),
+      (options) => {
+        try {
+          normalize(options as VmOptions);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TsvmmError);
+        }
+      },
+    ),
   );
 });
 
@@ -162,4 +207,17 @@ test('T25: sizes and durations are whole and exact, or refused', () => {
   expect([formatSize(1610612736), formatSize(512), formatSize(4096)]).toEqual(['1.5G', '512 bytes', '4K']);
   for (const bad of ['', 'G', '-1', '1e99', '9007199254740993', '16777216T', 2 ** 53, 0.5, Number.NaN, -5, null, {}])
     expect(() => parseSize('s', bad)).toThrow(TsvmmError);
+});
+
+test('a logger is what has the four functions, of its own or not', () => {
+  for (const logger of [
+    console,
+    new (class {
+      debug() {}
+      info() {}
+      warn() {}
+      error() {}
+    })(),
+  ])
+    expect(normalize({ disks: ['a'], logger }).logger).toBe(logger);
 });
