@@ -35,7 +35,7 @@ export interface Phase {
 }
 
 export interface TsvmmErrorOptions extends ErrorOptions {
-  /** How to fix it, as one sentence or one command. */
+  /** How to fix it, as one sentence or one command. A cause that has one by itself stands before it. */
   hint?: string | undefined;
   details?: Record<string, unknown> | undefined;
   consoleTail?: string | undefined;
@@ -51,6 +51,12 @@ export interface WireError {
   stack?: string | undefined;
 }
 
+/** Whatever met it: a disk, an eventfd, a worker that could not load its code. */
+export const raiseOpenFiles = 'raise the limit of open files: ulimit -n 65536';
+
+const remedyOf = (cause: unknown): string | undefined =>
+  (cause as { code?: unknown } | null | undefined)?.code === 'EMFILE' ? raiseOpenFiles : undefined;
+
 const brand = Symbol.for('tsvmm.error');
 
 export class TsvmmError extends Error {
@@ -64,7 +70,8 @@ export class TsvmmError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'TsvmmError';
     this.code = code;
-    if (options.hint !== undefined) this.hint = options.hint;
+    const hint = remedyOf(options.cause) ?? options.hint;
+    if (hint !== undefined) this.hint = hint;
     if (options.details !== undefined) this.details = options.details;
     if (options.consoleTail !== undefined) this.consoleTail = options.consoleTail;
     if (options.phases !== undefined) this.phases = options.phases;

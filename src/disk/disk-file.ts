@@ -9,7 +9,7 @@ import { close as closeCallback, constants, fstat, open as openCallback, type St
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { TsvmmError } from '../errors.js';
+import { raiseOpenFiles, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { randomBytes } from '../host/random.js';
@@ -187,12 +187,14 @@ async function lock(path: string, fd: number, kind: LockKind): Promise<void> {
 /** A file that nobody can find and that is gone when it is closed. */
 async function openTemporary(image: string, directory: string | undefined): Promise<number> {
   const tried: string[] = [];
+  let cause: unknown;
   for (const candidate of directory === undefined ? temporaryDirectories : [directory]) {
     try {
       return await openFd(candidate, O_TMPFILE | constants.O_RDWR, 0o600).catch((cause) =>
         openUnlinked(candidate, cause),
       );
     } catch (error) {
+      cause = error;
       tried.push(`${candidate}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
@@ -201,6 +203,7 @@ async function openTemporary(image: string, directory: string | undefined): Prom
     `no place for the changes of the ephemeral disk ${quote(image)}:\n  ${tried.join('\n  ')}`,
     {
       hint: 'name a directory that you may write: temporaryDirectory',
+      cause,
       details: { path: image },
     },
   );
@@ -246,7 +249,7 @@ function hostRefused(path: string, cause: NodeJS.ErrnoException, writes: boolean
     ETXTBSY: ['is being executed', 'Copy it.'],
     EBUSY: ['is in use: it is mounted, or part of another device', `Unmount it${orReadOnly}.`],
     ENXIO: ['has no medium', 'Check the device.'],
-    EMFILE: ['cannot be opened: too many open files', 'Raise the limit: ulimit -n.'],
+    EMFILE: ['cannot be opened: too many open files', raiseOpenFiles],
   };
   const [says, hint] = known[cause.code ?? ''] ?? [`cannot be opened: ${cause.message}`, undefined];
   const code = cause.code === 'EBUSY' ? 'ERR_TSVMM_DISK_LOCKED' : 'ERR_TSVMM_DISK_IO';

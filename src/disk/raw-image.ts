@@ -5,7 +5,7 @@
  */
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
-import { TsvmmError } from '../errors.js';
+import { raiseOpenFiles, TsvmmError } from '../errors.js';
 import type { BlockReader } from './block-reader.js';
 import { detectFormat, formatRefused } from './format.js';
 import { checkRange, quote } from './range.js';
@@ -35,7 +35,7 @@ const openFailures: Readonly<Record<string, { says: string; hint: string }>> = {
   EPERM: { says: 'may not be read', hint: 'Give your user read permission to the image.' },
   ENXIO: { says: 'has no medium', hint: 'Check the device.' },
   ENOMEDIUM: { says: 'has no medium', hint: 'Check the device.' },
-  EMFILE: { says: 'cannot be opened: too many open files', hint: 'Raise the limit: ulimit -n.' },
+  EMFILE: { says: 'cannot be opened: too many open files', hint: raiseOpenFiles },
 };
 
 /**

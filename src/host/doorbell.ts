@@ -4,7 +4,7 @@
  * The poll handle is one-shot; it is armed again after `onRing` has returned, so a ringer that never stops cannot keep
  * the loop from its other work for longer than one call.
  */
-import { TsvmmError } from '../errors.js';
+import { raiseOpenFiles, TsvmmError } from '../errors.js';
 import { native } from './addon.js';
 import { errnoName } from './errno.js';
 import type { FdWatchHandle } from './native.js';
@@ -68,5 +68,5 @@ export class Doorbell {
 
 export const outOfDescriptors = (result: number): TsvmmError =>
   new TsvmmError('ERR_TSVMM_CONFIG', `the host has no descriptor left for an eventfd: ${errnoName(result)}`, {
-    hint: 'raise the limit: ulimit -n 65536',
+    hint: raiseOpenFiles,
   });

@@ -17,6 +17,7 @@ export const Errno = {
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,
+  EMFILE: 24,
   ENOSPC: 28,
   ENOSYS: 38,
   EOPNOTSUPP: 95,

@@ -5,7 +5,7 @@
  * by main and handed to the workers.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import { TsvmmError } from '../errors.js';
+import { raiseOpenFiles, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { permissionFlags } from '../host/runtime.js';
@@ -16,12 +16,17 @@ const apiVersion = 12; // the only one there ever was since 2.6.22 (KVM API §4.
 const maxCpuidEntries = 512;
 const maxMsrs = 2048;
 
+const remedies: Readonly<Record<number, string>> = {
+  [Errno.ENOMEM]: 'the host is out of memory for this machine: ask for less',
+  [Errno.EMFILE]: raiseOpenFiles,
+};
+
 /** An ioctl that must succeed; throws `ERR_TSVMM_KVM_IOCTL` naming it. Returns the result. */
 export function must(name: keyof typeof Ioctl, result: number): number {
   if (result >= 0) return result;
   throw new TsvmmError('ERR_TSVMM_KVM_IOCTL', `${name} failed: ${errnoName(result)}`, {
     details: { ioctl: name, errno: -result },
-    hint: result === -Errno.ENOMEM ? 'the host is out of memory for this machine: ask for less' : 'run: tsvmm doctor',
+    hint: remedies[-result] ?? 'run: tsvmm doctor',
   });
 }
 

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { asTsvmmError, TsvmmError } from '../../src/errors.js';
+
+test('whatever met the limit of open files says how to raise it', () => {
+  const cause = Object.assign(new Error('EMFILE: too many open files, open x'), { code: 'EMFILE' });
+  expect(asTsvmmError(cause, 'ERR_TSVMM_STATE')).toMatchObject({
+    code: 'ERR_TSVMM_STATE',
+    hint: expect.stringMatching(/ulimit -n/),
+  });
+  expect(new TsvmmError('ERR_TSVMM_BOOT_KERNEL', 'x', { cause, hint: 'check the path' }).hint).toMatch(/ulimit -n/);
+  for (const other of [undefined, null, 5, new Error('x')]) {
+    expect(new TsvmmError('ERR_TSVMM_STATE', 'x', { cause: other }).hint).toBeUndefined();
+    expect(new TsvmmError('ERR_TSVMM_STATE', 'x', { cause: other, hint: 'y' }).hint).toBe('y');
+  }
+});
