@@ -94,6 +94,7 @@ export const Capability = {
   KVM_CAP_IOEVENTFD_ANY_LENGTH: 122,
   KVM_CAP_MAX_VCPU_ID: 128,
   KVM_CAP_IMMEDIATE_EXIT: 136,
+  KVM_CAP_ENFORCE_PV_FEATURE_CPUID: 190,
 } as const;
 export type CapabilityName = keyof typeof Capability;
 

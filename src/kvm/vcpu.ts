@@ -6,11 +6,12 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
 import { closeFd } from '../host/system.js';
-import { Ioctl } from './ioctls.js';
+import { Capability, Ioctl } from './ioctls.js';
 import { must } from './kvm.js';
 import {
   KvmCpuid2,
   KvmCpuidEntry2,
+  KvmEnableCap,
   KvmMpState,
   KvmMsrEntry,
   KvmMsrs,
@@ -72,6 +73,14 @@ export class Vcpu {
   /** The address of `immediate_exit`, for the loop watch. */
   get immediateExitAddress(): number {
     return this.runAddress + KvmRun.offset.immediate_exit;
+  }
+
+  /** The MSRs and hypercalls of paravirtual features that CPUID does not have are refused (KVM API §8.28). */
+  enforcePvFeatures(): void {
+    const request = new DataView(new ArrayBuffer(KvmEnableCap.size));
+    request.setUint32(KvmEnableCap.offset.cap, Capability.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, true);
+    request.setUint32(KvmEnableCap.offset.args, 1, true);
+    must('KVM_ENABLE_CAP', native().ioctl(this.fd, Ioctl.KVM_ENABLE_CAP, request));
   }
 
   setCpuid(entries: Uint8Array): void {

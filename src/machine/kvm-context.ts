@@ -13,6 +13,8 @@ export interface KvmContext {
   readonly supported: readonly CpuidEntry[];
   readonly runPageSize: number;
   readonly tscDeadline: boolean;
+  /** Paravirtual features that CPUID does not have can be refused. */
+  readonly enforcesPv: boolean;
   readonly maxVcpus: number;
   /** vCPU ids, which are APIC ids, are below this. */
   readonly maxVcpuId: number;
@@ -41,6 +43,7 @@ export function kvmContext(): KvmContext {
       supported: parseCpuid(kvm.supportedCpuid()),
       runPageSize: kvm.runPageSize(),
       tscDeadline: kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0,
+      enforcesPv: kvm.capability('KVM_CAP_ENFORCE_PV_FEATURE_CPUID') > 0,
       maxVcpus: kvm.maxVcpus(),
       maxVcpuId: kvm.maxVcpuId(),
     };

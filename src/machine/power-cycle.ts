@@ -162,7 +162,7 @@ export class PowerCycle {
       const { signal } = config;
       const creating = abortable(
         phases
-          .run('create vCPUs', () => cycle!.#create(context.runPageSize))
+          .run('create vCPUs', () => cycle!.#create(context))
           .then(() => (config.memory.prefault ? phases.run('prefault', () => cycle!.#prefault()) : undefined)),
         signal,
       );
@@ -250,7 +250,7 @@ export class PowerCycle {
     return this.#owned.left();
   }
 
-  async #create(runPageSize: number): Promise<void> {
+  async #create({ runPageSize, enforcesPv }: KvmContext): Promise<void> {
     const { plan, vm, state, regions, descriptors, doorbell } = this.#hardware;
     await Promise.all(
       this.#vcpus.map((vcpu, cpu) =>
@@ -258,6 +258,7 @@ export class PowerCycle {
           cpu,
           vmFd: vm.fd,
           runPageSize,
+          enforcesPv,
           apicId: plan.apicIds[cpu]!,
           cpuid: encodeCpuid(forVcpu(plan.cpuid, plan.apicIds[cpu]!, this.#config.topology)),
           state,

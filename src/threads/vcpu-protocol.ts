@@ -17,6 +17,8 @@ export interface VcpuAssignment {
   readonly apicId: number;
   readonly vmFd: number;
   readonly runPageSize: number;
+  /** This KVM can refuse paravirtual features that `cpuid` does not have. */
+  readonly enforcesPv: boolean;
   /** `kvm_cpuid_entry2` array of this vCPU. */
   readonly cpuid: Uint8Array;
   readonly state: SharedArrayBuffer;

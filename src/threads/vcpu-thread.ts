@@ -85,6 +85,7 @@ export class VcpuThread {
     });
     this.#vcpu = new Vcpu(cpu, vm.createVcpu(assignment.apicId), assignment.runPageSize);
     try {
+      if (assignment.enforcesPv) this.#vcpu.enforcePvFeatures();
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
       setThreadNice(assignment.nice);

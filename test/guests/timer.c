@@ -130,6 +130,7 @@ enum {
   KVM_CLOCK_ENABLE = 1,
   MAX_RETRIES = 1000
 };
+enum { GENERAL_PROTECTION = 13, WRMSR_BYTES = 2 };
 
 struct clock_page {
   volatile u32 version, padding;
@@ -152,16 +153,29 @@ static u64 clock_nanoseconds(const struct clock_page *page) {
   fail("kvmclock: the page changes all the time");
 }
 
+static volatile u32 refused_wrmsrs;
+
+static void on_refused_wrmsr(struct trap_frame *frame) {
+  frame->rip += WRMSR_BYTES;
+  refused_wrmsrs++;
+}
+
 static void try_kvmclock(void) {
   struct cpuid signature = cpuid(CPUID_KVM_SIGNATURE, 0);
   bool is_kvm = signature.ebx == 0x4b4d564b && signature.ecx == 0x564b4d56 && signature.edx == 0x4d; /* KVMKVMKVM */
-  if (!is_kvm || (cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_FEATURE_CLOCKSOURCE2) == 0) {
+  struct clock_page *page = allocate(64, 64);
+  if (!is_kvm) {
     print("kvmclock: absent\n");
+    return;
+  }
+  if ((cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_FEATURE_CLOCKSOURCE2) == 0) {
+    on_vector(GENERAL_PROTECTION, on_refused_wrmsr);
+    wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (u64)page | KVM_CLOCK_ENABLE);
+    print("kvmclock: masked, its register %s\n", refused_wrmsrs > 0 ? "refused" : "works");
     return;
   }
   u32 *wall = allocate(16, 16);
   wrmsr(MSR_KVM_WALL_CLOCK_NEW, (u64)wall);
-  struct clock_page *page = allocate(64, 64);
   wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (u64)page | KVM_CLOCK_ENABLE);
   u64 first = clock_nanoseconds(page);
   delay_microseconds(MILLISECONDS_PER_TICK * 1000);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Kvm } from '../../src/kvm/kvm.js';
 import { runGuest, whyNoKvm } from './support/guests.js';
 
 describe.skipIf(whyNoKvm !== undefined)('size', () => {
@@ -29,5 +30,18 @@ describe.skipIf(whyNoKvm !== undefined)('size', () => {
     const { output, exit } = await runGuest('timer');
     expect(exit).toMatchObject({ debugExit: 0 });
     expect(output).toContain('timer ok');
+  });
+
+  test('a paravirtual feature that is removed is not there either', async (context) => {
+    const kvm = Kvm.open();
+    const enforces = kvm.capability('KVM_CAP_ENFORCE_PV_FEATURE_CPUID') > 0;
+    kvm.close();
+    if (!enforces) return context.skip('this KVM lacks KVM_CAP_ENFORCE_PV_FEATURE_CPUID (Linux 5.10)');
+    for (const model of ['host', 'x86-64-v2']) {
+      const cpu = { model, remove: ['kvmclock', 'kvmclock2', 'kvmclock_stable'] };
+      const { output, exit } = await runGuest('timer', { cpu, cmdline: 'ticks=1' });
+      expect(output).toContain('kvmclock: masked, its register refused\n');
+      expect(exit).toMatchObject({ debugExit: 0 });
+    }
   });
 });
