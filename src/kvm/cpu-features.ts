@@ -26,6 +26,7 @@ export const featureWords: readonly (readonly [leaf: number, index: number, regi
       'ecx',
       'pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid - fma cx16 xtpr pdcm - pcid dca sse4_1 sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand hypervisor',
     ],
+    [6, 0, 'eax', '- - arat'],
     [
       7,
       0,
@@ -83,6 +84,7 @@ export const featureWords: readonly (readonly [leaf: number, index: number, regi
       'eax',
       'no_nested_data_bp - lfence_rdtsc - - verw_clear null_sel_clr_base - autoibrs no_smm_ctl_msr - - - - - - - - - - - - - - - - - sbpb ibpb_brtype srso_no srso_user_kernel_no',
     ],
+    [0x8000_0021, 0, 'ecx', '- tsa_sq_no tsa_l1_no'],
     [
       0x4000_0001,
       0,

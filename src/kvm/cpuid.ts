@@ -9,8 +9,8 @@
 import { TsvmmError } from '../errors.js';
 import { didYouMean } from '../suggest.js';
 import { clearLeaf, dropUnusable, fitDetails, missingFor } from './cpu-dependencies.js';
-import { cpuFeatures, type FeatureBit, featureWords } from './cpu-features.js';
-import { cpuModels } from './cpu-models.js';
+import { cpuFeatures, type FeatureBit } from './cpu-features.js';
+import { cpuModels, limitFeatures } from './cpu-models.js';
 import { type CpuTopology, withApicId, withTopology } from './cpu-topology.js';
 import { type CpuidEntry, findLeaf, hasFeature, isAmd, setFeature } from './cpuid-entry.js';
 
@@ -98,13 +98,7 @@ function limitToModel(entries: readonly CpuidEntry[], model: string): void {
       hint: didYouMean(model, ['host', ...cpuModels.keys()], `use one of: host, ${[...cpuModels.keys()].join(', ')}`),
     });
   }
-  for (const [leaf, index, register, names] of featureWords) {
-    const entry = findLeaf(entries, leaf, index);
-    if (entry === undefined) continue;
-    let mask = 0;
-    for (const [bit, name] of names.split(' ').entries()) if (allowed.has(name)) mask |= 1 << bit;
-    entry[register] = (entry[register] & mask) >>> 0;
-  }
+  limitFeatures(entries, allowed);
 }
 
 function notHere(name: string, amd: boolean): TsvmmError {

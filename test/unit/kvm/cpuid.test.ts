@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cpuDependencies } from '../../../src/kvm/cpu-dependencies.js';
 import { cpuFeatures, featureWords } from '../../../src/kvm/cpu-features.js';
@@ -116,6 +117,75 @@ test('a model hides what it does not have, features without a name as well', () 
   }
   expect(has(policy({ model: 'x86-64-v2' }), 'avx')).toBe(false);
   expect(has(policy({ model: 'x86-64-v3' }), 'avx2')).toBe(true);
+});
+
+test('no bit of the host that a model does not know reaches its guest', () => {
+  /** Registers that describe the CPU and switch nothing on. */
+  const described: [leaf: number, registers: string, index?: number][] = [
+    ...[0, 2, 4, 0xb, 0x15, 0x16, 0x1f, 0x4000_0000, 0x8000_0000].map((leaf): [number, string] => [leaf, 'abcd']),
+    ...[2, 3, 4, 5, 6, 0x19, 0x1d, 0x1e, 0x26].map((leaf): [number, string] => [0x8000_0000 + leaf, 'abcd']),
+    [1, 'ab'],
+    [7, 'a', 0],
+    [0x8000_0001, 'ab'],
+    [0x8000_0008, 'ac'],
+  ];
+  const leaf = fc.oneof(
+    fc.constantFrom(1, 6, 7, 9, 0xd, 0xf, 0x10, 0x12, 0x14, 0x19, 0x1c, 0x1d, 0x1e, 0x20, 0x24, 0x29),
+    fc.constantFrom(0x4000_0001, 0x8000_0001, 0x8000_0007, 0x8000_0008, 0x8000_000a, 0x8000_001a, 0x8000_001b),
+    fc.constantFrom(0x8000_0020, 0x8000_0021, 0x8000_0025, 0x8000_002f, 0xc000_0001),
+    fc.integer({ min: 0x25, max: 0x40 }),
+  );
+  const word = fc.oneof(fc.constant(-1), fc.integer());
+  const more = fc.uniqueArray(fc.tuple(leaf, fc.nat(3), word, word, word, word), {
+    selector: ([leaf, index]) => `${leaf}.${index}`,
+  });
+  const subleaves = new Set([7, 0xd, 0xf, 0x10, 0x12, 0x14, 0x1c, 0x1d, 0x1e, 0x20, 0x24]);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(intelHost, amdHost),
+      fc.constantFrom(...cpuModels),
+      more,
+      (host, [name, model], own) => {
+        const extra = own
+          .filter(([leaf, index]) => subleaves.has(leaf) || index === 0)
+          .map(([leaf, index, ...words]) => entry(leaf, index, subleaves.has(leaf) ? 1 : 0, ...words));
+        const isExtra = (e: CpuidEntry) => extra.some((x) => x.function === e.function && x.index === e.index);
+        const entries = policy({ model: name }, [...host.filter((e) => !isExtra(e)), ...extra]);
+        for (const e of entries) {
+          for (const register of ['eax', 'ebx', 'ecx', 'edx'] as const) {
+            if (e.function === 0xd && (e.index !== 1 || register !== 'eax')) continue; // has a test of its own
+            const isDescribed = described.some(
+              ([leaf, which, index = e.index]) =>
+                leaf === e.function && index === e.index && which.includes(register[1]!),
+            );
+            if (isDescribed) continue;
+            const known = [...model.all].reduce((mask, feature) => {
+              const bit = cpuFeatures.get(feature)!;
+              const here = bit.leaf === e.function && bit.index === e.index && bit.register === register;
+              return here ? mask | (1 << bit.bit) : mask;
+            }, 0);
+            expect([name, e.function, e.index, register, (e[register] & ~known) >>> 0]).toEqual([
+              name,
+              e.function,
+              e.index,
+              register,
+              0,
+            ]);
+          }
+        }
+      },
+    ),
+  );
+});
+
+test('what a model keeps of a CPU is what describes it, and what its added features need', () => {
+  const host = [...amdHost, entry(0x1e, 0, 1, 0, 0x4010, 0, 0), entry(0x1e, 1, 1, -1, 0, 0, 0)];
+  const entries = policy({ model: 'x86-64-v4', add: ['amx_tile'] }, host);
+  expect(leafOf(entries, 7).eax).toBe(2);
+  expect(leafOf(entries, 0x8000_0008)).toMatchObject({ eax: 0x0030_3930, edx: 0 });
+  expect(leafOf(entries, 0x1d, 1)).toMatchObject({ eax: 1, ebx: 2, ecx: 3, edx: 4 });
+  expect([leafOf(entries, 0x1e, 0).ebx, leafOf(entries, 0x1e, 1).eax]).toEqual([0x4010, 0]);
+  expect(vendor(entries)).toBe('AuthenticAMD');
 });
 
 test('every model has what its features need', () => {
