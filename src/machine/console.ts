@@ -86,8 +86,9 @@ export class GuestConsole extends Duplex {
   }
 
   /**
-   * Lines of output from now on, without their line ends; ends with the machine. Who falls further behind than `buffer`
-   * (64 KiB at least) and one turn of the event loop misses the oldest.
+   * Lines of output from now on, without their line ends; ends with the machine. What has no line end yet, such as a
+   * prompt, is no line: `waitFor` sees it. Who falls further behind than `buffer` (64 KiB at least) and one turn of the
+   * event loop misses the oldest.
    */
   async *lines(options: CallOptions = {}): AsyncGenerator<string, void, void> {
     const decoder = new StringDecoder('utf8');
