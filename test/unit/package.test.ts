@@ -117,6 +117,22 @@ describe('the package', () => {
     }
   });
 
+  it('leaves a terminal readable after an error that nobody catches', () => {
+    // Node prints the line that threw it.
+    const program = "import { VirtualMachine } from 'tsvmm'; await VirtualMachine.start({ memory: 'much' });";
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain('memory: "much" is not a size');
+    expect(stderr.length).toBeLessThan(4096);
+    for (const path of paths().filter((name) => /^dist\/.*\.c?js$/.test(name))) {
+      const lines = readFileSync(join(installed, path), 'utf8').split('\n');
+      expect(Math.max(...lines.map((line) => line.length)), path).toBeLessThan(1000);
+    }
+  });
+
   it('is what publint asks for', async () => {
     const { messages } = await publint({ pkgDir: installed, strict: true });
     expect(messages).toEqual([]);
