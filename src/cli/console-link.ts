@@ -12,8 +12,8 @@ type GuestConsole = Machine['console'];
 export interface OutputHooks {
   /** Sees every chunk, once it has gone out. */
   onData?(chunk: Buffer): void;
-  /** The reader of the output went away (EPIPE), or its terminal did (EIO). */
-  onGone(): void;
+  /** Nothing more can be written: the reader of the output went away, or there is no room for it. */
+  onGone(error: Error): void;
 }
 
 /** Shows the console on `output`. The promise resolves when the console has ended and everything is handed over. */
@@ -21,10 +21,10 @@ export function showConsole(guest: GuestConsole, output: Writable, hooks: Output
   return new Promise((resolve) => {
     guest.once('end', resolve).once('close', resolve);
     guest.on('error', () => resolve()); // the machine's own exit says what happened
-    output.once('error', () => {
+    output.once('error', (error) => {
       guest.unpipe(output);
       guest.resume(); // the guest must not stall on a console that nobody reads
-      hooks.onGone();
+      hooks.onGone(error);
     });
     guest.pipe(output, { end: false });
     const { onData } = hooks;

@@ -12,9 +12,12 @@ export interface SignalSource {
   off(signal: (typeof handled)[number], listener: () => void): unknown;
 }
 
+/** What a request does: gives up a start, asks the guest to power off, or forces it off. */
+export type EndStep = 'give-up' | 'ask' | 'force';
+
 export interface EndingHooks {
-  /** Called at the first request and at the one that forces. */
-  onRequest(cause: EndCause, forced: boolean): void;
+  /** Called at the first request, and when the guest is forced off: by another one, or because its time is over. */
+  onStep(step: EndStep, cause: EndCause): void;
   /** Leaves the process at once. */
   exitNow(code: number): void;
 }
@@ -30,6 +33,8 @@ export class Ending {
   #machine: Machine | undefined;
   #stopTimeoutMs = 0;
   #requests = 0;
+  #forcing: NodeJS.Timeout | undefined;
+  #forced = false;
   #over = false;
 
   constructor(hooks: EndingHooks) {
@@ -54,6 +59,7 @@ export class Ending {
   /** The machine has ended; what remains is to hand over its last output, and a request gives that up. */
   over(): void {
     this.#over = true;
+    clearTimeout(this.#forcing);
   }
 
   /** Ends the machine unless its end is already under way: for what is not a person in a hurry. */
@@ -71,14 +77,21 @@ export class Ending {
   }
 
   #ask(cause: EndCause): void {
-    this.#hooks.onRequest(cause, false);
     const machine = this.#machine;
-    if (!machine) this.#abort.abort(new Error(`ended by ${cause} before the guest started`));
-    else machine.stop({ timeout: this.#stopTimeoutMs }).catch(() => this.#force(cause, machine)); // a machine that cannot be asked is forced
+    this.#hooks.onStep(machine ? 'ask' : 'give-up', cause);
+    if (!machine) {
+      this.#abort.abort(new Error(`ended by ${cause} before the guest started`));
+      return;
+    }
+    const force = (): void => this.#force(cause, machine);
+    this.#forcing = setTimeout(force, this.#stopTimeoutMs);
+    machine.stop({ timeout: this.#stopTimeoutMs }).catch(force); // a machine that cannot be asked is forced
   }
 
   #force(cause: EndCause, machine: Machine): void {
-    this.#hooks.onRequest(cause, true);
+    clearTimeout(this.#forcing);
+    if (!this.#forced) this.#hooks.onStep('force', cause);
+    this.#forced = true;
     machine.kill().catch(() => this.#hooks.exitNow(codeForEnd(cause, true)));
   }
 }

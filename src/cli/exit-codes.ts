@@ -18,8 +18,14 @@ export const ExitCode = {
 } as const;
 
 export const exitCodeTexts: readonly (readonly [number, string])[] = [
-  [ExitCode.ok, 'the guest powered off, by itself or because SIGTERM or Ctrl-] asked it to; or --until saw its text'],
-  [ExitCode.failed, 'a disk, kernel or other input could not be used; or --until never saw its text'],
+  [
+    ExitCode.ok,
+    'the guest powered off (or reset, with --no-reboot), by itself or because SIGTERM or Ctrl-] asked it to; or --until saw its text; or another command did its work',
+  ],
+  [
+    ExitCode.failed,
+    'a disk, kernel or other input could not be used, or the output not be written; or --until never saw its text',
+  ],
   [ExitCode.usage, 'the command line is wrong, or an option has a value that makes no sense'],
   [ExitCode.panic, 'the guest panicked, or ran into something that its CPU cannot go on from'],
   [ExitCode.internal, 'tsvmm or KVM failed inside'],
@@ -35,7 +41,7 @@ export const exitCodeTexts: readonly (readonly [number, string])[] = [
 const byError: Readonly<Record<ErrorCode, number>> = {
   ERR_TSVMM_CONFIG: ExitCode.usage,
   ERR_TSVMM_STATE: ExitCode.internal,
-  ERR_TSVMM_TIMEOUT: ExitCode.timeout,
+  ERR_TSVMM_TIMEOUT: ExitCode.internal, // a thread's answer; --timeout is an EndCause
   ERR_TSVMM_UNSUPPORTED_RUNTIME: ExitCode.noKvm,
   ERR_TSVMM_UNSUPPORTED_PLATFORM: ExitCode.noKvm,
   ERR_TSVMM_NATIVE_MISSING: ExitCode.noKvm,
@@ -60,7 +66,20 @@ export const codeForThrown = (thrown: unknown): number =>
   thrown instanceof TsvmmError ? codeForError(thrown.code) : ExitCode.internal;
 
 /** Why the command line ended the machine, when it did. */
-export type EndCause = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGPIPE' | 'escape' | 'until' | 'timeout';
+export type EndCause =
+  | 'SIGTERM'
+  | 'SIGINT'
+  | 'SIGHUP'
+  | 'SIGQUIT'
+  | 'SIGPIPE'
+  | 'output'
+  | 'escape'
+  | 'until'
+  | 'timeout';
+
+/** What an error of an output stream means: its reader (EPIPE) or its terminal (EIO) is gone, or it cannot be written. */
+export const causeOfLoss = (error: NodeJS.ErrnoException): 'SIGPIPE' | 'output' =>
+  error.code === 'EPIPE' || error.code === 'EIO' ? 'SIGPIPE' : 'output';
 
 /** The code when the command line asked for the end; `forced`: the guest did not power off by itself. */
 export function codeForEnd(cause: EndCause, forced: boolean): number {
@@ -79,6 +98,8 @@ export function codeForEnd(cause: EndCause, forced: boolean): number {
       return ExitCode.quit;
     case 'SIGPIPE':
       return ExitCode.pipe;
+    case 'output':
+      return ExitCode.failed;
     case 'timeout':
       return ExitCode.timeout;
   }

@@ -42,8 +42,8 @@ export class JsonEvents {
     this.#line('ending', { cause, forced });
   }
 
-  /** `failed`: of a machine that panicked, failed, or did not boot. */
-  exited(exit: VmExit, exitCode: number, failed?: FailedBoot): void {
+  /** `failed`: of a machine that panicked, failed, or did not boot. `untilSeen`: where --until was given. */
+  exited(exit: VmExit, exitCode: number, untilSeen?: boolean, failed?: FailedBoot): void {
     const { reason, uptimeMs, consoleTail } = exit;
     this.#line('exit', {
       reason,
@@ -51,10 +51,16 @@ export class JsonEvents {
       uptimeMs,
       consoleTail,
       ...('debugExit' in exit && { debugExit: exit.debugExit }),
+      ...(untilSeen !== undefined && { untilSeen }),
       ...(exit.reason === 'panic' && { message: exit.message }),
       ...(exit.reason === 'error' && { error: errorFields(exit.error) }),
       ...failed,
     });
+  }
+
+  /** The start was given up. */
+  aborted(cause: EndCause, exitCode: number): void {
+    this.#line('exit', { reason: 'aborted', exitCode, cause });
   }
 
   /** The machine never started. */

@@ -4,6 +4,7 @@ import type { Worker } from 'node:worker_threads';
 import { adoptVcpu } from '../machine/prewarm.js';
 import { keepWorkerCode } from '../threads/worker-start.js';
 import { commandLine } from './command-line.js';
+import { causeOfLoss, codeForEnd, ExitCode } from './exit-codes.js';
 
 export interface Handed {
   /** A thread for the machine's first vCPU. */
@@ -34,15 +35,41 @@ const io = {
   exitNow: (code: number): void => process.exit(code),
 };
 const used = new Set<Writable>();
+/** What went wrong first with each. */
+const lost = new Map<Writable, NodeJS.ErrnoException>();
 
-/** A reader that goes away is not an error of ours; what it means for a machine is for `run` to say. */
+/** A reader that goes away is no error of the program; what it means for a machine is for `run` to say. */
 function forgiving<S extends Writable>(stream: S): S {
-  if (!used.has(stream)) used.add(stream.on('error', () => {}));
-  return stream;
+  if (used.has(stream)) return stream;
+  used.add(stream);
+  return stream.on('error', (error) => lost.has(stream) || lost.set(stream, error));
 }
 
+/** The exit code when not all that was to go to stdout went there: it is what the program is run for. */
+function codeOfOutput(code: number): number {
+  const error = used.has(process.stdout) ? lost.get(process.stdout) : undefined;
+  if (error === undefined) return code;
+  const cause = causeOfLoss(error);
+  if (cause === 'output') io.stderr.write(`tsvmm: stdout cannot be written: ${error.code ?? error.message}\n`);
+  return code === ExitCode.ok ? codeForEnd(cause, true) : code;
+}
+
+/** Until all that was written has gone out, or cannot. */
+const flush = (): Promise<unknown> =>
+  Promise.all(
+    [...used].map(
+      (stream) =>
+        new Promise<void>((resolve) => {
+          stream.write('', (error) => {
+            if (error && !lost.has(stream)) lost.set(stream, error);
+            resolve();
+          });
+        }),
+    ),
+  );
+
 async function main(): Promise<never> {
-  const code = await commandLine(
+  const answered = await commandLine(
     process.argv.slice(2),
     {
       start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
@@ -52,7 +79,9 @@ async function main(): Promise<never> {
     },
     io,
   );
-  await Promise.all([...used].map((stream) => new Promise<void>((resolve) => void stream.write('', () => resolve()))));
+  await flush();
+  const code = codeOfOutput(answered);
+  await flush();
   if (code === 0 && process.argv[2] === 'run') keepCode(); // the others use little of the program
   process.exit(code);
 }

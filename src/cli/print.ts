@@ -115,7 +115,7 @@ export class Notices {
   readonly #quiet: boolean;
   #midLine = false;
 
-  /** `quiet`: says nothing. */
+  /** `quiet`: says errors only. */
   constructor(io: { readonly stderr: Writable & TerminalLike }, quiet = false) {
     this.#io = io;
     this.#quiet = quiet;
@@ -127,7 +127,11 @@ export class Notices {
   }
 
   say(text: string): void {
-    if (this.#quiet) return;
+    if (!this.#quiet) this.complain(text);
+  }
+
+  /** An error: said to those as well who want no notices. */
+  complain(text: string): void {
     const { stderr } = this.#io;
     const apart = this.#midLine && stderr.isTTY === true;
     if (stderr.writable) stderr.write(`${apart ? '\n' : ''}tsvmm: ${printable(text)}\n`);

@@ -1,19 +1,17 @@
 /** `tsvmm run`: starts a machine, connects its console, waits for its end. Main thread. */
 import type { Readable, Writable } from 'node:stream';
-import { TsvmmError } from '../errors.js';
 import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
-import { loginPrompt } from '../machine/boot-watch.js';
-import type { VmExit } from '../machine/exit.js';
 import type { Logger } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
 import { commandWith } from './diagnosis/command.js';
 import { asksForConsole, diagnose, hasGivenUp } from './diagnosis/diagnose.js';
 import { StuckWatch } from './diagnosis/stuck.js';
 import { Ending, type SignalSource } from './ending.js';
-import { codeForEnd, codeForExit, codeForThrown, type EndCause } from './exit-codes.js';
-import { type FailedBoot, JsonEvents } from './json-events.js';
+import { causeOfLoss, codeForEnd, codeForThrown, type EndCause } from './exit-codes.js';
+import { JsonEvents } from './json-events.js';
 import type { Machine, StartMachine } from './machine.js';
-import { diagnosisLines, Notices, painter, renderError, renderFailure } from './print.js';
+import { diagnosisLines, Notices, painter, renderError } from './print.js';
+import { hasBooted, report } from './report.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
 import type { TimelineRecord } from './timeline/record.js';
@@ -34,7 +32,7 @@ export interface RunIo {
   exitNow(code: number): void;
 }
 
-interface Session {
+export interface Session {
   readonly start: StartMachine;
   readonly io: RunIo;
   readonly options: RunOptions;
@@ -52,6 +50,7 @@ const askedBy: Readonly<Record<EndCause, string>> = {
   SIGHUP: 'SIGHUP',
   SIGQUIT: 'SIGQUIT',
   SIGPIPE: 'the reader of the output went away',
+  output: 'the output cannot be written',
   escape: 'Ctrl-]',
   until: '--until saw its text',
   timeout: '--timeout expired',
@@ -63,15 +62,20 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   const events = given.switches.has('json') ? new JsonEvents(io.stdout) : undefined;
   const notices = new Notices(io, given.switches.has('quiet'));
   const ending = new Ending({
-    onRequest(cause, forced) {
-      events?.ending(cause, forced);
-      notices.say(
-        forced ? 'forcing the guest off' : `asking the guest to power off: ${askedBy[cause]} (once more forces it off)`,
-      );
+    onStep(step, cause) {
+      events?.ending(cause, step === 'force');
+      if (step === 'force') notices.say('forcing the guest off');
+      else if (step === 'give-up') {
+        const text = `giving up the start: ${askedBy[cause]}`;
+        if (cause === 'timeout') notices.complain(text);
+        else notices.say(text);
+      } else notices.say(`asking the guest to power off: ${askedBy[cause]} (once more forces it off)`);
     },
     exitNow: (code) => io.exitNow(code),
   });
   ending.listen(io.signals);
+  const onGone = (error: Error): void => ending.requestOnce(causeOfLoss(error));
+  if (events) io.stdout.once('error', onGone);
   let timeline: TimelineRecord | undefined;
   try {
     const options = runOptions(given);
@@ -79,15 +83,19 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
     return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline });
   } catch (error) {
-    const interrupted =
-      ending.signal.aborted && ending.cause !== undefined ? codeForEnd(ending.cause, true) : undefined;
-    const code = interrupted ?? codeForThrown(error);
     timeline?.failed(error);
-    if (interrupted === undefined) io.stderr.write(renderError(error, verbose, painter(io.stderr)));
+    if (ending.signal.aborted && ending.cause !== undefined) {
+      const code = codeForEnd(ending.cause, true);
+      events?.aborted(ending.cause, code);
+      return code;
+    }
+    const code = codeForThrown(error);
+    io.stderr.write(renderError(error, verbose, painter(io.stderr)));
     events?.failed(error, code);
     return code;
   } finally {
     ending.unlisten(io.signals);
+    if (events) io.stdout.off('error', onGone);
   }
 }
 
@@ -163,7 +171,7 @@ function connect(machine: Machine, session: Session): Link {
       watchers.forEach((watch) => {
         watch(chunk);
       }),
-    onGone: () => ending.requestOnce('SIGPIPE'),
+    onGone: (error) => ending.requestOnce(causeOfLoss(error)),
   });
 
   const resize = (): void => {
@@ -211,44 +219,4 @@ function watchForStuck(machine: Machine, { given, notices }: Session): StuckWatc
     },
   });
   return watch;
-}
-
-const hasBooted = ({ phases }: Machine): boolean => phases.some(({ name }) => name === loginPrompt);
-
-/** Says how the machine ended and answers the exit code. */
-function report(exit: VmExit, unseen: boolean, machine: Machine, session: Session): number {
-  const { io, options, ending, events, logger, notices } = session;
-  const code = codeForExit(exit, ending.cause, unseen);
-  const failed = failedBoot(exit, unseen, machine, session);
-  const show = (error: unknown): void =>
-    void io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr), failed?.diagnosis));
-  if (exit.reason === 'error') show(exit.error);
-  else if (exit.reason === 'panic') {
-    const { consoleTail } = exit;
-    const phases = [...machine.phases];
-    show(new TsvmmError('ERR_TSVMM_GUEST', `the guest panicked: ${exit.message}`, { consoleTail, phases }));
-  } else if (unseen && ending.cause === undefined) {
-    notices.say(`the guest ended (${exit.reason}) and never showed ${JSON.stringify(options.until)}`);
-  }
-  if (failed !== undefined && exit.reason !== 'error' && exit.reason !== 'panic')
-    io.stderr.write(renderFailure({ ...failed, consoleTail: exit.consoleTail }, painter(io.stderr)));
-  events?.exited(exit, code, failed);
-  return code;
-}
-
-/** What is known of a boot that failed; undefined when the guest had booted, or ended as it wanted. */
-function failedBoot(
-  exit: VmExit,
-  unseen: boolean,
-  machine: Machine,
-  { given, ending }: Session,
-): FailedBoot | undefined {
-  const crashed = exit.reason === 'panic' || exit.reason === 'error';
-  const booted = hasBooted(machine);
-  if (!crashed && booted) return undefined;
-  const { consoleTail } = exit;
-  const diagnosis = booted ? undefined : diagnose({ given, consoleTail, crashed });
-  const missed = (unseen && ending.cause === undefined) || ending.cause === 'timeout';
-  if (!crashed && !missed && (exit.reason !== 'reset' || diagnosis === undefined)) return undefined;
-  return { phases: [...machine.phases], diagnosis };
 }

@@ -1,6 +1,16 @@
 /** bin/tsvmm.js, as built, with tiny guests: what users see, and that nothing stays behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -130,9 +140,10 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     expect(code).toBe(0);
   });
 
-  test('--timeout ends with 124', async () => {
-    const { code } = await guest('spin', '--timeout', '300ms', '--stop-timeout', '100ms').done;
+  test('--timeout ends with 124, and says so to those too who want no notices', async () => {
+    const { code, stderr } = await guest('spin', '--timeout', '3s', '--stop-timeout', '100ms', '-q').done;
     expect(code).toBe(124);
+    expect(stderr).toMatch(/^tsvmm: --timeout expired, .*\ncause: .*\ntry: /);
   });
 
   test('ends when the reader of its output does', async () => {
@@ -141,6 +152,38 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     running.child.stdout?.destroy();
     running.child.stdin?.write('text\n');
     expect((await running.done).code).toBe(141);
+  });
+
+  test('ends when the reader of its events does', async () => {
+    const running = guest('echo', '--json', '--stop-timeout', '100ms');
+    running.child.stdout?.destroy();
+    const { code, stderr } = await running.done;
+    expect(stderr).toContain('the reader of the output went away');
+    expect(code).toBe(141);
+  });
+
+  test.each([
+    ['run', '-m', '64M', '--kernel', guestFile('hello')],
+    ['run', '-m', '64M', '--kernel', guestFile('hello'), '--json'],
+    ['help'],
+    ['image', 'inspect', '--help'],
+  ])('output that a full disk does not take is a failure: %j', async (...argv) => {
+    const full = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [program, ...argv], { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    let stderr = '';
+    child.stderr!.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+    });
+    const [code] = await once(child, 'close');
+    expect(stderr).toContain('tsvmm: stdout cannot be written: ENOSPC\n');
+    expect(code).toBe(1);
+  });
+
+  test('a command whose reader is gone tells nobody that all is well', async () => {
+    const child = spawn(process.execPath, [program, 'help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout!.destroy();
+    expect(await once(child, 'close')).toEqual([141, null]);
   });
 
   test('--json tells it all on stdout', async () => {

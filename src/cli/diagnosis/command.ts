@@ -6,17 +6,19 @@ export interface Change {
   readonly set?: Readonly<Record<string, string>>;
   /** Options left out. */
   readonly drop?: readonly string[];
+  /** Switches added. */
+  readonly on?: readonly string[];
 }
 
 /** `tsvmm run` with the arguments given and `change`. */
-export function commandWith(given: RunArguments, { set = {}, drop = [] }: Change = {}): string {
+export function commandWith(given: RunArguments, { set = {}, drop = [], on = [] }: Change = {}): string {
   const words = ['tsvmm', 'run'];
   const disks = [...given.disks];
   if (given.disk !== undefined) words.push(given.disk);
   for (const { name, short, value } of runFlags) {
     if (drop.includes(name)) continue;
     const flag = short === undefined ? `--${name}` : `-${short}`;
-    if (value === undefined) words.push(...(given.switches.has(name) ? [flag] : []));
+    if (value === undefined) words.push(...(given.switches.has(name) || on.includes(name) ? [flag] : []));
     else if (name === 'disk') for (const disk of disks) words.push(flag, disk);
     else {
       const text = set[name] ?? given.values[name];
