@@ -4,7 +4,7 @@ import { loginPrompt } from '../machine/boot-watch.js';
 import type { VmExit } from '../machine/exit.js';
 import { diagnose } from './diagnosis/diagnose.js';
 import { lastResort } from './diagnosis/last-resort.js';
-import { codeForExit, type EndCause } from './exit-codes.js';
+import { codeForExit, type EndCause, ExitCode } from './exit-codes.js';
 import type { FailedBoot } from './json-events.js';
 import { painter, renderError, renderFailure } from './print.js';
 import type { Session } from './run.js';
@@ -28,17 +28,18 @@ export function report(
   machine: { readonly phases: readonly Phase[] },
   session: Session,
 ): number {
-  const { io, options, ending, events, logger, notices } = session;
+  const { io, options, ending, events, logger, notices, timeline } = session;
   const { cause } = ending;
   const ended: Ended = { exit, cause, unseen, booted: hasBooted(machine) };
-  const code = codeForExit(exit, cause, unseen);
+  const guests = codeForExit(exit, cause, unseen);
+  const code = guests === ExitCode.ok && timeline?.isLost ? ExitCode.failed : guests;
   const failed = failedBoot(ended, machine.phases, session);
   const error = errorOf(exit, machine.phases);
   if (error !== undefined)
     io.stderr.write(renderError(error, logger !== undefined, painter(io.stderr), failed?.diagnosis));
   else {
     const headline = headlineOf(ended, failed !== undefined, options.until);
-    if (headline !== undefined) notices.complain(code === 0 ? headline : `${headline} (exit ${code})`);
+    if (headline !== undefined) notices.complain(code === ExitCode.ok ? headline : `${headline} (exit ${code})`);
     if (failed !== undefined)
       io.stderr.write(renderFailure({ ...failed, consoleTail: exit.consoleTail }, painter(io.stderr)));
   }

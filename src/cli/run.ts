@@ -110,6 +110,7 @@ async function recordTimeline(given: RunArguments, notices: Notices): Promise<Ti
     command: commandWith(given),
     version: version(),
     say: (text) => notices.say(text),
+    complain: (text) => notices.complain(text),
   });
 }
 

@@ -4,23 +4,12 @@
  * Costs the guest nothing: its exits are counted anyway, and main reads the counters now and then. The page is written
  * once, when the login prompt has come or when the machine ends before, however that happens.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  lstatSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
 import { type Phase, TsvmmError } from '../../errors.js';
 import { monotonicMs } from '../../host/clock.js';
 import { loginPrompt } from '../../machine/boot-watch.js';
 import type { Machine } from '../machine.js';
-import { timelineMark, timelinePage } from './page.js';
+import { timelinePage } from './page.js';
+import { PageFile } from './page-file.js';
 import type { ExitSample } from './timeline.js';
 
 const firstIntervalMs = 50;
@@ -35,6 +24,8 @@ export interface RecordOptions {
   readonly version: string;
   /** A line for the user. */
   say(text: string): void;
+  /** An error, which is said in any case. */
+  complain(text: string): void;
 }
 
 export class TimelineRecord {
@@ -48,12 +39,15 @@ export class TimelineRecord {
   #machine: Machine | undefined;
   /** Of the machine's own phases, which count from its start. */
   #machineStart = 0;
-  #written = false;
+  readonly #file: PageFile;
+  #finished = false;
+  /** The page could not be written. */
+  isLost = false;
 
   /** Throws `ERR_TSVMM_CONFIG` if the page could not be written, or would replace something else. */
   constructor(options: RecordOptions) {
     this.#options = options;
-    refuseOther(options.path);
+    this.#file = new PageFile(options.path);
     this.#phase('start Node, read the command', 0, this.#now);
   }
 
@@ -89,38 +83,39 @@ export class TimelineRecord {
     this.finish(thrown instanceof Error ? `failure: ${thrown.message}` : 'failure');
   }
 
-  /** Writes the page, the first time it is called. `outcome` says what the boot came to. */
+  /** Writes the page, the first time it is called. `outcome` says what the boot came to. Never throws. */
   finish(outcome: string): void {
-    if (this.#written) return;
-    this.#written = true;
+    if (this.#finished) return;
+    this.#finished = true;
     clearTimeout(this.#timer);
-    const { path, say, name, command, version } = this.#options;
+    const { path } = this.#file;
+    try {
+      this.#file.write(this.#page(outcome));
+      this.#options.say(`boot timeline: ${path}`);
+    } catch (error) {
+      this.isLost = true;
+      this.#options.complain(`the boot timeline ${path} could not be written: ${(error as Error).message}`);
+    }
+  }
+
+  #page(outcome: string): string {
+    const { name, command, version } = this.#options;
     if (this.#machine !== undefined) {
       this.#count();
       this.#addMachine(this.#machine.phases);
     }
     const login = this.#phases.find((phase) => phase.name === loginPrompt);
-    if (login !== undefined) outcome = 'the login prompt';
     const endMs = login?.startMs ?? this.#now; // no sooner than the last count
-    const page = timelinePage({
+    return timelinePage({
       name,
       command: command.length > mostCommand ? `${command.slice(0, mostCommand)}…` : command,
       version,
       startedAt: new Date(Date.now() - this.#now).toISOString(),
-      outcome,
+      outcome: login === undefined ? outcome : 'the login prompt',
       endMs,
       phases: this.#phases,
       samples: this.#samples.filter(({ atMs }) => atMs <= endMs),
     });
-    const beside = `${path}.${process.pid}.tmp`;
-    try {
-      writeFileSync(beside, page, { flag: 'wx' });
-      renameSync(beside, path);
-      say(`boot timeline: ${path}`);
-    } catch (error) {
-      rmSync(beside, { force: true });
-      say(`warning: the boot timeline could not be written: ${(error as Error).message}`);
-    }
   }
 
   /** The end of the last phase is now. */
@@ -148,34 +143,5 @@ export class TimelineRecord {
     if (this.#samples.length < mostSamples) return;
     this.#samples = this.#samples.filter((_, i) => i % 2 === 0);
     this.#intervalMs *= 2;
-  }
-}
-
-/** A page of ours and an empty file are replaced; a folder where nothing can be made is found before the boot. */
-function refuseOther(path: string): void {
-  const bad = (message: string, hint: string): TsvmmError =>
-    new TsvmmError('ERR_TSVMM_CONFIG', `--timeline: ${message}`, { hint });
-  try {
-    accessSync(dirname(path), constants.W_OK);
-  } catch (error) {
-    throw bad(
-      `${path} cannot be written: ${(error as Error).message}`,
-      'name a file in a folder that you may write to',
-    );
-  }
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isFile() || (found.size > 0 && !beginsWithMark(path)))
-    throw bad(`${path} exists and is not a timeline`, 'name another file, or remove it');
-}
-
-function beginsWithMark(path: string): boolean {
-  const fd = openSync(path, 'r');
-  try {
-    const begin = Buffer.alloc(timelineMark.length);
-    readSync(fd, begin);
-    return begin.toString('latin1') === timelineMark;
-  } finally {
-    closeSync(fd);
   }
 }

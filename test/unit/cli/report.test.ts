@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { StartMachine } from '../../../src/cli/machine.js';
 import { TsvmmError } from '../../../src/errors.js';
@@ -111,4 +114,16 @@ it('a thread that does not answer is a failure inside, not a --timeout', async (
   const error = new TsvmmError('ERR_TSVMM_TIMEOUT', 'vCPU 0 did not answer');
   const { code } = await play(['d.img'], (vm) => vm.end({ reason: 'error', error }));
   expect(code).toBe(4);
+});
+
+it('a boot timeline that is lost is told of, and no success', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tsvmm-report-'));
+  const page = join(folder, 'boot.html');
+  const { code, stderr, events } = await play(['d.img', '-q', '--json', '--timeline', page], (vm) => {
+    rmSync(folder, { recursive: true });
+    vm.end({ reason: 'power-off' });
+  });
+  expect(stderr).toContain(`tsvmm: the boot timeline ${page} could not be written: ENOENT`);
+  expect(code).toBe(1);
+  expect(events.at(-1)).toMatchObject({ event: 'exit', reason: 'power-off', exitCode: 1 });
 });

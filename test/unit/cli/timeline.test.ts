@@ -1,12 +1,14 @@
 /** The boot timeline: what it shows, that it is one safe page, and what it replaces. */
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -133,7 +135,14 @@ test('bars in a picture never lie on one another', () => {
 describe('--timeline FILE', () => {
   const said: string[] = [];
   const record = (path: string) =>
-    new TimelineRecord({ path, name: 'vm', command: 'tsvmm run', version: '1', say: (text) => void said.push(text) });
+    new TimelineRecord({
+      path,
+      name: 'vm',
+      command: 'tsvmm run',
+      version: '1',
+      say: (text) => void said.push(text),
+      complain: (text) => void said.push(`error: ${text}`),
+    });
 
   test('is written at the login prompt, once, with times since the process started', () => {
     const path = join(folder, 'boot.html');
@@ -203,13 +212,32 @@ describe('--timeline FILE', () => {
     expect(() => record(join(folder, 'nowhere/boot.html'))).toThrow('cannot be written');
     expect(readFileSync(path, 'utf8')).toBe('<!doctype html><p>mine');
   });
-  test('that cannot be written in the end is a warning', () => {
+  test('that cannot be written in the end is an error that names it, and nothing is thrown', () => {
     const gone = join(folder, 'gone');
+    const path = join(gone, 'boot.html');
     mkdirSync(gone);
-    const timeline = record(join(gone, 'boot.html'));
+    const timeline = record(path);
     rmSync(gone, { recursive: true });
+    writeFileSync(gone, 'a file: what is beside the page cannot be removed either');
     timeline.finish('the end');
-    expect(said.at(-1)).toMatch(/^warning: the boot timeline could not be written: ENOENT/);
+    expect(said.at(-1)).toContain(`error: the boot timeline ${path} could not be written: ENOTDIR`);
+    expect(timeline.isLost).toBe(true);
+  });
+  test('may have any name that a file may have', () => {
+    const path = join(folder, `${'n'.repeat(250)}.html`);
+    record(path).finish('the end');
+    expect(said.at(-1)).toBe(`boot timeline: ${path}`);
+    for (const name of ['n'.repeat(256), 'n\0n']) expect(() => record(join(folder, name))).toThrow('cannot be written');
+    expect(() => record('')).toThrow(expect.objectContaining({ code: 'ERR_TSVMM_CONFIG' }));
+  });
+  test('stays as private as the page that it replaces', () => {
+    const path = join(folder, 'private.html');
+    record(path).finish('the end');
+    for (const mode of [0o600, 0o666]) {
+      chmodSync(path, mode);
+      record(path).finish('the end');
+      expect(statSync(path).mode & 0o777).toBe(mode);
+    }
   });
 });
 
