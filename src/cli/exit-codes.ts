@@ -26,7 +26,7 @@ export const exitCodeTexts: readonly (readonly [number, string])[] = [
     ExitCode.failed,
     'a disk, kernel or other input could not be used, or the output not be written; or --until never saw its text',
   ],
-  [ExitCode.usage, 'the command line is wrong, or an option has a value that makes no sense'],
+  [ExitCode.usage, 'the command line is wrong, or an option asks for what makes no sense or this host does not have'],
   [ExitCode.panic, 'the guest panicked, or ran into something that its CPU cannot go on from'],
   [ExitCode.internal, 'tsvmm or KVM failed inside'],
   [ExitCode.noKvm, 'virtual machines cannot run here: tsvmm doctor says why'],

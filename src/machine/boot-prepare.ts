@@ -10,6 +10,8 @@ import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
 import { buildMpTable } from '../boot/x86/mp-table.js';
 import { type MemoryRegion, platformReserved, type Transport } from '../devices/memory-map.js';
 import type { BlockReader } from '../disk/block-reader.js';
+import { quote } from '../disk/range.js';
+import { TsvmmError } from '../errors.js';
 import { type Payload, readKernelFiles } from './kernel-files.js';
 import type { BootConfig } from './options.js';
 import type { PhaseClock } from './phases.js';
@@ -40,14 +42,20 @@ export async function prepareBoot(request: BootRequest, phases: PhaseClock): Pro
       : await readFromDisk(boot, request, phases);
   const announced = transport === 'pci' ? { ...payload, virtioMmio: 0 } : await announceMmio(payload, request.devices);
   return phases.run('build boot image', () => {
-    return buildBootImage({
-      ...payload,
-      cmdline: announced.cmdline,
-      ram,
-      reserved: platformReserved[transport],
-      acpi: buildAcpiTables({ apicIds, transport, virtioMmio: announced.virtioMmio, bar64 }),
-      mpTable: buildMpTable({ apicIds, ...request.processor, transport }),
-    });
+    try {
+      return buildBootImage({
+        ...payload,
+        cmdline: announced.cmdline,
+        ram,
+        reserved: platformReserved[transport],
+        acpi: buildAcpiTables({ apicIds, transport, virtioMmio: announced.virtioMmio, bar64 }),
+        mpTable: buildMpTable({ apicIds, ...request.processor, transport }),
+      });
+    } catch (error) {
+      if (boot.kind === 'kernel' && error instanceof TsvmmError && error.code === 'ERR_TSVMM_BOOT_KERNEL')
+        error.message = `${quote(boot.kernel)}: ${error.message}`;
+      throw error;
+    }
   });
 }
 

@@ -6,6 +6,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { joinInitrds } from '../boot/linux/initrds.js';
 import type { PeSource } from '../boot/pe/pe.js';
+import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import { formatSize } from './units.js';
 
@@ -96,13 +97,21 @@ class HostFile implements PeSource {
 const readWhole = (what: string, path: string, limit: number): Promise<Buffer> =>
   withFile(what, path, (file) => file.all(limit));
 
+/** What the host's answer to a path means to the user. */
+const refusals: Readonly<Record<string, readonly [says: string, hint: string]>> = {
+  ENOENT: ['does not exist', 'check the path'],
+  ENOTDIR: ['does not exist (a part of its path is no directory)', 'check the path'],
+  ELOOP: ['is a loop of symbolic links', 'pass the path of the file itself'],
+  EACCES: ['may not be read', 'give your user permission to read the file and the folders above it'],
+  EPERM: ['may not be read', 'give your user permission to read the file'],
+};
+
 /** Errors of the system and of `use` name the file. */
 async function withFile<T>(what: string, path: string, use: (file: HostFile) => Promise<T>): Promise<T> {
+  const error = (message: string, hint: string, cause?: unknown): TsvmmError =>
+    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${quote(path)}${message}`, { cause, hint, details: { path } });
   const fail = (message: string, cause?: unknown): TsvmmError =>
-    new TsvmmError('ERR_TSVMM_BOOT_KERNEL', `${what} ${path}: ${message}`, {
-      cause,
-      hint: `pass a regular file that you may read as ${what}`,
-    });
+    error(`: ${message}`, `pass a regular file that you may read as ${what}`, cause);
   let handle: FileHandle | undefined;
   try {
     // A FIFO would make the process wait for its writer.
@@ -111,10 +120,11 @@ async function withFile<T>(what: string, path: string, use: (file: HostFile) => 
     if (!info.isFile()) throw fail('it is not a regular file');
     if (info.size === 0) throw fail('the file is empty');
     return await use(new HostFile(handle, info.size, fail));
-  } catch (error) {
-    if (error instanceof TsvmmError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw fail(code === 'ENOENT' ? 'there is no such file' : message, error);
+  } catch (thrown) {
+    if (thrown instanceof TsvmmError) throw thrown;
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    const refusal = refusals[code ?? ''];
+    throw refusal === undefined ? fail(message, thrown) : error(` ${refusal[0]}`, refusal[1], thrown);
   } finally {
     await handle?.close();
   }

@@ -4,7 +4,6 @@
  * Input from programs is not trusted to have the right types: every field is checked here, once, and a mistake is one
  * `ERR_TSVMM_CONFIG` that names the option, what it was and what it may be.
  */
-import { existsSync } from 'node:fs';
 import { type Transport, transports } from '../devices/memory-map.js';
 import type { CpuTopology } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
@@ -164,10 +163,10 @@ function boot(value: BootOptions, disks: number): BootConfig {
   if (!hasOptions(value)) throw bad('boot: expected options', 'pass { kernel } or { disk }');
   if ('kernel' in value) {
     known('boot', value, ['kernel', 'initrd', 'cmdline']);
-    const initrd = value.initrd === undefined ? undefined : existing('boot.initrd', value.initrd);
+    const initrd = value.initrd === undefined ? undefined : path('boot.initrd', value.initrd);
     return {
       kind: 'kernel',
-      kernel: existing('boot.kernel', value.kernel),
+      kernel: path('boot.kernel', value.kernel),
       initrd,
       cmdline: value.cmdline === undefined ? undefined : text('boot.cmdline', value.cmdline),
     };
@@ -182,12 +181,6 @@ function boot(value: BootOptions, disks: number): BootConfig {
     entry,
     append: text('boot.append', value.append ?? ''),
   };
-}
-
-function existing(what: string, value: unknown): string {
-  const file = path(what, value);
-  if (existsSync(file)) return file;
-  throw bad(`${what}: ${file} does not exist`, 'check the path');
 }
 
 function consoleConfig(value: ConsoleOptions): VmConfig['console'] {

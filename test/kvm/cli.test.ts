@@ -269,7 +269,7 @@ describe.skipIf(whyNoKvm !== undefined)('mistakes', () => {
       'ERR_TSVMM_DISK_FORMAT',
     ],
     ['a kernel that is none', ['run', '--kernel', file('kernel', Buffer.alloc(8192))], 1, 'ERR_TSVMM_BOOT_KERNEL'],
-    ['a kernel that is not there', ['run', '--kernel', '/nowhere/vmlinuz'], 2, 'ERR_TSVMM_CONFIG'],
+    ['a kernel that is not there', ['run', '--kernel', '/nowhere/vmlinuz'], 1, 'ERR_TSVMM_BOOT_KERNEL'],
     ['absurd memory', ['run', '--kernel', guestFile('hello'), '-m', '900T'], 2, 'ERR_TSVMM_CONFIG'],
     ['absurd CPUs', ['run', '--kernel', guestFile('hello'), '-c', '5000'], 2, 'ERR_TSVMM_CONFIG'],
     ['an unknown feature', ['run', '--kernel', guestFile('hello'), '--cpu', 'host,+warp'], 2, 'ERR_TSVMM_CONFIG'],

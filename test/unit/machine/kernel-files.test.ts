@@ -1,6 +1,6 @@
 /** Kernels given as files: plain ones, and unified kernel images made by objcopy of Debian's systemd-stub (systemd-boot-efi). */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -110,10 +110,23 @@ test.skipIf(!haveStub)('one made with systemd-stub by objcopy', async () => {
 
 test.each([
   ['a directory', '', 'it is not a regular file'],
-  ['nothing', '/none', 'there is no such file'],
-])('%s is refused', async (_, name, message) => {
-  await expect(read(`${directory}${name}`)).rejects.toMatchObject({
-    code: 'ERR_TSVMM_BOOT_KERNEL',
-    message: expect.stringContaining(message),
-  });
+  ['nothing', '/none', '/none" does not exist'],
+  ['what lies below a file', '/plain/none', '/plain/none" does not exist (a part of its path is no directory)'],
+  ['a loop of links', '/loop', '/loop" is a loop of symbolic links'],
+  ['what may not be read', '/secret', '/secret" may not be read'],
+])('%s is refused, as kernel and as initrd', async (_, name, message) => {
+  const plain = file('plain', 'kernel');
+  if (name === '/loop') symlinkSync('loop', join(directory, 'loop'));
+  if (name === '/secret') chmodSync(file('secret', 'kernel'), 0);
+  const refusal = { code: 'ERR_TSVMM_BOOT_KERNEL', message: expect.stringContaining(message) };
+  const { geteuid, seteuid } = process as Required<NodeJS.Process>;
+  const root = geteuid() === 0;
+  if (root) chmodSync(directory, 0o755);
+  if (root && name === '/secret') seteuid(65534); // root may read everything
+  try {
+    await expect(read(`${directory}${name}`)).rejects.toMatchObject(refusal);
+    await expect(read(plain, `${directory}${name}`)).rejects.toMatchObject(refusal);
+  } finally {
+    if (root) seteuid(0);
+  }
 });

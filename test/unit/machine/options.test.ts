@@ -92,7 +92,7 @@ describe('each mistake is one error that names the option', () => {
     ['a disk option that is not known', { disks: [{ path: 'a', readonly: true }] }, /no option "readonly"/],
     ['a format that is not there yet', { disks: [{ path: 'a', format: 'vmdk' }] }, /disks\[0\]\.format/],
     ['a long serial', { disks: [{ path: 'a', serial: 'x'.repeat(21) }] }, /serial/],
-    ['a missing kernel', { boot: { kernel: '/nonexistent/vmlinuz' } }, /vmlinuz does not exist/],
+    ['a kernel without a path', { boot: { kernel: '' } }, /boot\.kernel: the path is empty/],
     ['NUL in a path', { disks: ['a\0b'] }, /expected text/],
     ['a boot disk that is not there', { disks: ['a'], boot: { disk: 1 } }, /boot\.disk/],
     ['a name with a slash', { disks: ['a'], name: '../x' }, /cannot be a name/],
