@@ -43,7 +43,14 @@ function boolean(word: string): boolean | undefined {
   return ['0', 'no', 'n', 'false', 'f', 'off'].includes(lower) ? false : undefined;
 }
 
-/** Position of the first of `ids`, in menu order, that `default` names. */
-export function findDefault(ids: readonly string[], pattern: string): number {
-  return ids.findIndex((id) => matchesGlob(pattern, id));
+/**
+ * Position of the first of `entries`, in menu order, that `default` names: by its id, or else by its file's name with the
+ * boot counters, as systemd-boot before 258 compares it.
+ */
+export function findDefault(
+  entries: readonly { readonly id: string; readonly file: string }[],
+  pattern: string,
+): number {
+  const index = entries.findIndex(({ id }) => matchesGlob(pattern, id));
+  return index >= 0 ? index : entries.findIndex(({ file }) => matchesGlob(pattern, file));
 }

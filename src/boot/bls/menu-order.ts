@@ -1,15 +1,17 @@
 /**
  * The order of systemd-boot's menu and the titles in it (UAPI.1 "Sorting"; systemd-boot(7)). Main thread.
  */
-import { type BootCounter, bootCounter } from './boot-counter.js';
+import type { BootCounter } from './boot-counter.js';
 import { compareUapiVersions } from './uapi-version.js';
 
 /** What is known of an entry before it is looked at closely. Empty strings and undefined both mean "not given". */
 export interface MenuKeys {
-  /** The file's name in lower case, for a profile other than the first with `@ID`. */
+  /** The file's name in lower case, without boot counters, for a profile other than the first with `@ID`. */
   readonly id: string;
-  /** The file's name in lower case. */
+  /** The file's name in lower case, without boot counters. */
   readonly fileId: string;
+  /** Undefined if the entry is not counted. */
+  readonly counter: BootCounter | undefined;
   /** Number of the profile in a multi-profile image. */
   readonly profile: number;
   readonly title: string | undefined;
@@ -23,14 +25,13 @@ const text = (value: string | undefined): string => value ?? '';
 const given = (value: string | undefined): boolean => value !== undefined;
 
 export function compareEntries(a: MenuKeys, b: MenuKeys): number {
-  const [x, y] = [bootCounter(a.fileId), bootCounter(b.fileId)];
   return (
-    compare(Number(x?.left === 0), Number(y?.left === 0)) ||
+    compare(Number(a.counter?.left === 0), Number(b.counter?.left === 0)) ||
     compare(Number(!given(a.sortKey)), Number(!given(b.sortKey))) ||
     (given(a.sortKey) && given(b.sortKey) ? compareKeys(a, b) : 0) ||
     -compareUapiVersions(a.fileId, b.fileId) ||
     compare(a.profile, b.profile) ||
-    compareCounters(x, y)
+    compareCounters(a.counter, b.counter)
   );
 }
 

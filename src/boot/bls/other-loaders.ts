@@ -55,6 +55,7 @@ function entry({ partition }: Volume, id: string, title: string, path: string, p
     kind: 'efi',
     id,
     fileId: id,
+    counter: undefined,
     profile: 0,
     title,
     sortKey: undefined,

@@ -6,7 +6,8 @@
  * Without EFI variables there is no saved entry, no one-shot choice and no default set by `bootctl set-default`.
  */
 import { type BootEntry, type FoundEntries, firstBootable, isBootable } from '../entries/boot-entry.js';
-import type { Volume } from '../entries/volume.js';
+import type { FileReference, Volume } from '../entries/volume.js';
+import { countedName } from './boot-counter.js';
 import type { BootPartitions } from './boot-partitions.js';
 import { readGrubVariables } from './grub-variables.js';
 import { findDefault, type LoaderConfig, parseLoaderConfig } from './loader-config.js';
@@ -80,7 +81,7 @@ function choose(
   let index = -1;
   if (config.default !== undefined) {
     index = findDefault(
-      shown.map(({ id }) => id),
+      shown.map(({ id, source }) => ({ id, file: fileName(source).toLowerCase() })),
       config.default,
     );
     if (index < 0 && shown.length > 0) note(`${configPath}: no entry is called '${config.default}' (default)`);
@@ -97,11 +98,13 @@ function choose(
   return { entries, defaultEntry: instead };
 }
 
+const fileName = ({ path }: FileReference): string => path.slice(path.lastIndexOf('/') + 1);
+
 export function bootEntries(menu: readonly MenuEntry[]): BootEntry[] {
   const titles = uniqueTitles(menu);
   return menu.map(({ kind, fileId, id, source, kernel, initrds, cmdline, problem }, index) => {
     const title = titles[index] ?? id;
-    const name = source.path.slice(source.path.lastIndexOf('/') + 1);
+    const { name } = countedName(fileName(source));
     return {
       kind,
       title,

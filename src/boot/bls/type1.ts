@@ -8,6 +8,7 @@
 import { openFile } from '../entries/open-file.js';
 import type { FileReference, Volume } from '../entries/volume.js';
 import { readUki, type Uki } from '../pe/uki.js';
+import { countedName } from './boot-counter.js';
 import { expandVariables, type Variables } from './grub-variables.js';
 import { listFiles, type MenuEntry, type Note, noting, ukiFiles } from './menu-entry.js';
 import { parseSnippet, type Setting, snippetLimit } from './snippet.js';
@@ -70,11 +71,13 @@ class Type1File {
       this.#note(key === undefined ? `${path} names no kernel` : `${path} has both \`${given.join('` and `')}\``);
       return undefined;
     }
-    const id = this.#name.toLowerCase();
+    const { name, counter } = countedName(this.#name);
+    const id = name.toLowerCase();
     return {
       kind: 'bls',
       id,
       fileId: id,
+      counter,
       profile: 0,
       title: this.#last('title'),
       sortKey: this.#last('sort-key'),

@@ -4,6 +4,7 @@
 import { openUki } from '../entries/open-file.js';
 import type { Volume } from '../entries/volume.js';
 import type { UkiProfile } from '../pe/uki.js';
+import { countedName } from './boot-counter.js';
 import { listFiles, type MenuEntry, type Note, noting, ukiFiles } from './menu-entry.js';
 
 export const type2Directory = '/EFI/Linux';
@@ -20,13 +21,15 @@ export async function readType2(volume: Volume, note: Note): Promise<MenuEntry[]
 /** An entry for each profile of the image at `path`; none if it is no unified kernel image. */
 export async function readImage(volume: Volume, path: string, note: Note): Promise<MenuEntry[]> {
   const uki = await noting(path, note, () => openUki(volume, path));
+  const { name, counter } = countedName(path.slice(path.lastIndexOf('/') + 1));
+  const fileId = name.toLowerCase();
   return (uki ?? []).map((profile, index) => {
-    const fileId = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
     const about = description(profile);
     return {
       kind: 'uki',
       id: index === 0 ? fileId : `${fileId}@${(profile.id ?? String(index)).toLowerCase()}`,
       fileId,
+      counter,
       profile: index,
       title: about.name === undefined ? undefined : titleOf(about.name, profile, index),
       sortKey: about.sortKey,

@@ -8,7 +8,7 @@ export interface BootEntry {
   readonly title: string;
   /**
    * GRUB's `--id`, for a Boot Loader Specification entry in its menu the file's name without `.conf`; elsewhere such a file's
-   * whole name; a SYSLINUX label. The title where there is none.
+   * name without boot counters; a SYSLINUX label. The title where there is none.
    */
   readonly id: string;
   /** Titles of the submenus around it and its own, joined by `>`; a `>` inside a title is doubled, as GRUB writes it. */

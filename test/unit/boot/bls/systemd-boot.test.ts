@@ -200,6 +200,27 @@ describe('the default', () => {
     expect(entries[defaultEntry ?? -1]?.title).toBe(title);
   });
 
+  test.each([
+    ['default a.conf', 'A'],
+    ['default a', 'U'],
+    ['default a+3.conf', 'A'], // systemd-boot before 258 compares the whole name
+    ['default a+*', 'A'],
+    ['default c.conf', 'C'],
+    ['default d.conf', 'exhausted'],
+    ['default u.efi', 'U'],
+  ])('%j, where entries are counted', async (config, title) => {
+    const counted = { 'a+3': 'title A; linux /k', b: 'title B; linux /k', 'c+2-1': 'title C; linux /k' };
+    const { entries, defaultEntry } = await read(
+      { ...counted, 'b+x': 'title no counter; linux /k', 'd+0-3': 'title exhausted; linux /k' },
+      {
+        '/loader/loader.conf': `${config}\nauto-firmware no\n`,
+        '/EFI/Linux/u+1.efi': buildUki({ '.osrel': 'ID=u\nPRETTY_NAME=U\n', '.linux': 'k' }),
+      },
+    );
+    expect(entries[defaultEntry ?? -1]?.title).toBe(title);
+    expect(entries.map(({ id }) => id)).toEqual(['u.efi', 'c.conf', 'b+x.conf', 'b.conf', 'a.conf', 'd.conf']);
+  });
+
   test('that names no entry is told', async () => {
     expect((await read(two, { '/loader/loader.conf': 'default new' })).problems).toEqual([
       "/loader/loader.conf: no entry is called 'new' (default)",

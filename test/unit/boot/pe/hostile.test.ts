@@ -1,7 +1,7 @@
 /** PE files and entries made to confuse: each is read, refused with one clear error, or no image at all. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { bootCounter } from '../../../../src/boot/bls/boot-counter.js';
+import { countedName } from '../../../../src/boot/bls/boot-counter.js';
 import { matchesGlob } from '../../../../src/boot/bls/pattern.js';
 import { parseSnippet } from '../../../../src/boot/bls/snippet.js';
 import { findEntries } from '../../../../src/boot/entries/find-entries.js';
@@ -120,8 +120,8 @@ test('patterns and counters', () => {
   expect(matchesGlob('[', 'a')).toBe(false);
   expect(matchesGlob('a\\', 'a')).toBe(false);
   expect(matchesGlob('[]a]', ']')).toBe(true);
-  expect(bootCounter('a+3-1.conf')).toEqual({ left: 3, done: 1 });
-  expect(bootCounter('a+1+2.efi')).toEqual({ left: 2, done: 0 });
-  expect(bootCounter('a+99999999999.conf')).toBeUndefined();
-  expect(bootCounter('a+3x.conf')).toBeUndefined();
+  expect(countedName('a+3-1.conf')).toEqual({ name: 'a.conf', counter: { left: 3, done: 1 } });
+  expect(countedName('a+1+2.EFI')).toEqual({ name: 'a+1.EFI', counter: { left: 2, done: 0 } });
+  for (const name of ['a+99999999999.conf', 'a+3x.conf', 'a.conf', '+.conf'])
+    expect(countedName(name)).toEqual({ name, counter: undefined });
 });
