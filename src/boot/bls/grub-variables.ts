@@ -2,7 +2,8 @@
  * `$kernelopts` and its like in Boot Loader Specification entries: RHEL and Fedora keep parameters of all kernels in GRUB's
  * environment block, and tuned(8) adds its own there (`$tuned_params`, `$tuned_initrd`). Main thread.
  *
- * For entries that are read without GRUB's configuration; in its menu they are GRUB's own variables.
+ * For entries that are read without GRUB's configuration; in its menu they are GRUB's own variables, and systemd-boot knows
+ * none: there a `$` is only a character, as in `memmap=1M$0x100000`.
  */
 import type { Volume } from '../entries/volume.js';
 import { environmentBlockLimit, parseEnvironmentBlock } from '../grub/environment-block.js';
@@ -11,22 +12,23 @@ export type Variables = ReadonlyMap<string, string>;
 
 const places = ['/grub2/grubenv', '/boot/grub2/grubenv', '/grub/grubenv', '/boot/grub/grubenv'];
 
-/** Variables of the environment block on `volume`; none if there is no block. */
-export async function readGrubVariables({ fs }: Volume): Promise<Variables> {
+/** Variables of the environment block on `volume`; undefined if there is no block. */
+export async function readGrubVariables({ fs }: Volume): Promise<Variables | undefined> {
   for (const path of places) {
     const found = await fs.stat(path);
     if (found?.kind !== 'file' || found.size > environmentBlockLimit) continue;
     const text = (await fs.readFile(path, environmentBlockLimit)).toString('utf8');
     return new Map(parseEnvironmentBlock(text) ?? []);
   }
-  return new Map();
+  return undefined;
 }
 
-/** Replaces `$name` and `${name}`; a variable that is not set is nothing. */
-export function expandVariables(text: string, variables: Variables): string {
-  if (!text.includes('$')) return text;
-  const expanded = text.replace(/\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))/g, (_, braced?: string, bare?: string) => {
-    return variables.get(braced ?? bare ?? '') ?? '';
+/** Replaces `$name` and `${name}`, unless a backslash stands before it; a variable that is not set is nothing. */
+export function expandVariables(text: string, variables: Variables | undefined): string {
+  if (variables === undefined || !text.includes('$')) return text;
+  const pattern = /\\\$|\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))/g;
+  const expanded = text.replace(pattern, (match, braced?: string, bare?: string) => {
+    return match === '\\$' ? '$' : (variables.get(braced ?? bare ?? '') ?? '');
   });
   return expanded.trim();
 }

@@ -34,7 +34,7 @@ export async function findSystemdBootEntries(
   const note: Note = (text) => problems.push(text);
   const menu: MenuEntry[] = [];
   for (const volume of volumes) {
-    if (volume === esp || volume === xbootldr) menu.push(...(await entriesOf(volume, note)));
+    if (volume === esp || volume === xbootldr) menu.push(...(await entriesOf(volume, installed, note)));
     else if (!installed) menu.push(...(await looseEntries(volume, note)));
   }
   menu.sort(compareEntries);
@@ -49,10 +49,10 @@ async function readConfig({ fs }: Volume): Promise<LoaderConfig> {
   return parseLoaderConfig((await fs.readFile(configPath, snippetLimit)).toString('utf8'));
 }
 
-async function entriesOf(volume: Volume, note: Note): Promise<MenuEntry[]> {
+async function entriesOf(volume: Volume, installed: boolean, note: Note): Promise<MenuEntry[]> {
   const found = await noting(`partition ${volume.partition}`, note, async () => [
     ...(await readType2(volume, note)),
-    ...(await readType1(volume, entryDirectory, await readGrubVariables(volume), note)),
+    ...(await readType1(volume, entryDirectory, installed ? undefined : await readGrubVariables(volume), note)),
   ]);
   return found ?? [];
 }

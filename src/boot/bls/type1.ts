@@ -19,10 +19,11 @@ const ours = 'x64';
 const loaderKeys = ['linux', 'uki', 'uki-url', 'efi'] as const;
 type LoaderKey = (typeof loaderKeys)[number];
 
+/** `variables`: what `$name` in an entry stands for; undefined where it stands for itself. */
 export async function readType1(
   volume: Volume,
   directory: string,
-  variables: Variables,
+  variables: Variables | undefined,
   note: Note,
 ): Promise<MenuEntry[]> {
   const entries: MenuEntry[] = [];
@@ -42,7 +43,7 @@ class Type1File {
   readonly #directory: string;
   readonly #name: string;
   readonly #settings: readonly Setting[];
-  readonly #variables: Variables;
+  readonly #variables: Variables | undefined;
   readonly #note: Note;
 
   constructor(
@@ -50,7 +51,7 @@ class Type1File {
     directory: string,
     name: string,
     settings: readonly Setting[],
-    variables: Variables,
+    variables: Variables | undefined,
     note: Note,
   ) {
     this.#volume = volume;

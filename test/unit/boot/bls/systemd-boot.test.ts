@@ -101,6 +101,20 @@ describe('an entry of type 1', () => {
     );
   });
 
+  test('has a $ in its options as it stands there', async () => {
+    const text = 'linux /k; options root=/dev/vda2 memmap=1M$0x100000 $x \\$y quiet';
+    const grubenv = '# GRUB Environment Block\nx=no\n0x100000=no\n###';
+    const cmdline = 'root=/dev/vda2 memmap=1M$0x100000 $x \\$y quiet';
+    for (const more of [{}, { '/grub2/grubenv': grubenv }])
+      expect((await read({ a: text }, more)).entries[0]).toMatchObject({ cmdline });
+    const loose = (more: Record<string, Content>) => findEntries([memoryVolume(1, { ...files, ...more })], []);
+    const alone = entryFiles({ a: text });
+    expect((await loose(alone)).entries[0]).toMatchObject({ cmdline });
+    expect((await loose({ ...alone, '/grub2/grubenv': grubenv })).entries[0]).toMatchObject({
+      cmdline: 'root=/dev/vda2 memmap=1Mno no $y quiet',
+    });
+  });
+
   test('takes $kernelopts and tuned parameters from the environment block', async () => {
     const boot = memoryVolume(2, {
       ...files,
