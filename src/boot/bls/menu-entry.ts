@@ -4,7 +4,6 @@
 import { TsvmmError } from '../../errors.js';
 import type { BootEntry } from '../entries/boot-entry.js';
 import type { FileReference, Volume } from '../entries/volume.js';
-import type { UkiProfile } from '../pe/uki.js';
 import type { MenuKeys } from './menu-order.js';
 
 export interface MenuEntry extends MenuKeys {
@@ -44,14 +43,4 @@ export async function listFiles({ fs }: Volume, directory: string, suffix: RegEx
     .map(({ name }) => name);
   if (names.length > maxFiles) note(`${directory} has ${names.length} files; only ${maxFiles} are read`);
   return names.slice(0, maxFiles);
-}
-
-/** What a profile of the unified kernel image at `path` loads. */
-export function ukiFiles(
-  { partition }: Volume,
-  path: string,
-  profile: UkiProfile,
-): { kernel: FileReference; initrds: FileReference[] } {
-  const part = (section: NonNullable<FileReference['section']>): FileReference => ({ partition, path, section });
-  return { kernel: part(profile.linux), initrds: profile.initrds.map(part) };
 }

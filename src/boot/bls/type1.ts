@@ -10,8 +10,9 @@ import type { FileReference, Volume } from '../entries/volume.js';
 import { readUki, type Uki } from '../pe/uki.js';
 import { countedName } from './boot-counter.js';
 import { expandVariables, type Variables } from './grub-variables.js';
-import { listFiles, type MenuEntry, type Note, noting, ukiFiles } from './menu-entry.js';
+import { listFiles, type MenuEntry, type Note, noting } from './menu-entry.js';
 import { parseSnippet, type Setting, snippetLimit } from './snippet.js';
+import { ukiFiles } from './uki-files.js';
 
 const suffix = /\.conf$/i;
 const ours = 'x64';
@@ -119,15 +120,8 @@ class Type1File {
     }
     const profile = uki[Number(this.#last('profile') ?? 0)];
     if (profile === undefined) return cannot(`${path} has no profile ${this.#last('profile')}`);
-    const parts = ukiFiles(this.#volume, path, profile);
-    return {
-      kernel: parts.kernel,
-      initrds: [...parts.initrds, ...initrds],
-      // A command line that is passed to systemd-stub replaces the image's own.
-      cmdline: cmdline === '' ? (profile.cmdline ?? '') : cmdline,
-      problem: undefined,
-      shown: true,
-    };
+    const parts = await ukiFiles(this.#volume, path, profile, this.#note, cmdline);
+    return { ...parts, initrds: [...parts.initrds, ...initrds], problem: undefined, shown: true };
   }
 
   /** The image behind `path`, or why it cannot be used; undefined if it is something else. */

@@ -5,7 +5,8 @@ import { openUki } from '../entries/open-file.js';
 import type { Volume } from '../entries/volume.js';
 import type { UkiProfile } from '../pe/uki.js';
 import { countedName } from './boot-counter.js';
-import { listFiles, type MenuEntry, type Note, noting, ukiFiles } from './menu-entry.js';
+import { listFiles, type MenuEntry, type Note, noting } from './menu-entry.js';
+import { ukiFiles } from './uki-files.js';
 
 export const type2Directory = '/EFI/Linux';
 const suffix = /\.efi$/i;
@@ -23,9 +24,10 @@ export async function readImage(volume: Volume, path: string, note: Note): Promi
   const uki = await noting(path, note, () => openUki(volume, path));
   const { name, counter } = countedName(path.slice(path.lastIndexOf('/') + 1));
   const fileId = name.toLowerCase();
-  return (uki ?? []).map((profile, index) => {
+  const entries: MenuEntry[] = [];
+  for (const [index, profile] of (uki ?? []).entries()) {
     const about = description(profile);
-    return {
+    entries.push({
       kind: 'uki',
       id: index === 0 ? fileId : `${fileId}@${(profile.id ?? String(index)).toLowerCase()}`,
       fileId,
@@ -36,12 +38,12 @@ export async function readImage(volume: Volume, path: string, note: Note): Promi
       version: about.version,
       machineId: undefined,
       source: { partition: volume.partition, path },
-      ...ukiFiles(volume, path, profile),
-      cmdline: profile.cmdline ?? '',
+      ...(await ukiFiles(volume, path, profile, note)),
       problem: undefined,
       shown: about.name !== undefined,
-    };
-  });
+    });
+  }
+  return entries;
 }
 
 /** systemd takes the most precise name that os-release(5) has. */

@@ -3,8 +3,9 @@
  * one, or another program, which needs firmware. Main thread.
  */
 import { findBootPartitions } from '../bls/boot-partitions.js';
-import { maxFiles, noting, ukiFiles } from '../bls/menu-entry.js';
+import { maxFiles, noting } from '../bls/menu-entry.js';
 import { type2Directory } from '../bls/type2.js';
+import { ukiFiles } from '../bls/uki-files.js';
 import { compareVersions } from '../entries/version-order.js';
 import { type Command, status } from './command.js';
 import { type Located, referenceTo } from './disk.js';
@@ -26,8 +27,7 @@ export const chainloader: Command = async (shell, args) => {
       ? { kind: 'other', reason: foreign }
       : {
           kind: 'linux',
-          ...ukiFiles(at.volume, at.path, profile),
-          cmdline: words.length > 0 ? words.join(' ') : (profile.cmdline ?? ''),
+          ...(await ukiFiles(at.volume, at.path, profile, shell.surroundings.note, words.join(' '))),
           source: shell.file,
         };
   return status.ok;

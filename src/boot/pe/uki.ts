@@ -5,7 +5,7 @@
  * The stub and its firmware are not needed: the sections are loaded as the stub would.
  */
 import { damaged, kernelError } from '../linux/kernel-error.js';
-import { machineX64, type PeSection, type PeSource, readPe } from './pe.js';
+import { machineX64, type PeFile, type PeSection, type PeSource, readPe } from './pe.js';
 
 /** What is booted of an image: one profile, completed by what stands before the first `.profile` section. */
 export interface UkiProfile {
@@ -20,6 +20,17 @@ export interface UkiProfile {
   /** os-release(5) of the system. */
   readonly osRelease: ReadonlyMap<string, string> | undefined;
   /** Output of `uname -r`. */
+  readonly uname: string | undefined;
+  /** Version of the systemd-stub that the image is started by; undefined for another or an unknown one. */
+  readonly stub: number | undefined;
+}
+
+/** What an addon adds to an image (systemd-stub(7)). */
+export interface UkiAddon {
+  readonly cmdline: string | undefined;
+  readonly ucode: PeSection | undefined;
+  readonly initrd: PeSection | undefined;
+  /** It is for images of this kernel only. */
   readonly uname: string | undefined;
 }
 
@@ -56,6 +67,7 @@ export async function readUki(file: PeSource): Promise<Uki | undefined> {
   }
   refuseOverlaps(pe.sections);
   const texts = new Texts(file);
+  const stub = await stubVersion(file, pe);
   const profiles: UkiProfile[] = [];
   for (const { profile, sections } of parts.length === 0 ? [base] : parts.slice(0, maxProfiles)) {
     const all = { ...base.sections, ...sections };
@@ -73,11 +85,46 @@ export async function readUki(file: PeSource): Promise<Uki | undefined> {
       cmdline: cmdline === undefined ? undefined : tidyCommandLine(cmdline),
       osRelease: osRelease === undefined ? undefined : keyValues(osRelease),
       uname: uname?.trim(),
+      stub,
     });
   }
   const [first, ...others] = profiles;
   if (first === undefined) throw damaged('the .linux section of the unified kernel image is empty');
   return [first, ...others];
+}
+
+/** systemd-stub writes there who it is. */
+const magicSection = '.sdmagic';
+const magic = /^#### LoaderInfo: systemd-stub ([0-9]{1,5})/;
+const magicLimit = 256;
+
+async function stubVersion(file: PeSource, { sections }: PeFile): Promise<number | undefined> {
+  const about = sections.find(({ name }) => name === magicSection);
+  if (about === undefined) return undefined;
+  const text = (await file.read(about.offset, Math.min(about.size, magicLimit))).toString('latin1');
+  const version = magic.exec(text)?.[1];
+  return version === undefined ? undefined : Number(version);
+}
+
+/**
+ * The sections of an addon; undefined if `file` is none: no PE file for this processor, or one with a kernel. Rejects with
+ * `ERR_TSVMM_BOOT_KERNEL` if it is damaged.
+ */
+export async function readAddon(file: PeSource): Promise<UkiAddon | undefined> {
+  const pe = await readPe(file);
+  if (pe === undefined || pe.machine !== machineX64) return undefined;
+  const [{ sections }] = splitProfiles(pe.sections);
+  if (sections['.linux'] !== undefined) return undefined;
+  refuseOverlaps(pe.sections);
+  const texts = new Texts(file);
+  const cmdline = await texts.read(sections['.cmdline']);
+  const uname = await texts.read(sections['.uname']);
+  return {
+    cmdline: cmdline === undefined ? undefined : tidyCommandLine(cmdline),
+    ucode: [sections['.ucode']].find(isContent),
+    initrd: [sections['.initrd']].find(isContent),
+    uname: uname?.trim(),
+  };
 }
 
 const isContent = (section: PeSection | undefined): section is PeSection => (section?.size ?? 0) > 0;

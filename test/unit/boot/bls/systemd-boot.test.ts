@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { findEntries } from '../../../../src/boot/entries/find-entries.js';
 import type { Volume } from '../../../../src/boot/entries/volume.js';
 import { type Content, memoryVolume } from '../grub/memory-file-system.js';
-import { buildUki, grubEfi, systemdBoot } from '../pe/build-pe.js';
+import { buildPe, buildUki, grubEfi, systemdBoot } from '../pe/build-pe.js';
 
 const espType = 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b';
 const xbootldrType = 'bc13c2ff-59e6-4262-a352-b275fd6f7172';
@@ -308,7 +308,6 @@ describe('unified kernel images', () => {
 
   test('every profile is an entry, the first is booted', async () => {
     const profiles = Buffer.from('ID=main\nTITLE=Regular\n');
-    const { buildPe } = await import('../pe/build-pe.js');
     const multi = buildPe([
       { name: '.linux', data: 'kernel' },
       { name: '.osrel', data: osrel },
@@ -335,6 +334,81 @@ describe('unified kernel images', () => {
       ['b', 'mine', 2],
       ['a', 'root=/dev/vda2  ro', 2],
     ]);
+  });
+
+  describe('with addons', () => {
+    const kernel = { '.osrel': osrel, '.uname': '6.9.1\n', '.cmdline': 'quiet', '.linux': 'kernel', '.initrd': 'own' };
+    const uki = (version: number, sections: Record<string, string> = kernel): Buffer =>
+      buildPe([
+        { name: '.sdmagic', data: `#### LoaderInfo: systemd-stub ${version}.4-1 ####` },
+        ...Object.entries(sections).map(([name, data]) => ({ name, data })),
+      ]);
+    const addon = (sections: Record<string, string>): Buffer =>
+      buildPe(Object.entries(sections).map(([name, data]) => ({ name, data })));
+    const addons = {
+      '/loader/addons/g.addon.efi': addon({ '.cmdline': 'console=ttyS1\n', '.ucode': 'g' }),
+      '/EFI/Linux/a.efi.extra.d/z.ADDON.EFI': addon({ '.cmdline': 'last', '.initrd': 'z', '.uname': '6.9.1' }),
+      '/EFI/Linux/a.efi.extra.d/b.addon.efi': addon({ '.cmdline': ' root=UUID=1234 ', '.ucode': 'b', '.initrd': 'b' }),
+      '/EFI/Linux/a.efi.extra.d/c.addon.efi': addon({ '.cmdline': 'another kernel', '.uname': '6.9.2' }),
+      '/EFI/Linux/a.efi.extra.d/d.cred': 'no addon',
+      '/EFI/Linux/b.efi.extra.d/a.addon.efi': addon({ '.cmdline': 'of another image' }),
+    };
+
+    test.each(['a.efi', 'a+3-1.efi'])('named %s', async (name) => {
+      const path = `/EFI/Linux/${name}`;
+      const { entries, problems } = await findEntries([esp({ ...installed, ...addons, [path]: uki(254) })], []);
+      expect(problems).toEqual([]);
+      expect(entries[0]).toMatchObject({
+        kernel: { path },
+        cmdline: 'quiet console=ttyS1 root=UUID=1234 last',
+        initrds: [
+          { path: '/EFI/Linux/a.efi.extra.d/b.addon.efi', section: { name: '.ucode' } },
+          { path: '/loader/addons/g.addon.efi', section: { name: '.ucode' } },
+          { path, section: { name: '.initrd' } },
+          { path: '/EFI/Linux/a.efi.extra.d/b.addon.efi', section: { name: '.initrd' } },
+          { path: '/EFI/Linux/a.efi.extra.d/z.ADDON.EFI', section: { name: '.initrd' } },
+        ],
+      });
+    });
+
+    test('options replace its own command line, not theirs', async () => {
+      const { entries } = await read({ a: 'uki /u.efi; options mine' }, { ...addons, '/u.efi': uki(257) });
+      expect(entries[0]?.cmdline).toBe('mine console=ttyS1');
+    });
+
+    test('and a stub that takes none', async () => {
+      const { entries, problems } = await findEntries(
+        [esp({ ...installed, ...addons, '/EFI/Linux/a.efi': uki(252) })],
+        [],
+      );
+      expect(entries[0]).toMatchObject({ cmdline: 'quiet', initrds: [{ section: { name: '.initrd' } }] });
+      expect(problems).toEqual([
+        '/EFI/Linux/a.efi: its systemd-stub 252 takes no addons (254 would); they are left out',
+      ]);
+    });
+
+    test('that are none or too many is told', async () => {
+      const many = Array.from({ length: 70 }, (_, i) => String(i).padStart(2, '0'));
+      const directory = '/EFI/Linux/a.efi.extra.d';
+      const { entries, problems } = await findEntries(
+        [
+          esp({
+            ...installed,
+            ...Object.fromEntries(many.map((i) => [`${directory}/${i}.addon.efi`, addon({ '.cmdline': i })])),
+            [`${directory}/00.addon.efi`]: uki(254),
+            [`${directory}/01.addon.efi`]: 'text',
+            '/EFI/Linux/a.efi': uki(254),
+          }),
+        ],
+        [],
+      );
+      expect(entries[0]?.cmdline).toBe(['quiet', ...many.slice(2, 64)].join(' '));
+      expect(problems).toEqual([
+        `${directory} has 70 addons; only 64 are taken`,
+        `${directory}/00.addon.efi is no addon of a unified kernel image that can be used`,
+        `${directory}/01.addon.efi is no addon of a unified kernel image that can be used`,
+      ]);
+    });
   });
 
   test('as the only boot loader of the disk', async () => {
