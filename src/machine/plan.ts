@@ -103,7 +103,8 @@ function ringCapacity({ console }: VmConfig): number {
 }
 
 function blkPlan(disk: OpenedDisk, index: number): DevicePlan {
-  const options = { name: `disk${index}`, size: disk.file.size, readOnly: disk.file.readOnly };
+  const { file, blockSize } = disk;
+  const options = { name: `disk${index}`, size: file.size, readOnly: file.readOnly, blockSize };
   return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
 }
 

@@ -20,7 +20,7 @@ export interface DiskInspection extends EntryList {
   /** Bytes. */
   readonly size: number;
   readonly scheme: PartitionTable['scheme'];
-  /** Bytes; what the partition table counts in. The guest must see a disk of that block size. */
+  /** Bytes; what the partition table counts in. The guest is given a disk of that block size. */
   readonly sectorSize: PartitionTable['sectorSize'];
   /**
    * Without a partition table: one, with index 0, that is the whole disk; first when an ISO 9660 image has a partition

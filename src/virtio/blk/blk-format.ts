@@ -49,11 +49,15 @@ export const writebackOffset = Config.writeback;
 /** Indices of its counters. */
 export const BlkCounter = { reads: 0, writes: 1, flushes: 2, bytesRead: 3, bytesWritten: 4, errors: 5 } as const;
 
+export type BlockSize = 512 | 4096;
+
 export interface BlkOptions {
   readonly name: string;
   /** Bytes; a multiple of 512. */
   readonly size: number;
   readonly readOnly: boolean;
+  /** Bytes of a logical block: the least that the driver reads and writes, and what a partition table counts in. 512 unless given. */
+  readonly blockSize?: BlockSize;
   /** 1 unless given. */
   readonly queues?: number;
 }
@@ -73,15 +77,18 @@ export function blkShape({ name, readOnly, queues = 1 }: BlkOptions): VirtioShap
   };
 }
 
-/** The configuration space that the driver finds. Its blocks are of 512 bytes, on files that like 4 KiB. */
-export function blkConfig({ size, queues = 1 }: BlkOptions): Uint8Array {
+/** Files like it best to be read and written in so many bytes. */
+const physicalBlock = 4096;
+
+/** The configuration space that the driver finds. Capacity counts in 512 bytes whatever the block size, §5.2.4. */
+export function blkConfig({ size, blockSize = sectorSize, queues = 1 }: BlkOptions): Uint8Array {
   const config = new Uint8Array(Config.size);
   const view = new DataView(config.buffer);
   view.setBigUint64(Config.capacity, BigInt(size / sectorSize), true);
   view.setUint32(Config.segMax, segMax, true);
-  view.setUint32(Config.blkSize, sectorSize, true);
-  config[Config.physicalBlockExponent] = 3;
-  view.setUint16(Config.minIoSize, 8, true); // in blocks: 4 KiB
+  view.setUint32(Config.blkSize, blockSize, true);
+  config[Config.physicalBlockExponent] = Math.log2(physicalBlock / blockSize);
+  view.setUint16(Config.minIoSize, physicalBlock / blockSize, true); // in blocks
   view.setUint32(Config.optIoSize, 0, true);
   config[Config.writeback] = 1;
   view.setUint16(Config.numQueues, queues, true);

@@ -10,18 +10,32 @@ const folder = scratch();
 const mounted = join(folder, 'read-only');
 afterAll(() => void spawnSync('umount', [mounted]));
 
+const config = (path: string) => ({ path, explicitRaw: false, readOnly: false, ephemeral: false, serial: '' });
+
+test.each([
+  ['no table', 512, undefined],
+  ['an MBR', 512, 'o\nn\np\n1\n\n\nw\n'],
+  ['a GPT', 512, 'g\nn\n1\n\n\nw\n'],
+  ['a GPT for 4096-byte sectors', 4096, 'g\nn\n1\n\n\nw\n'],
+  ['only the backup of one', 4096, 'g\nn\n1\n\n\nw\n'],
+])('the blocks of a disk with %s are of %i bytes', async (name, blockSize, commands) => {
+  const path = join(folder, `${name}.img`);
+  run('truncate', ['-s', '16M', path]);
+  if (commands !== undefined) run('fdisk', ['-b', String(blockSize), path], { input: commands });
+  if (name.startsWith('only'))
+    run('dd', ['if=/dev/zero', `of=${path}`, 'bs=4096', 'seek=1', 'count=1', 'conv=notrunc']);
+  for (const explicitRaw of [false, true]) {
+    const set = await openDisks([{ ...config(path), explicitRaw }]);
+    expect(set.disks[0]?.blockSize).toBe(blockSize);
+    await set.close();
+  }
+});
+
 test('a CD image that may not be written is read-only for the guest; any other disk is refused', async (context) => {
   if (!haveTools('genisoimage')) return context.skip('genisoimage is not installed');
   mkdirSync(mounted);
   run('genisoimage', ['-quiet', '-o', join(mounted, 'cd.iso'), import.meta.dirname]);
   run('truncate', ['-s', '1M', join(mounted, 'disk.img')]);
-  const config = (path: string) => ({
-    path,
-    explicitRaw: false,
-    readOnly: false,
-    ephemeral: false,
-    serial: '',
-  });
   const writable = await openDisks([config(join(mounted, 'cd.iso'))]);
   expect(writable.disks[0]?.file.readOnly).toBe(false);
   await writable.close();

@@ -611,6 +611,13 @@ describe('what the driver finds', () => {
     expect(config.length).toBe(blkShape(options).configSize);
   });
 
+  test('blocks of 4096 bytes, with the capacity in sectors all the same', () => {
+    const config = Buffer.from(blkConfig({ ...options, blockSize: 4096 }));
+    expect(config.readBigUInt64LE(0)).toBe(BigInt(options.size / 512));
+    expect(config.readUInt32LE(20)).toBe(4096);
+    expect([config[24], config[25], config.readUInt16LE(26)]).toEqual([0, 0, 1]);
+  });
+
   test('features follow what the disk is', () => {
     const shape = blkShape(options);
     expect(hasFeature(shape.features, BlkFeature.readOnly)).toBe(false);
