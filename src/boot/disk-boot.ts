@@ -6,6 +6,7 @@
  */
 import type { BlockReader } from '../disk/block-reader.js';
 import { TsvmmError } from '../errors.js';
+import { splitInit } from './cmdline.js';
 import type { BootEntry } from './entries/boot-entry.js';
 import { findEntries } from './entries/find-entries.js';
 import type { DiskInspection } from './entries/inspection.js';
@@ -51,11 +52,18 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
     scheme: table.scheme,
     sectorSize: table.sectorSize,
     partitions,
-    entries: found.entries,
+    entries: table.backupOnly === true ? found.entries.map(withGpt) : found.entries,
     defaultEntry: found.defaultEntry,
     problems: [...new Set([...table.notes, ...found.problems])],
     fileSystems: new Map(volumes.map(({ partition, fs }) => [partition, fs])),
   };
+}
+
+/** Without the parameter, Linux finds no partitions by the backup of a GPT alone. */
+function withGpt(entry: BootEntry): BootEntry {
+  const { kernel, init } = splitInit(entry.cmdline);
+  if (entry.kernel === undefined || kernel.includes('gpt')) return entry;
+  return { ...entry, cmdline: [...kernel, 'gpt', ...(init.length > 0 ? ['--', ...init] : [])].join(' ') };
 }
 
 /**

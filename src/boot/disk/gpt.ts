@@ -35,6 +35,8 @@ const sectorSizes = [512, 4096] as const;
 export interface Gpt {
   readonly sectorSize: 512 | 4096;
   readonly partitions: readonly Partition[];
+  /** Only the backup is valid: Linux takes it only with the kernel parameter `gpt` (block/partitions/efi.c, find_valid_gpt()). */
+  readonly backupOnly: boolean;
 }
 
 /** What one copy of the table says, or why it cannot be used; undefined if there is no header at all. */
@@ -57,10 +59,10 @@ export async function readGpt(disk: BlockReader, notes: string[]): Promise<Gpt |
     const copy = await readCopy(disk, sectorSize, Math.floor(disk.size / sectorSize) - 1, found);
     if (copy && !('bad' in copy)) {
       notes.push(
-        `the primary GPT ${damage ?? 'header is missing'}; its backup at the end of the disk is used (sgdisk -e repairs it)`,
+        `the primary GPT ${damage ?? 'header is missing'}; its backup at the end of the disk is used, as Linux does with the kernel parameter gpt, which is added (sgdisk -e repairs it)`,
         ...found,
       );
-      return copy;
+      return { ...copy, backupOnly: true };
     }
     if (copy) damage ??= copy.bad;
   }
@@ -96,7 +98,7 @@ async function readCopy(disk: BlockReader, sectorSize: 512 | 4096, lba: number, 
     const partition = parseEntry(table.subarray(i * entrySize, (i + 1) * entrySize), i + 1, sectorSize, sectors, notes);
     if (partition) partitions.push(partition);
   }
-  return { sectorSize, partitions };
+  return { sectorSize, partitions, backupOnly: false };
 }
 
 function parseEntry(

@@ -28,6 +28,8 @@ export interface PartitionTable {
   readonly scheme: 'gpt' | 'mbr' | 'none';
   /** Bytes; what the table counts in. A GPT for 4096-byte sectors is visible to a guest only on a disk of that block size. */
   readonly sectorSize: 512 | 4096;
+  /** A GPT of which only the backup is valid, which a guest sees only with the kernel parameter `gpt`. */
+  readonly backupOnly?: boolean;
   /** Every one lies inside the disk. */
   readonly partitions: readonly Partition[];
   /** What the user should know: a backup header was used, partitions left out, overlaps. */

@@ -18,7 +18,7 @@ export interface BootEntry {
   /** Undefined if the entry loads no Linux kernel; `problem` says what it does instead. */
   readonly kernel: FileReference | undefined;
   readonly initrds: readonly FileReference[];
-  /** As the image asks for it; empty without a kernel. */
+  /** As the image asks for it, and `gpt` where the kernel finds the disk's partitions only with it; empty without a kernel. */
   readonly cmdline: string;
   /** What the entry was read from: a configuration file or the kernel itself. */
   readonly source: FileReference;

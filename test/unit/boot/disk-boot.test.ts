@@ -71,6 +71,11 @@ function makeImage(name: string, size: number): void {
   truncateSync(path(name), size);
 }
 
+function openBytes(name: string, content: Buffer) {
+  writeFileSync(path(name), content);
+  return openRawImage(path(name));
+}
+
 async function inspect<T>(name: string, use: (inspection: DiskInspection) => Promise<T> | T): Promise<T> {
   await using image = await openRawImage(path(name));
   return await use(await findBootEntries(image));
@@ -145,6 +150,17 @@ describe.skipIf(missing.length > 0)('a Debian on GPT with an EFI System Partitio
       expect(text).toContain('Initrd        /boot/initrd.img-6.1.0-13-amd64 of partition 1');
       expect(text).toContain('   8  grub  Windows Boot Manager (on /dev/vda2)\n        cannot be booted: hands over');
     }));
+
+  test('by the backup of the table alone, which Linux uses only when it is told', async () => {
+    const disk = readFileSync(path('gpt.img'));
+    disk.fill(0, 512, 1024);
+    await using image = await openBytes('backup.img', disk);
+    const { entries, problems } = await findBootEntries(image);
+    expect(problems).toEqual([expect.stringContaining('the kernel parameter gpt, which is added')]);
+    const [debian, windows] = [entries[0], entries.at(-1)];
+    expect(debian?.cmdline).toMatch(/^BOOT_IMAGE=.* quiet gpt$/);
+    expect(windows).toMatchObject({ kernel: undefined, cmdline: '' });
+  });
 
   test('the one on the EFI System Partition leads there too', async () => {
     makeImage('esp-first.img', 50 * MiB);

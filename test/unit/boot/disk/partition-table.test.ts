@@ -118,6 +118,7 @@ describe.runIf(ready)('GPT', () => {
     expect(places(table)).toEqual(partx(path));
     expect(table.notes).toEqual([expect.stringMatching(note)]);
     expect(table.notes[0]).toContain('sgdisk -e');
+    expect(table.backupOnly).toBe(true);
   });
 
   test('reads a disk that was made larger, whose backup is no longer at its end', async () => {
