@@ -2,7 +2,8 @@
  * The volume descriptors at sector 16: the primary one, and Joliet's supplementary one (ECMA-119 §8; Joliet
  * specification §2.1). Main thread.
  *
- * Numbers are recorded in both byte orders, one after the other (§7.2.3, §7.3.3): two that differ are damage.
+ * Numbers are recorded in both byte orders, one after the other (§7.2.3, §7.3.3). The little-endian one counts, as for Linux
+ * (isonum_723() and isonum_733()), which never looks at the other; some tools leave that wrong.
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
 import { damaged } from '../damage.js';
@@ -55,6 +56,7 @@ export interface Descriptors {
   readonly uuid: string;
   /** Sector of El Torito's boot catalog. */
   readonly bootCatalog: number | undefined;
+  readonly notes: readonly string[];
 }
 
 /** Undefined if there is no ISO 9660 volume. */
@@ -79,8 +81,16 @@ export async function readDescriptors(reader: BlockReader): Promise<Descriptors 
     label: labelOf(volumeId(primary), joliet && volumeId(joliet)),
     uuid: dateOf(primary, field.modificationDate) || dateOf(primary, field.creationDate),
     bootCatalog,
+    notes: [primary, ...(joliet ? [joliet] : [])].every(bothOrdersAgree) ? [] : [disagreement],
   };
 }
+
+const disagreement =
+  "ISO 9660: the volume's big-endian numbers differ from its little-endian ones, which count, as for Linux";
+
+const bothOrdersAgree = (bytes: Buffer): boolean =>
+  bytes.readUInt16LE(field.logicalBlockSize) === bytes.readUInt16BE(field.logicalBlockSize + 2) &&
+  bytes.readUInt32LE(field.volumeSpaceSize) === bytes.readUInt32BE(field.volumeSpaceSize + 4);
 
 const isJoliet = (bytes: Buffer): boolean =>
   jolietEscapes.includes(bytes.toString('latin1', field.escapeSequences, field.escapeSequences + 3));
@@ -93,10 +103,10 @@ const volumeId = (bytes: Buffer): Buffer => bytes.subarray(field.volumeId, field
 function parse(bytes: Buffer, imageSize: number): Descriptor {
   if (bytes[field.version] !== 1)
     throw damaged(`ISO 9660: a volume descriptor of version ${bytes[field.version]}, where 1 is due`);
-  const blockSize = bothEndian16(bytes, field.logicalBlockSize, 'the logical block size');
+  const blockSize = bytes.readUInt16LE(field.logicalBlockSize);
   if (blockSize !== 512 && blockSize !== 1024 && blockSize !== 2048)
     throw damaged(`ISO 9660: logical blocks of ${blockSize} bytes`);
-  const blocks = bothEndian32(bytes, field.volumeSpaceSize, 'the volume space size');
+  const blocks = bytes.readUInt32LE(field.volumeSpaceSize);
   if (blocks * blockSize > imageSize)
     throw damaged(`ISO 9660: the volume has ${blocks * blockSize} bytes, but the image ends after ${imageSize}`);
   return { blockSize, blocks, root: bytes.subarray(field.root, field.root + rootRecordSize) };
@@ -107,18 +117,3 @@ function dateOf(bytes: Buffer, at: number): string {
   if (!/^[0-9]{16}$/.test(digits) || (/^0+$/.test(digits) && bytes[at + dateDigits] === 0)) return '';
   return digits.replace(/^(....)(..)(..)(..)(..)(..)(..)$/, '$1-$2-$3-$4-$5-$6-$7');
 }
-
-export function bothEndian16(bytes: Buffer, at: number, what: string): number {
-  const value = bytes.readUInt16LE(at);
-  if (value !== bytes.readUInt16BE(at + 2)) throw twoNumbers(what);
-  return value;
-}
-
-export function bothEndian32(bytes: Buffer, at: number, what: string): number {
-  const value = bytes.readUInt32LE(at);
-  if (value !== bytes.readUInt32BE(at + 4)) throw twoNumbers(what);
-  return value;
-}
-
-const twoNumbers = (what: string): Error =>
-  damaged(`ISO 9660: ${what} is one number in little and another in big endian`);

@@ -17,8 +17,8 @@ import { IsoVolume } from './volume.js';
 export async function openIso(reader: BlockReader): Promise<FileSystem | undefined> {
   const descriptors = await readDescriptors(reader);
   if (descriptors === undefined) return undefined;
-  const { label, uuid } = descriptors;
-  return new TreeFileSystem({ type: 'iso9660', label, uuid, notes: [] }, await openTree(reader, descriptors));
+  const { label, uuid, notes } = descriptors;
+  return new TreeFileSystem({ type: 'iso9660', label, uuid, notes }, await openTree(reader, descriptors));
 }
 
 /** Whether there is an ISO 9660 volume, which is never written in place; one that is damaged is none. */

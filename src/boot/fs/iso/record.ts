@@ -3,7 +3,6 @@
  * more (§6.5.1). Main thread.
  */
 import { damaged } from '../damage.js';
-import { bothEndian32 } from './descriptors.js';
 
 const field = {
   length: 0,
@@ -43,14 +42,14 @@ export function parseRecord(bytes: Buffer, blockSize: number): IsoRecord {
   const nameLength = length < minRecordSize ? 0 : bytes[field.nameLength]!;
   if (length < minRecordSize + 1 || length > bytes.length || nameLength === 0 || field.name + nameLength > length)
     throw damaged(`ISO 9660: a directory record of ${length} bytes with a name of ${nameLength}`);
-  const location = bothEndian32(bytes, field.location, 'the location of an extent');
+  const location = bytes.readUInt32LE(field.location);
   // The name is padded to an even offset (§9.1.12).
   const nameEnd = field.name + nameLength;
   return {
     flags: bytes[field.flags]!,
     extent: {
       start: (location + bytes[field.extendedAttributes]!) * blockSize,
-      length: bothEndian32(bytes, field.dataLength, 'the length of an extent'),
+      length: bytes.readUInt32LE(field.dataLength),
     },
     interleaved: bytes[field.unitSize] !== 0 || bytes[field.gap] !== 0,
     name: bytes.subarray(field.name, nameEnd),

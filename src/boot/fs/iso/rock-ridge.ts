@@ -4,7 +4,6 @@
  */
 import { damaged } from '../damage.js';
 import { type FileStat, maxPath } from '../file-system.js';
-import { bothEndian32 } from './descriptors.js';
 import type { SuspEntry } from './susp.js';
 
 /** POSIX names have 255 bytes. */
@@ -60,14 +59,14 @@ export function rockRidgeOf(entries: readonly SuspEntry[]): RockRidge {
         break;
       case 'PX':
         if (data.length < 8) throw damaged('ISO 9660: Rock Ridge attributes (PX) are cut off');
-        kind = kinds[bothEndian32(data, 0, 'a file mode') & formatMask] ?? 'other';
+        kind = kinds[data.readUInt32LE(0) & formatMask] ?? 'other';
         break;
       case 'SL':
         link.add(data);
         break;
       case 'CL':
         if (data.length < 8) throw damaged('ISO 9660: a relocated directory (CL) is cut off');
-        relocatedTo = bothEndian32(data, 0, 'the place of a relocated directory');
+        relocatedTo = data.readUInt32LE(0);
         break;
       case 'RE':
         relocated = true;

@@ -3,7 +3,6 @@
  * included. Main thread.
  */
 import { damaged, type ScanBudget } from '../damage.js';
-import { bothEndian32 } from './descriptors.js';
 import type { IsoVolume } from './volume.js';
 
 /** Linux: RR_MAX_CE_ENTRIES. A chain that comes back to itself ends here as well. */
@@ -55,9 +54,9 @@ function collect(area: Buffer, found: SuspEntry[]): Buffer | undefined {
 async function continuation(volume: IsoVolume, data: Buffer, budget: ScanBudget): Promise<Buffer> {
   if (data.length < continuationSize - headerSize)
     throw damaged(`ISO 9660: a continuation entry (CE) of ${data.length + headerSize} bytes`);
-  const block = bothEndian32(data, 0, 'the location of a continuation area');
-  const offset = bothEndian32(data, 8, 'the offset of a continuation area');
-  const length = bothEndian32(data, 16, 'the length of a continuation area');
+  const block = data.readUInt32LE(0);
+  const offset = data.readUInt32LE(8);
+  const length = data.readUInt32LE(16);
   if (length > maxContinuationBytes) throw damaged(`ISO 9660: a continuation area (CE) of ${length} bytes`);
   budget.spend(length);
   return volume.read({ start: block * volume.blockSize + offset, length }, 'a continuation area');
