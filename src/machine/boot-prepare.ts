@@ -32,7 +32,12 @@ export interface BootRequest {
   readonly bar64: MemoryRegion | undefined;
   /** The Linux name of the console that a disk's own command line is given. */
   readonly console: 'ttyS0' | 'hvc0';
+  /** What is wrong with the disk, though something on it boots: at most `mostProblems`, none of them long. */
+  readonly problems: (disk: number, problems: readonly string[]) => void;
 }
+
+const mostProblems = 8;
+const problemLength = 300;
 
 export async function prepareBoot(request: BootRequest, phases: PhaseClock): Promise<BootImage> {
   const { apicIds, boot, transport, ram, bar64 } = request;
@@ -71,14 +76,18 @@ type BootFrom<K extends BootConfig['kind']> = Extract<BootConfig, { kind: K }>;
 
 async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases: PhaseClock): Promise<Payload> {
   // Partitions, file systems and boot loaders: only who boots from a disk reads that code.
-  const [{ chooseEntry, findBootEntries, loadEntry }, { guestCmdline }, reader] = await Promise.all([
+  const [{ chooseEntry, findBootEntries, loadEntry }, { guestCmdline }, { shortened }, reader] = await Promise.all([
     import('../boot/disk-boot.js'),
     import('../boot/cmdline.js'),
+    import('../boot/entries/printable.js'),
     request.disk(boot.disk),
   ]);
   const inspection = await phases.run('inspect disk', () => findBootEntries(reader));
-  const entry = await phases.run('read kernel', () =>
-    loadEntry(inspection, chooseEntry(inspection, boot.entry), request.memory),
-  );
+  const chosen = chooseEntry(inspection, boot.entry); // says what is wrong itself if there is nothing to boot
+  const problems = inspection.problems.slice(0, mostProblems).map((problem) => shortened(problem, problemLength));
+  const more = inspection.problems.length - problems.length;
+  if (more > 0) problems[mostProblems - 1] = `${more + 1} more problems, which tsvmm image inspect shows`;
+  request.problems(boot.disk, problems);
+  const entry = await phases.run('read kernel', () => loadEntry(inspection, chosen, request.memory));
   return { ...entry, cmdline: guestCmdline(entry.cmdline, { console: request.console, append: boot.append }) };
 }

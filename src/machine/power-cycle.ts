@@ -46,6 +46,8 @@ export interface CycleHooks {
   /** The machine cannot go on; at most once. */
   failed(error: TsvmmError): void;
   warning(warning: Warning): void;
+  /** What is wrong with the disk that is booted, at every boot; few and short. */
+  bootProblems(disk: number, problems: readonly string[]): void;
 }
 
 export interface CycleMetrics {
@@ -170,7 +172,7 @@ export class PowerCycle {
       const memory = new BootMemory(cycle!.regions);
       let entry: StartState;
       try {
-        const image = await prepare(config, plan, disks, memory, phases);
+        const image = await prepare(config, plan, disks, memory, phases, hooks);
         signal?.throwIfAborted();
         await phases.run('load', () => memory.load(image));
         entry = image.entry;
@@ -337,6 +339,7 @@ async function prepare(
   disks: DiskSet,
   memory: BootMemory,
   phases: PhaseClock,
+  hooks: CycleHooks,
 ): Promise<BootImage> {
   const opened: AsyncDisposable[] = [];
   const disk = async (index: number) => {
@@ -358,6 +361,7 @@ async function prepare(
         devices: plan.devices.length,
         bar64: plan.bar64,
         console,
+        problems: (index, problems) => hooks.bootProblems(index, problems),
       },
       phases,
     );

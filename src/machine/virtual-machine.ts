@@ -82,6 +82,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #startedAt = monotonicMs();
   /** Warnings from before anybody could listen; undefined once `start` has given the machine away. */
   #early: Warning[] | undefined = [];
+  /** Of the last boot. */
+  #bootProblems: readonly string[] = [];
 
   /** @internal Use `VirtualMachine.start`. */
   constructor(key: symbol, config: VmConfig) {
@@ -209,6 +211,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
       warning: (warning) => this.#warn(warning),
+      bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
     };
     const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, battery);
     this.#poweringOn = starting.catch(() => {});
@@ -352,6 +355,14 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #throwIfEnded(): void {
     if (this.#reason?.reason === 'aborted') throw this.#reason.cause;
     if (this.#reason?.reason === 'error') throw this.#reason.error;
+  }
+
+  /** What a guest that boots again finds as it was is told once. */
+  #onBootProblems(disk: number, problems: readonly string[]): void {
+    for (const message of problems)
+      if (!this.#bootProblems.includes(message))
+        this.#warn({ source: 'host', device: `disk${disk}`, message, suppressed: 0 });
+    this.#bootProblems = problems;
   }
 
   #warn(warning: Warning): void {
