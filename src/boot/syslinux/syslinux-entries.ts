@@ -35,6 +35,27 @@ export async function readSyslinuxConfig(volume: Volume, path: string): Promise<
   const problems = new Set<string>();
   const note = (text: string): void => void problems.add(`${path} of ${volumeName(volume.partition)}: ${text}`);
   const files = new Files(volume, path.slice(0, path.lastIndexOf('/')));
+  const { entries, chosen } = await readMenu(path, files, new Set([path]), note);
+  const entry = chosen === undefined ? undefined : entries[chosen];
+  if (entry !== undefined && isBootable(entry)) return { entries, defaultEntry: chosen, problems: [...problems] };
+  const instead = firstBootable(entries);
+  if (entry !== undefined) {
+    const taken = instead === undefined ? '' : `; taking '${entries[instead]?.path}' instead`;
+    note(`the default label '${entry.id}' cannot be booted: ${entry.problem}${taken}`);
+  }
+  return { entries, defaultEntry: instead, problems: [...problems] };
+}
+
+interface FoundLabels {
+  readonly entries: readonly BootEntry[];
+  /** Position of what boots when nobody presses a key. */
+  readonly chosen: number | undefined;
+}
+
+type TellNote = (text: string) => void;
+
+/** The entries of the configuration at `path` and of those that its labels go on with; `followed` are the ones read so far. */
+async function readMenu(path: string, files: Files, followed: Set<string>, note: TellNote): Promise<FoundLabels> {
   let config = await parse([path], files.read, note);
   // A menu may be told to show other files than the one that started it; `~` stands for that one.
   const [command = '', ...others] = (config.command ?? '').split(/[ \t]+/);
@@ -44,19 +65,50 @@ export async function readSyslinuxConfig(volume: Volume, path: string): Promise<
     if (shown.labels.length > 0) config = { ...shown, command };
   }
   const labels = [...config.labels, ...implicitLabels(config, path)];
+  const first = choose(config, labels);
   const entries: BootEntry[] = [];
-  for (const [index, label] of labels.entries()) entries.push(await entryOf(label, index, files));
-  const chosen = choose(config, labels);
-  const index = chosen === undefined ? -1 : labels.indexOf(chosen);
-  const entry = entries[index];
-  if (entry !== undefined && isBootable(entry)) return { entries, defaultEntry: index, problems: [...problems] };
-  const instead = firstBootable(entries);
-  if (entry !== undefined) {
-    const taken = instead === undefined ? '' : `; taking '${entries[instead]?.path}' instead`;
-    note(`the default label '${entry.id}' cannot be booted: ${entry.problem}${taken}`);
+  let chosen: number | undefined;
+  for (const [index, label] of labels.entries()) {
+    const below = label.type === 'config' ? await readBelow(label, files, followed, note) : undefined;
+    if (label === first) {
+      const at = below === undefined ? 0 : below.chosen;
+      chosen = at === undefined ? undefined : entries.length + at;
+    }
+    if (below === undefined) entries.push(await entryOf(label, index, files));
+    else entries.push(...below.entries.map((entry) => entryBelow(label, index, entry)));
   }
-  return { entries, defaultEntry: instead, problems: [...problems] };
+  return { entries, chosen };
 }
+
+/**
+ * What `CONFIG FILE [DIRECTORY]` goes on with; undefined if that cannot be followed or offers nothing. Names in it are relative
+ * to the directory, or to that of the configuration before.
+ */
+async function readBelow(
+  { action, kernel }: Label,
+  files: Files,
+  followed: Set<string>,
+  note: TellNote,
+): Promise<FoundLabels | undefined> {
+  if (action !== undefined) return undefined;
+  const [name = '', directory] = kernel.split(/[ \t]+/);
+  const path = (await files.find(name))?.path;
+  // A label that leads back is how menus are left again.
+  if (path === undefined || followed.has(path)) return undefined;
+  if (followed.size === maxConfigs) {
+    note(`${name} is not used: more than ${maxConfigs} configurations go on with each other`);
+    return undefined;
+  }
+  followed.add(path);
+  const below = await readMenu(path, files.at(directory), followed, note);
+  return below.entries.length === 0 ? undefined : below;
+}
+
+const entryBelow = ({ titles }: Label, index: number, entry: BootEntry): BootEntry => ({
+  ...entry,
+  path: [...titles.map(escapeStep), entry.path].join('>'),
+  indexPath: `${index}>${entry.indexPath}`,
+});
 
 async function parse(
   names: readonly string[],
@@ -168,6 +220,11 @@ class Files {
     if (name === '') return undefined;
     const path = this.#absolute(name);
     return (await this.#volume.fs.stat(path))?.kind === 'file' ? this.reference(path) : undefined;
+  }
+
+  /** The same files, seen from another directory if one is given. */
+  at(directory: string | undefined): Files {
+    return directory === undefined ? this : new Files(this.#volume, this.#absolute(directory));
   }
 
   readonly read: ReadConfig = async (name) => {

@@ -243,3 +243,60 @@ describe('hostile', () => {
     );
   });
 });
+
+describe('CONFIG goes on with another configuration', () => {
+  test('whose default is the default', async () => {
+    const { entries, defaultEntry, problems } = await read(
+      'default sys\nlabel rescue\nlinux k\nlabel sys\nmenu label ^System\nconfig real.cfg\n',
+      { '/extlinux/real.cfg': 'default l\nlabel o\nlinux k\nlabel l\nlinux k\nappend root=/dev/vda1\n' },
+    );
+    expect(problems).toEqual([]);
+    expect(entries.map(({ path, indexPath }) => [path, indexPath])).toEqual([
+      ['rescue', '0'],
+      ['System>o', '1>0'],
+      ['System>l', '1>1'],
+    ]);
+    expect(entries[defaultEntry ?? -1]).toMatchObject({
+      id: 'l',
+      title: 'l',
+      kernel: { path: '/extlinux/k' },
+      cmdline: 'BOOT_IMAGE=k root=/dev/vda1',
+      source: { path: '/extlinux/real.cfg' },
+    });
+  });
+
+  test('with names relative to the directory that it gives, or to the first one', async () => {
+    const other = { '/isolinux/real.cfg': 'default l\nlabel l\nlinux k\n', '/isolinux/k': 'k' };
+    const kernel = async (line: string) => {
+      const { entries } = await read(`default s\nlabel s\n${line}\n`, other);
+      return entries[0]?.kernel?.path;
+    };
+    expect(await kernel('config /isolinux/real.cfg')).toBe('/extlinux/k');
+    expect(await kernel('config /isolinux/real.cfg /isolinux')).toBe('/isolinux/k');
+  });
+
+  test('that leads back, is missing or has nothing is a label that cannot be booted', async () => {
+    const { entries, defaultEntry } = await read(
+      'default a\nlabel a\nconfig /none.cfg\nlabel b\nconfig b.cfg\nlabel e\nconfig empty.cfg\n',
+      { '/extlinux/b.cfg': 'label back\nconfig extlinux.conf\nlabel k\nlinux k\n', '/extlinux/empty.cfg': 'say no\n' },
+    );
+    expect(entries.map(({ path, problem }) => `${path}: ${problem ?? 'boots'}`)).toEqual([
+      'a: goes on with another configuration',
+      'b>back: goes on with another configuration',
+      'b>k: boots',
+      'e: goes on with another configuration',
+    ]);
+    expect(defaultEntry).toBe(2);
+  });
+
+  test('and so on, as far as it goes', async () => {
+    const chain = Array.from({ length: 20 }, (_, i) => [
+      `/extlinux/${i}.cfg`,
+      `default n\nlabel n\nconfig ${i + 1}.cfg\nlabel k\nlinux k\n`,
+    ]);
+    const found = await read('default n\nlabel n\nconfig 0.cfg\n', Object.fromEntries(chain));
+    expect(found.entries.length).toBeLessThan(20);
+    expect(found.problems.join()).toContain('more than 8 configurations go on with each other');
+    expect(found.entries[found.defaultEntry ?? -1]?.id).toBe('k');
+  });
+});
