@@ -26,11 +26,7 @@ export function pieces(volume: ExtVolume, inode: Inode, pieceBytes: number): Asy
 export async function readContent(volume: ExtVolume, inode: Inode, offset: number, into: Uint8Array): Promise<void> {
   refuseUnreadable(volume, inode);
   if (inode.flags & inodeFlag.inlineData) {
-    into.set(
-      inlineData(volume, inode)
-        .whole()
-        .subarray(offset, offset + into.length),
-    );
+    inlineData(volume, inode).copyTo(into, offset);
     return;
   }
   const readInto = (at: number, part: Uint8Array) => volume.readInto(at, part, `inode ${inode.number}`);

@@ -19,14 +19,18 @@ export interface InlineData {
   readonly inBlock: Buffer;
   /** The attribute's value: for a directory more entries. Empty if there is none. */
   readonly inAttribute: Buffer;
-  /** Both together, as long as the inode says; a file that was made longer by truncate(2) goes on with zeros. */
-  readonly whole: () => Buffer;
+  /**
+   * Both together, from `offset` of the file on. A file that was made longer by truncate(2) goes on with zeros, which `into`
+   * holds already: however long a file claims to be, nothing is made of that length.
+   */
+  readonly copyTo: (into: Uint8Array, offset: number) => void;
 }
 
 export function inlineData(volume: ExtVolume, inode: Inode): InlineData {
   const inAttribute = systemData(volume, inode);
-  const whole = (): Buffer => Buffer.concat([inode.block, inAttribute], inode.size);
-  return { inBlock: inode.block, inAttribute, whole };
+  const copyTo = (into: Uint8Array, offset: number): void =>
+    into.set(Buffer.concat([inode.block, inAttribute]).subarray(offset, offset + into.length));
+  return { inBlock: inode.block, inAttribute, copyTo };
 }
 
 function systemData(volume: ExtVolume, inode: Inode): Buffer {
