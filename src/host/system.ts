@@ -60,6 +60,12 @@ export const closeFd = (fd: number): number => native().closeFd(fd);
 
 const PRIO_PROCESS = 0;
 
-/** Sets the calling thread's nice value; lowering it below what is allowed is refused by the kernel with -EACCES. */
-export const setThreadNice = (nice: number): number =>
-  syscall(Sys.setpriority, PRIO_PROCESS, native().threadId(), nice);
+/** The kernel answers 20 less the nice value, so that no answer is negative (getpriority(2)). */
+const niceOffset = 20;
+
+/** Makes the calling thread at least this nice: one that already is nicer, as its program wanted, stays so, root's too. */
+export function raiseNice(nice: number): void {
+  const tid = native().threadId();
+  const current = niceOffset - syscall(Sys.getpriority, PRIO_PROCESS, tid);
+  if (current < nice) syscall(Sys.setpriority, PRIO_PROCESS, tid, nice);
+}

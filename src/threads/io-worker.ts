@@ -5,7 +5,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openEngine } from '../host/choose-engine.js';
-import { setThreadNice } from '../host/system.js';
+import { raiseNice } from '../host/system.js';
 import { helperStarter } from './io-helper-start.js';
 import { IoLoop } from './io-loop.js';
 import type { IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
@@ -17,8 +17,7 @@ if (port === null) throw new Error('io-worker is started by tsvmm as a worker');
 declare const keepCode: () => void;
 
 const data = workerData as IoWorkerData;
-// A host program that is nicer already keeps its own value: the kernel refuses to lower it.
-setThreadNice(data.nice);
+raiseNice(data.nice);
 const engine = openEngine(data.engine, helperStarter(new URL(data.helper)));
 const report = (message: IoReport): void => {
   if (message.type === 'detached') keepCode(); // main may end this thread as soon as it knows

@@ -11,7 +11,7 @@ import { asTsvmmError, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { monotonicMs } from '../host/clock.js';
 import { Errno } from '../host/errno.js';
-import { setThreadNice } from '../host/system.js';
+import { raiseNice } from '../host/system.js';
 import { describeExit } from '../kvm/exit-report.js';
 import { Exit, SystemEvent } from '../kvm/ioctls.js';
 import { must } from '../kvm/kvm.js';
@@ -88,7 +88,7 @@ export class VcpuThread {
       if (assignment.enforcesPv) this.#vcpu.enforcePvFeatures();
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
-      setThreadNice(assignment.nice);
+      raiseNice(assignment.nice);
       this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
       report({ type: 'created', watch: this.#watch });
     } catch (error) {
