@@ -3,7 +3,8 @@
 // A worker blocked in KVM_RUN is deaf to Node: process.exit, reports, heap snapshots, the inspector and terminate()
 // would wait for ever. Whatever Node wants of a worker reaches its event loop's backend descriptor, so one thread per
 // process (all signals blocked) watches those and kicks (contract §1.1). The signal's handler is empty and installed
-// without SA_RESTART: its only effect is EINTR.
+// without SA_RESTART: its only effect is EINTR. Where the user may queue no more real-time signals, SIGURG does the same
+// (docs/decisions/0010-when-no-signal-can-be-queued.md).
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -44,11 +45,29 @@ Watched** Find(uint64_t id) {
   return at;
 }
 
+int Install(int signal) {
+  struct sigaction action = {};
+  action.sa_handler = OnKick;
+  return sigaction(signal, &action, nullptr) == -1 ? -errno : 0;
+}
+
+// RLIMIT_SIGPENDING is for signals that must be queued: a standard one is only marked (signal(7)), whatever the limit.
+// SIGURG does nothing by default, so we take it from nobody; one who handles it hears of it once more, and KVM_RUN ends
+// with EINTR all the same.
+int SendUnqueued(pid_t thread) {
+  struct sigaction current;
+  if (sigaction(SIGURG, nullptr, &current) == -1) return -errno;
+  const bool drops = !(current.sa_flags & SA_SIGINFO) && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN);
+  if (const int failed = drops ? Install(SIGURG) : 0) return failed;
+  return syscall(SYS_tgkill, getpid(), thread, SIGURG) == -1 ? -errno : 0;
+}
+
 int KickHeld(uint64_t id) {
   Watched* watched = *Find(id);
   if (watched == nullptr) return -ENOENT;
   watched->immediate_exit->store(1);  // before the signal: an entry after it returns at once
-  return syscall(SYS_tgkill, getpid(), watched->thread, kick_signal.load()) == -1 ? -errno : 0;
+  if (syscall(SYS_tgkill, getpid(), watched->thread, kick_signal.load()) == 0) return 0;
+  return errno == EAGAIN ? SendUnqueued(watched->thread) : -errno;
 }
 
 void WatchThread(void*) {
@@ -106,9 +125,7 @@ static napi_value KickSignal(napi_env env, napi_callback_info info) {
   }
   for (int number = SIGRTMAX - 2; number > SIGRTMIN; number--) {
     if (sigaction(number, nullptr, &current) == -1 || (current.sa_flags & SA_SIGINFO) || current.sa_handler != SIG_DFL) continue;
-    struct sigaction action = {};
-    action.sa_handler = OnKick;
-    if (sigaction(number, &action, nullptr) == -1) return NumberOf(env, -errno);
+    if (const int failed = Install(number)) return NumberOf(env, failed);
     kick_signal.store(number);
     return NumberOf(env, number);
   }
