@@ -50,8 +50,6 @@ export const VirtioDeviceMap = registerMap('virtio-device', {
   generation: words(1),
   /** One of `Lifecycle`; moved by compare-and-exchange. */
   lifecycle: words(1),
-  /** Counts resets: a completion of an older epoch is dropped. */
-  epoch: words(1),
   /** Set to 1 by the data path when the driver broke the protocol: status reads with DEVICE_NEEDS_RESET. */
   needsReset: words(1),
   /** MSI-X function state, kept by the PCI transport: bit 0 enabled, bit 1 function masked. INTx is used when 0. */

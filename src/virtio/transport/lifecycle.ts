@@ -40,9 +40,7 @@ export function stopDataPath(state: VirtioState): boolean {
   const { lifecycle } = state.device;
   // The data path makes one step of its own, from activating to active, so the second of these finds it.
   const stopped = (from: number): boolean => Atomics.compareExchange(lifecycle, 0, from, Lifecycle.resetting) === from;
-  if (!stopped(Lifecycle.activating) && !stopped(Lifecycle.active)) return isResetting(state);
-  Atomics.add(state.device.epoch, 0, 1);
-  return true;
+  return stopped(Lifecycle.activating) || stopped(Lifecycle.active) || isResetting(state);
 }
 
 /** The reset values of everything that a driver sees (virtio 1.2 §4.1.4.3.1); the configuration keeps its contents. */
