@@ -16,7 +16,7 @@ import { RingFeature } from '../virtio/queue/ring-format.js';
 import { SplitQueue } from '../virtio/queue/split-queue.js';
 import { Lifecycle } from '../virtio/registers.js';
 import { Served, serveQueue } from '../virtio/serve.js';
-import { WarningLimit } from './io-warning-limit.js';
+import { WarningLimit } from './warning-limit.js';
 
 /** Chains that one queue may hand over before others have their turn. */
 const chainBudget = 64;

@@ -9,8 +9,7 @@ import type { MachineEvent, TopologyTask, Wires } from '../devices/wires.js';
 import { native } from '../host/addon.js';
 import type { KvmVm } from '../kvm/vm.js';
 import { eventWord, type MachineControl } from '../memory/control.js';
-
-const warningsPerSecond = 10;
+import { WarningLimit } from './warning-limit.js';
 
 export class VcpuWires implements Wires {
   readonly #vm: KvmVm;
@@ -21,9 +20,7 @@ export class VcpuWires implements Wires {
   readonly #tasks: TopologyTask[] = [];
   #heldBy: Int32Array | undefined;
   #heldWhile = 0;
-  #windowStart = 0;
-  #windowCount = 0;
-  #suppressed = 0;
+  readonly #limit = new WarningLimit();
 
   constructor(
     vm: KvmVm,
@@ -71,17 +68,8 @@ export class VcpuWires implements Wires {
   }
 
   warn(device: string, message: string): void {
-    const now = Date.now();
-    if (now - this.#windowStart >= 1000) {
-      this.#windowStart = now;
-      this.#windowCount = 0;
-    }
-    if (++this.#windowCount > warningsPerSecond) {
-      this.#suppressed++;
-      return;
-    }
-    this.#report(device, message, this.#suppressed);
-    this.#suppressed = 0;
+    const suppressed = this.#limit.pass();
+    if (suppressed >= 0) this.#report(device, message, suppressed);
   }
 
   get isHeld(): boolean {

@@ -1,4 +1,6 @@
 /** Lets a few warnings a second pass and counts the others, so that no guest can flood its host (trap T38). Any thread. */
+import { monotonicMs } from '../host/clock.js';
+
 const windowMs = 1000;
 
 export class WarningLimit {
@@ -12,8 +14,9 @@ export class WarningLimit {
   }
 
   /** Whether this one passes: then how many were left out since the last that did; else -1. */
-  pass(now = Date.now()): number {
-    if (now - this.#windowStart >= windowMs || now < this.#windowStart) {
+  pass(): number {
+    const now = monotonicMs();
+    if (now - this.#windowStart >= windowMs) {
       this.#windowStart = now;
       this.#count = 0;
     }
