@@ -31,11 +31,11 @@ const virtioConsole = [
 export function guestCmdline(base: string, options: GuestCmdlineOptions = {}): string {
   for (const [what, text] of [
     ['the boot entry', base],
-    ['--append', options.append ?? ''],
+    ['boot.append', options.append ?? ''],
   ] as const) {
     if (text.includes('\0')) {
       throw new TsvmmError('ERR_TSVMM_CONFIG', `the command line of ${what} contains a NUL character`, {
-        hint: what === '--append' ? 'remove it' : 'pass another one with --kernel, --initrd and --cmdline',
+        hint: what === 'boot.append' ? 'remove it' : 'pass another one with boot: { kernel, initrd, cmdline }',
       });
     }
   }

@@ -5,11 +5,13 @@ import type { VmExit } from '../machine/exit.js';
 import type { Diagnosis } from './diagnosis/diagnose.js';
 import type { EndCause } from './exit-codes.js';
 import type { Machine } from './machine.js';
+import { cliMessage } from './wording.js';
 
 /** An error as JSON has it. */
 export const errorFields = (thrown: unknown) => {
-  const { code, message, hint, consoleTail, phases } = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
-  return { code, message, hint, consoleTail, phases };
+  const error = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
+  const { code, consoleTail, phases } = error;
+  return { code, ...cliMessage(error), consoleTail, phases };
 };
 
 /** What the `exit` line of a boot that failed says more. */

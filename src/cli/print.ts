@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import type { Diagnosis } from './diagnosis/diagnose.js';
 import { codeForError } from './exit-codes.js';
+import { cliMessage } from './wording.js';
 
 const styles = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] } as const;
 export type Style = keyof typeof styles;
@@ -33,8 +34,9 @@ const tailLines = 20;
 export function renderError(thrown: unknown, verbose: boolean, paint: Painter, diagnosis?: Diagnosis): string {
   const known = thrown instanceof TsvmmError;
   const error = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
-  const lines = [`${paint('red', 'tsvmm:')} ${known ? '' : 'internal error: '}${printable(error.message)}`];
-  if (error.hint !== undefined) lines.push(`${paint('bold', 'hint:')} ${printable(error.hint)}`);
+  const { message, hint } = cliMessage(error);
+  const lines = [`${paint('red', 'tsvmm:')} ${known ? '' : 'internal error: '}${printable(message)}`];
+  if (hint !== undefined) lines.push(`${paint('bold', 'hint:')} ${printable(hint)}`);
   if (diagnosis !== undefined) lines.push(...diagnosisLines(diagnosis, paint));
   lines.push(paint('dim', `code: ${error.code} (exit ${codeForError(error.code)})`));
   const reached = verbose || error.consoleTail !== undefined || diagnosis !== undefined;

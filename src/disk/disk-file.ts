@@ -202,7 +202,7 @@ async function openTemporary(image: string, directory: string | undefined): Prom
     'ERR_TSVMM_DISK_IO',
     `no place for the changes of the ephemeral disk ${quote(image)}:\n  ${tried.join('\n  ')}`,
     {
-      hint: 'name a directory that you may write: temporaryDirectory',
+      hint: 'make one of these places one that you may write to',
       cause,
       details: { path: image },
     },

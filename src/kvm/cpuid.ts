@@ -105,13 +105,13 @@ function notHere(name: string, amd: boolean): TsvmmError {
   const module = nested.get(name);
   if (module === undefined || never.includes(name)) {
     return new TsvmmError('ERR_TSVMM_CONFIG', `cpu: this host cannot give a guest the feature "${name}"`, {
-      hint: `leave out +${name}; tsvmm run --cpu help lists what this host can give`,
+      hint: `leave out "${name}"; tsvmm run --cpu help lists what this host can give`,
     });
   }
   if (amd !== (name === 'svm')) {
     const other = amd ? 'svm' : 'vmx';
     return new TsvmmError('ERR_TSVMM_CONFIG', `cpu: "${name}" is not of this host's CPU, whose feature is "${other}"`, {
-      hint: `write +${other}`,
+      hint: `add "${other}" instead`,
     });
   }
   return new TsvmmError(
@@ -126,10 +126,10 @@ function notHere(name: string, amd: boolean): TsvmmError {
 function incomplete(name: string, missing: string | undefined): TsvmmError {
   return missing === undefined
     ? new TsvmmError('ERR_TSVMM_CONFIG', `cpu: the feature "${name}" is both added and removed`, {
-        hint: `leave out +${name} or -${name}`,
+        hint: 'add it or remove it, not both',
       })
     : new TsvmmError('ERR_TSVMM_CONFIG', `cpu: the feature "${name}" needs "${missing}", which is not there`, {
-        hint: `add +${missing} as well, or leave out +${name}`,
+        hint: `add "${missing}" as well, or leave out "${name}"`,
       });
 }
 

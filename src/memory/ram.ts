@@ -168,7 +168,7 @@ function hugetlbError(size: number, result: number): TsvmmError {
   const pool = hugePagePool();
   if (result !== -Errno.ENOMEM || pool === undefined) {
     return new TsvmmError('ERR_TSVMM_CONFIG', `memory: this kernel has no huge pages of 2M: ${errnoName(result)}`, {
-      hint: 'leave out hugepages: hugetlb; transparent huge pages (thp) need nothing set aside',
+      hint: "leave out hugepages: 'hugetlb'; transparent huge pages (thp) need nothing set aside",
     });
   }
   const needed = size / hugePageSize;
@@ -177,7 +177,7 @@ function hugetlbError(size: number, result: number): TsvmmError {
     'ERR_TSVMM_CONFIG',
     `memory: ${needed} huge pages of 2M are needed and ${pool.free} of ${pool.total} are free`,
     {
-      hint: `set more aside, as root: sysctl vm.nr_hugepages=${wanted}; or use transparent huge pages (hugepages: thp)`,
+      hint: `set more aside, as root: sysctl vm.nr_hugepages=${wanted}; or use transparent huge pages (hugepages: 'thp')`,
       details: { needed, free: pool.free, total: pool.total },
     },
   );

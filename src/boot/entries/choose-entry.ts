@@ -7,7 +7,7 @@ import type { DiskInspection, InspectedPartition } from './inspection.js';
 import { shortened } from './printable.js';
 import { volumeName } from './volume.js';
 
-const directKernel = 'Pass a kernel with --kernel, --initrd and --cmdline.';
+const directKernel = 'Pass a kernel with boot: { kernel, initrd, cmdline }.';
 /** Lines of a list inside an error message. */
 const maxListed = 20;
 
@@ -23,7 +23,7 @@ export function chooseEntry(inspection: DiskInspection, selector?: number | stri
     'ERR_TSVMM_BOOT_NOT_FOUND',
     `the boot entry '${shortened(entry.path)}' cannot be booted: ${shortened(entry.problem ?? '', 500)}`,
     {
-      hint: `Choose another entry with --entry. ${directKernel}`,
+      hint: `Choose another entry with boot.entry. ${directKernel}`,
       details: { title: entry.title },
     },
   );
@@ -62,7 +62,7 @@ function fail(what: string, entries: readonly BootEntry[]): never {
     'ERR_TSVMM_BOOT_NOT_FOUND',
     `${what}; the disk offers:${listed.map((line) => `\n  ${line}`).join('')}`,
     {
-      hint: 'Give the number or the title of one of them with --entry.',
+      hint: 'Give the number or the title of one of them as boot.entry.',
       details: { titles: entries.map(({ path }) => path) },
     },
   );

@@ -31,7 +31,7 @@ const signature = (name: string, hint: string, at: number | readonly number[], m
   bytes: magic,
 });
 
-const direct = 'give the kernel directly: --kernel, --initrd and --cmdline';
+const direct = 'give the kernel directly, boot: { kernel, initrd, cmdline }';
 const notRead = (name: string) => `tsvmm does not read ${name} yet: keep /boot on ext4, XFS or FAT, or ${direct}.`;
 const container = (what: string) =>
   `A kernel inside ${what} cannot be reached before boot: keep /boot outside it, or ${direct}.`;

@@ -39,7 +39,7 @@ export const grubLimits = {
 } as const;
 
 const hint =
-  'the image may be damaged or hostile; pass a kernel with --kernel, --initrd and --cmdline to boot without its configuration';
+  'the image may be damaged or hostile; pass a kernel with boot: { kernel, initrd, cmdline } to boot without its configuration';
 
 /** Work done between two turns of the event loop: the embedding program stays responsive. */
 const workPerTurn = 2_000;

@@ -127,7 +127,7 @@ export class BootContext {
       'ERR_TSVMM_CONFIG',
       `the guest has ${mib(this.#totalRam)} of memory, but to load the kernel (up to ${mib(kernelEnd)})${initrd} takes at least ${mib(needed)}`,
       {
-        hint: `give it more than ${mib(needed)}, for example -m ${Math.ceil(needed / (128 * MIB)) * 128 + 128}M`,
+        hint: `give it more than ${mib(needed)}, for example memory: '${Math.ceil(needed / (128 * MIB)) * 128 + 128}M'`,
         details: { neededBytes: needed, memoryBytes: this.#totalRam },
       },
     );

@@ -29,7 +29,7 @@ export function checkMmioDevices(shapes: readonly VirtioShape[]): void {
     throw new TsvmmError(
       'ERR_TSVMM_CONFIG',
       `${shapes.length} devices, but there are interrupt lines for ${maxVirtioMmio} with transport mmio`,
-      { hint: 'give the machine fewer disks, or use transport pci' },
+      { hint: "give the machine fewer disks, or use transport: 'pci'" },
     );
   }
   const large = shapes.find(({ queueSizes, configSize }) => queueSizes.length > maxQueues || configSize > maxConfig);

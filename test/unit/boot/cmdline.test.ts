@@ -47,7 +47,7 @@ describe('a virtio console comes after the serial port, with its driver and a lo
     expect(guestCmdline('ro', { ...hvc0, append: 'console=ttyS0' })).toBe(`ro console=hvc0 ${login} console=ttyS0`));
 });
 
-describe('--append', () => {
+describe('boot.append', () => {
   test.each([
     ['ro', 'single', 'ro console=ttyS0 single'],
     ['ro', 'console=hvc0', 'ro console=ttyS0 console=hvc0'],
@@ -60,7 +60,7 @@ describe('--append', () => {
 test('a NUL is refused, naming who brought it', () => {
   expect(() => guestCmdline('a\0b')).toThrow('the command line of the boot entry contains a NUL character');
   expect(() => guestCmdline('a', { append: '\0' })).toThrow(
-    expect.objectContaining({ code: 'ERR_TSVMM_CONFIG', message: expect.stringContaining('--append') }),
+    expect.objectContaining({ code: 'ERR_TSVMM_CONFIG', message: expect.stringContaining('boot.append') }),
   );
 });
 

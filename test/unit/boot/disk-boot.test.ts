@@ -244,7 +244,7 @@ describe.skipIf(missing.length > 0)('other layouts', () => {
       expect(() => chooseEntry(inspection)).toThrow(
         expect.objectContaining({
           code: 'ERR_TSVMM_BOOT_NOT_FOUND',
-          hint: 'Pass a kernel with --kernel, --initrd and --cmdline.',
+          hint: 'Pass a kernel with boot: { kernel, initrd, cmdline }.',
           message: expect.stringMatching(
             /partition 1 .*: ext4 without a boot.*\n {2}partition 2 .*: btrfs\. .*\n {2}partition 3 .*: nothing that is recognised/,
           ),

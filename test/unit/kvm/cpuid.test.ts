@@ -94,7 +94,7 @@ test('nested virtualization where it is asked for and the host allows it; else a
   expect(fault({ add: ['svm'] }, without(amdHost, 'svm')).message).toContain('off in kvm_amd');
   expect(fault({ add: ['svm'] }, without(amdHost, 'svm')).hint).toContain('modprobe kvm_amd nested=1');
   expect(fault({ add: ['vmx'] }, without(intelHost, 'vmx')).hint).toContain('modprobe kvm_intel nested=1');
-  expect(fault({ add: ['svm'] }, without(intelHost, 'svm')).hint).toBe('write +vmx');
+  expect(fault({ add: ['svm'] }, without(intelHost, 'svm')).hint).toBe('add "vmx" instead');
 });
 
 test('a model hides what it does not have, features without a name as well', () => {

@@ -92,7 +92,7 @@ export function parseSuperblock(bytes: Buffer, size: number, check: string): Sup
   if (unknown.length > 0) {
     throw notReadable(
       `this ${type} file system uses ${unknown.join(', ')}, which tsvmm does not read`,
-      'Give the kernel directly: --kernel, --initrd and --cmdline.',
+      'Give the kernel directly, boot: { kernel, initrd, cmdline }.',
     );
   }
   if (u32(field.revision) > dynamicRevision) throw bad(`revision ${u32(field.revision)} is not known`);

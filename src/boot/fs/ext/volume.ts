@@ -52,7 +52,7 @@ export class ExtVolume {
   unreadable(what: string): Error {
     return notReadable(
       `${this.superblock.type}: ${what}`,
-      'Give the kernel directly: --kernel, --initrd and --cmdline.',
+      'Give the kernel directly, boot: { kernel, initrd, cmdline }.',
     );
   }
 

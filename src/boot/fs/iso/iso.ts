@@ -104,7 +104,7 @@ class IsoTree implements Tree<IsoNode> {
   async read(file: IsoNode, offset: number, into: Uint8Array): Promise<void> {
     if (file.unreadable !== undefined) {
       const how = file.unreadable === 'zisofs' ? 'compressed (zisofs)' : 'interleaved';
-      const hint = 'Make the image without it, or give the kernel directly: --kernel, --initrd and --cmdline.';
+      const hint = 'Make the image without it, or give the kernel directly, boot: { kernel, initrd, cmdline }.';
       throw notReadable(`ISO 9660: the file is stored ${how}, which tsvmm does not read`, hint);
     }
     const end = offset + into.length;

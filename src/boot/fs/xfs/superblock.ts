@@ -183,7 +183,7 @@ function refuseUnknown(bytes: Buffer, versionNumber: number, isV5: boolean, reme
   if (found.length > 0) {
     throw notReadable(
       `this xfs file system uses ${found.join(', ')}, which tsvmm does not read`,
-      'Give the kernel directly: --kernel, --initrd and --cmdline.',
+      'Give the kernel directly, boot: { kernel, initrd, cmdline }.',
     );
   }
   if (isV5 && bytes.readUInt32BE(field.incompat) & incompat.needsRepair)

@@ -46,7 +46,7 @@ export class XfsVolume {
 
   /** Something valid that is not read here. */
   unreadable(what: string): Error {
-    return notReadable(`xfs: ${what}`, 'Give the kernel directly: --kernel, --initrd and --cmdline.');
+    return notReadable(`xfs: ${what}`, 'Give the kernel directly, boot: { kernel, initrd, cmdline }.');
   }
 
   /** The number, counted through, of the block with this address (`xfs_fsblock_t`), which `count` - 1 more follow. */

@@ -1,4 +1,4 @@
-/** `--entry`, and what is said where nothing can be booted. */
+/** `boot.entry`, and what is said where nothing can be booted. */
 import { describe, expect, test } from 'vitest';
 import type { BootEntry } from '../../../../src/boot/entries/boot-entry.js';
 import { chooseEntry } from '../../../../src/boot/entries/choose-entry.js';
@@ -82,7 +82,7 @@ describe('a selector that names nothing', () => {
       expect.objectContaining({
         code: 'ERR_TSVMM_BOOT_NOT_FOUND',
         message: expect.stringContaining(message),
-        hint: expect.stringContaining('--entry'),
+        hint: expect.stringContaining('boot.entry'),
       }),
     );
   });
@@ -106,7 +106,7 @@ test('the error of a disk without Linux says what is on it and what to do', () =
   ).toThrow(
     expect.objectContaining({
       code: 'ERR_TSVMM_BOOT_NOT_FOUND',
-      hint: 'Pass a kernel with --kernel, --initrd and --cmdline.',
+      hint: 'Pass a kernel with boot: { kernel, initrd, cmdline }.',
       message: `no bootable Linux was found on the disk:
   partition 1 (EFI System): fat32 without a boot configuration or kernel that can be used
   partition 2 ("root"): ZFS. tsvmm does not read ZFS yet: keep /boot on ext4 or FAT.

@@ -46,7 +46,7 @@ const cases: [name: string, tool: string | undefined, make: () => PartitionImage
     'btrfs',
     'mkfs.btrfs',
     () => boot(byTool(128 * MiB, 'mkfs.btrfs', '-q', '-f', '-U', uuid), 128 * MiB),
-    /keep \/boot on ext4, XFS or FAT, or give the kernel directly: --kernel/,
+    /keep \/boot on ext4, XFS or FAT, or give the kernel directly, boot: \{ kernel/,
   ],
   [
     'LUKS',

@@ -78,7 +78,7 @@ describe('limits of the whole configuration', () => {
     await expect(readMenu(script, big)).rejects.toMatchObject({
       code: 'ERR_TSVMM_BOOT_NOT_FOUND',
       message: expect.stringContaining(message),
-      hint: expect.stringContaining('--kernel'),
+      hint: expect.stringContaining('boot: { kernel, initrd, cmdline }'),
     });
   });
 });

@@ -116,7 +116,7 @@ describe('an initrd', () => {
     expect(error.message).toContain('64 MiB');
     expect(error.message).toContain('at least 67 MiB');
     expect(error.details).toMatchObject({ neededBytes: 67 * MIB });
-    expect(error.hint).toContain('-m ');
+    expect(error.hint).toContain("memory: '256M'");
     expect(() => build({ initrd: Buffer.alloc(50 * MIB), ram: ramRegions(67 * MIB) })).not.toThrow();
   });
 

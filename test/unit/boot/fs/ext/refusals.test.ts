@@ -36,7 +36,7 @@ describe.runIf(ready)('files that are not read', () => {
     await expect(fileSystem.readFile('/kernel', 10_000)).rejects.toMatchObject({
       code: 'ERR_TSVMM_DISK_FORMAT',
       message: expect.stringMatching(message),
-      hint: expect.stringContaining('--kernel'),
+      hint: expect.stringContaining('boot: { kernel, initrd, cmdline }'),
     });
     expect((await fileSystem.readFile('/dir/file', 3000)).equals(noise(3000))).toBe(true);
   });
