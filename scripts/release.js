@@ -58,7 +58,8 @@ function writeSbom(file, name) {
 
 await runScript(async () => {
   const { values } = parseArgs({ options: { out: { type: 'string' }, rehearse: { type: 'boolean', default: false } } });
-  const { name, version } = readJson('package.json');
+  const manifest = readJson('package.json');
+  const { name, version } = manifest;
   const reasons = [...contradictions(version), ...(values.rehearse ? [] : unready(version))];
   if (reasons.length > 0) throw new Error(`${version} cannot be released:\n  ${reasons.join('\n  ')}`);
 
@@ -79,8 +80,12 @@ await runScript(async () => {
 
   const shown = relative(projectRoot, folder).startsWith('..') ? folder : relative(projectRoot, folder);
   console.log(`${shown}: ${readdirSync(folder).sort().join(', ')}`);
-  console.log(`to publish it, from CI so that npm can vouch for where it was built:
+  // npm compares the repository with where the package was built, and refuses one that names none.
+  const missing = ['repository', 'bugs', 'homepage'].filter((field) => manifest[field] === undefined);
+  const vouched = !missing.includes('repository');
+  if (missing.length > 0) console.log(`package.json has no ${missing.join(', ')}`);
+  console.log(`to publish it${vouched ? ', from CI so that npm can vouch for where it was built' : '; npm cannot vouch for where it was built (--provenance) without a repository'}:
   git tag -s v${version} && git push origin v${version}
-  npm publish ${join(shown, filename)} --access public --provenance`);
+  npm publish ${join(shown, filename)} --access public${vouched ? ' --provenance' : ''}`);
   return 0;
 });

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/host/addon.js';
@@ -34,6 +34,7 @@ interface Manifest {
 let files: { path: string; size: number }[] = [];
 let manifest: Manifest;
 let tarball: string;
+let told: string;
 const paths = (): string[] => files.map(({ path }) => path);
 
 /** Runs Node in the folder where the package is installed, without the checkout in reach. */
@@ -41,7 +42,8 @@ const node = (...args: string[]): string => execFileSync(process.execPath, args,
 
 beforeAll(() => {
   // A release, but for building and for git: that was done before the tests, and others of them use the result.
-  execFileSync(process.execPath, ['scripts/release.js', '--rehearse', '--out', release], { cwd: root });
+  const command = ['scripts/release.js', '--rehearse', '--out', release];
+  told = execFileSync(process.execPath, command, { cwd: root, encoding: 'utf8' });
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
   tarball = join(release, `tsvmm-${version}.tgz`);
   mkdirSync(installed, { recursive: true });
@@ -96,9 +98,20 @@ describe('the package', () => {
       /^dist\/types\/[\w./-]+\.d\.ts$/,
       /^docs\/[\w./-]+\.md$/,
       /^prebuilds\/linux-(x64|arm64)\.node$/,
-      /^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/,
+      /^(package\.json|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|LICENSE)$/,
     ];
     expect(paths().filter((path) => !expected.some((pattern) => pattern.test(path)))).toEqual([]);
+  });
+
+  it('has pages whose links lead to what is in it', () => {
+    const pages = paths().filter((path) => path.endsWith('.md'));
+    expect(pages).toContain('CONTRIBUTING.md');
+    for (const page of pages) {
+      const text = readFileSync(join(installed, page), 'utf8');
+      for (const [, target] of text.matchAll(/\]\(([^)\s#]+)[^)]*\)/g))
+        if (!/^[a-z]+:/.test(target!))
+          expect(existsSync(join(installed, dirname(page), target!)), `${page}: ${target}`).toBe(true);
+    }
   });
 
   it('is smaller than 3 MB, as it travels and as it lies on a disk', () => {
@@ -180,6 +193,13 @@ describe('a release', () => {
     for (const name of ['vitest', 'typescript', 'esbuild', 'node-gyp']) expect(names).not.toContain(name);
     for (const { name, purl, hashes } of components)
       expect([purl.startsWith('pkg:npm/'), hashes?.length], name).toEqual([true, 1]);
+  });
+
+  it('says how to publish it: with provenance where npm could give it', () => {
+    const named = 'repository' in manifest;
+    expect(told).toContain('npm publish ');
+    expect(/ --provenance$/m.test(told)).toBe(named);
+    expect(told.includes('package.json has no repository')).toBe(!named);
   });
 
   it('is refused from a tree that does not say what it is', () => {
