@@ -12,6 +12,7 @@ import { IoUringEngine } from '../host/io-uring.js';
 import { whyNotThisRuntime } from '../host/runtime.js';
 import { Kvm } from '../kvm/kvm.js';
 import { memoryChecks } from './doctor-memory.js';
+import { mitigationCheck } from './doctor-mitigations.js';
 import { probe } from './doctor-probe.js';
 
 export interface DoctorCheck {
@@ -68,7 +69,7 @@ export async function doctor(): Promise<DoctorReport> {
     checks.push(fail(code === 'ERR_TSVMM_UNSUPPORTED_PLATFORM' ? 'platform' : 'addon', message, hint));
     return done();
   }
-  checks.push(kernel(), ioUring(), ...memoryChecks(), descriptors());
+  checks.push(kernel(), mitigationCheck(), ioUring(), ...memoryChecks(), descriptors());
   return done(checkKvm(checks));
 }
 
