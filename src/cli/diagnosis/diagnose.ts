@@ -36,7 +36,7 @@ interface Context {
 
 /** What a guest shows last that waits for a person, or for nothing. */
 const givenUp =
-  /\(initramfs\)\s*$|(?:dracut|emergency|sh-[\d.]+|:\/root)[#:][^\n]*$|emergency mode|for maintenance|Kernel panic - not syncing|-- System halted|^\s*$/;
+  /\(initramfs\)\s*$|(?:dracut|emergency|sh-[\d.]+|:\/root|\[rootfs [^\n\]]*\])[#:][^\n]*$|emergency mode|emergency (?:recovery )?shell|for maintenance|Kernel panic - not syncing|-- System halted|^\s*$/;
 
 /** Whether a guest that runs and is silent will not go on by itself, as far as its console tells. */
 export const hasGivenUp = (consoleTail: string): boolean => givenUp.test(printable(consoleTail));
@@ -83,7 +83,7 @@ const outOfMemory: Rule = ({ given, line, run }) => {
   const more = Math.max(enoughMemory, 2 * parseSize(text, '--memory'));
   return seen(
     line(
-      /System is deadlocked on memory|Initramfs unpacking failed: write error|Out of memory|page allocation failure|Cannot allocate memory|No space left on device.*initr/i,
+      /System is deadlocked on memory|Initramfs unpacking failed: write error|Out of memory|page allocation failure|Cannot allocate memory|No space left on device.*initr|can not alloc memory|initrd too large to handle|Failed to allocate (?:memmap|\d+ bytes)/i,
     ),
     `the guest ran out of memory: it has ${text}`,
     run({ set: { memory: `${Math.ceil(more / MiB)}M` } }),
@@ -119,10 +119,19 @@ const wrongInit: Rule = ({ given, line, run }) => {
   );
 };
 
+/** What only an initrd that was unpacked says: those of Debian, of dracut, of Arch Linux and of Alpine. */
+const rootMissing =
+  /(?:ALERT!|Warning:)\s+.* does not exist|Waiting for root device|Timed out waiting for device.*(?:dev-|\/dev\/)|ERROR: device '.{1,200}' not found|ERROR: Failed to mount '.{1,200}' on real root|mounting .{1,200} on \/sysroot failed|Unable to find a medium containing a live file system/;
+
 const wrongInitrd: Rule = ({ given, line, run }) => {
-  const told = line(
-    /Initramfs unpacking failed|rootfs image is not initramfs|junk (?:within|in|at the end of) compressed archive|invalid magic at start of compressed archive|Failed to execute \/init|No working init found/,
-  );
+  // Kernels say this also of a padded LZ4 archive that they have unpacked.
+  const unpacking =
+    line(rootMissing) === undefined ? /Initramfs unpacking failed/ : /Initramfs unpacking failed(?!: Decoding failed)/;
+  const told =
+    line(unpacking) ??
+    line(
+      /rootfs image is not initramfs|junk (?:within|in|at the end of) compressed archive|invalid magic at start of compressed archive|Failed to execute \/init|No working init found/,
+    );
   if (given.values['initrd'] === undefined)
     return seen(told, 'the initrd is damaged or not one that this kernel can unpack', inspectDisk(given));
   return seen(
@@ -137,13 +146,13 @@ const foundByMmio = /virtio_blk virtio\d|virtio-mmio: Registering/;
 
 const noRoot: Rule = ({ given, line, run, console }) => {
   const told =
+    line(rootMissing) ??
     line(
-      /(?:ALERT!|Warning:)\s+.* does not exist|Waiting for root device|Timed out waiting for device.*(?:dev-|\/dev\/)/,
+      /Cannot open root device|Unable to mount root fs|Begin: Waiting for root file system|dracut-initqueue.*timeout|Mounting boot media: failed/,
     ) ??
     line(
-      /Cannot open root device|Unable to mount root fs|Begin: Waiting for root file system|dracut-initqueue.*timeout/,
-    ) ??
-    line(/No root device specified|root device .* not found|(?:^|\n)\(initramfs\)/i);
+      /No root device specified|root device .* not found|(?:^|\n)\(initramfs\)|initramfs emergency recovery shell|\[rootfs [^\n\]]*\]#/i,
+    );
   if (told === undefined) return undefined;
   const { kernel, initrd } = given.values;
   const named = /(?:^|\s)root=/.test(givenWords(given));

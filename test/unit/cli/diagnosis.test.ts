@@ -103,7 +103,47 @@ describe('no root device', () => {
   });
 });
 
+/** /init of Arch Linux's mkinitcpio, of Alpine's mkinitfs, and of Debian's live-boot. */
+const arch = `:: running hook [udev]
+Waiting 10 seconds for device /dev/disk/by-uuid/1234 ...
+ERROR: device 'UUID=1234' not found. Skipping fsck.
+:: mounting 'UUID=1234' on real root
+mount: /new_root: can't find UUID=1234.
+ERROR: Failed to mount 'UUID=1234' on real root
+You are now being dropped into an emergency shell.
+sh: can't access tty; job control turned off
+[rootfs ~]# `;
+const alpineShell = `initramfs emergency recovery shell launched. Type 'exit' to continue boot
+sh: can't access tty; job control turned off
+~ # `;
+const alpine = `Mounting root: mount: mounting UUID=1234 on /sysroot failed: No such file or directory\nfailed. \n${alpineShell}`;
+const alpineMedia = `Mounting boot media: failed. \n${alpineShell}`;
+const live = `Unable to find a medium containing a live file system\nBusyBox v1.35.0\n(initramfs) `;
+
+test.each([
+  [arch, "ERROR: device 'UUID=1234' not found. Skipping fsck."],
+  [arch.replace(/ERROR: .*\n/g, ''), '[rootfs ~]#'],
+  [alpine, 'Mounting root: mount: mounting UUID=1234 on /sysroot failed: No such file or directory'],
+  [alpineMedia, 'Mounting boot media: failed.'],
+  [alpineShell, "initramfs emergency recovery shell launched. Type 'exit' to continue boot"],
+  [live, 'Unable to find a medium containing a live file system'],
+  [`[    0.8] Initramfs unpacking failed: Decoding failed\n${alert}`, alert.split('\n')[4]],
+])('other initrds without their root: %j', (consoleTail, line) => {
+  expect(whyText(consoleTail, 'a.img')).toEqual({
+    cause: 'the root device that the boot entry names is not on the disk, or another disk is missing',
+    line,
+    next: 'tsvmm image inspect a.img',
+  });
+  expect(hasGivenUp(consoleTail)).toBe(true);
+});
+
 describe('a wrong initrd', () => {
+  test('that was unpacked in part is to blame for what it did not find', () => {
+    const consoleTail = `Initramfs unpacking failed: junk within compressed archive\n${alert}`;
+    expect(whyText(consoleTail, 'a.img')?.cause).toContain('the initrd is damaged');
+    expect(whyText('Initramfs unpacking failed: Decoding failed', 'a.img')?.cause).toContain('the initrd is damaged');
+  });
+
   test.each(['initrd-random', 'initrd-cut', 'initrd-gzip'])('%s', (name) => {
     expect(why(name, 'a.img', ...kernel, '--initrd', 'wrong.img')).toMatchObject({
       cause: 'wrong.img is damaged, or not an initrd that this kernel can unpack',
@@ -151,6 +191,12 @@ describe('no output', () => {
 test.each([
   ['\n\nXZ-compressed data is corrupt\n\n -- System halted', 'file is damaged'],
   ['This kernel requires an x86-64 CPU, but only detected an i686 CPU.', 'features of the CPU'],
+  ['Kernel panic - not syncing: alloc_low_pages: can not alloc memory', 'ran out of memory'],
+  [
+    'Kernel panic - not syncing: initrd too large to handle, disabling initrd (36126720 needed, 10000 available)',
+    'ran out of memory',
+  ],
+  ['Kernel panic - not syncing: Cannot find 4096 bytes in node -1: Failed to allocate memmap', 'ran out of memory'],
   ['You are in emergency mode. After logging in, type "journalctl -xb"', 'systemd gave up'],
   ['[    1.000000] Kernel panic - not syncing: Fatal exception in interrupt', 'the kernel panicked'],
 ])('%j', (consoleTail, cause) => {
