@@ -17,6 +17,8 @@ const signatureOffset = 510;
 const signature = 0xaa55;
 const statusActive = 0x80;
 const firstLogical = 5;
+/** A logical partition and the link to the next record. */
+const usualSlots = 2;
 /** Linux stops after a hundred records without a partition; here after a hundred records at all. */
 const maxExtendedRecords = 100;
 
@@ -98,6 +100,7 @@ async function readExtended(
   const logical: { entry: MbrEntry; start: number }[] = [];
   const seen = new Set<number>();
   const end = Math.min(extended.start + extended.count, sectors);
+  let size = extended.count;
   for (let at: number | undefined = extended.start; at !== undefined; ) {
     const record: number = at;
     if (seen.has(record) || seen.size === maxExtendedRecords || record >= end) {
@@ -116,10 +119,16 @@ async function readExtended(
       notes.push(`there is no extended boot record at sector ${record}; logical partitions from there on are left out`);
       break;
     }
-    for (const entry of table.entries)
-      if (used(entry) && !isExtended(entry.type)) logical.push({ entry, start: record + entry.start });
+    for (const [slot, entry] of table.entries.entries()) {
+      if (!used(entry) || isExtended(entry.type)) continue;
+      const start = record + entry.start;
+      // OS/2 used all four slots; elsewhere the last two may be what lay there before, and have no number then.
+      const inside = entry.start + entry.count <= size && start + entry.count <= extended.start + extended.count;
+      if (slot < usualSlots || inside) logical.push({ entry, start });
+    }
     const link = table.entries.find((entry) => used(entry) && isExtended(entry.type));
     at = link && extended.start + link.start;
+    size = link?.count ?? 0;
   }
   return logical;
 }

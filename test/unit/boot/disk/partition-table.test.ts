@@ -1,5 +1,5 @@
 /** Partition tables against sgdisk, sfdisk and fdisk, which write them, and partx, which says what Linux makes of them. */
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
@@ -242,6 +242,32 @@ start=126976, size=2048, type=ef
       [6, 'FAT32 (LBA)', false, '1234abcd-06'],
       [7, 'Linux LVM', false, '1234abcd-07'],
     ]);
+  });
+
+  test('what lies in the last slots of an extended boot record counts only inside the extended partition', async () => {
+    const path = blank('64M');
+    const input =
+      'label: dos\nlabel-id: 0x00000001\nstart=2048, size=70000, type=5\nstart=4096, size=8192, type=83\nstart=24576, size=8192, type=83\n';
+    run('sfdisk', [path], { input });
+    const { bytes } = load(path);
+    const slot = (index: number, start: number, count: number) => {
+      const at = 2048 * 512 + 446 + 16 * index;
+      bytes.writeUInt8(0x41, at + 4);
+      bytes.writeUInt32LE(start, at + 8);
+      bytes.writeUInt32LE(count, at + 12);
+    };
+    const numbers = async () => {
+      writeFileSync(path, bytes);
+      const table = await readPartitions(load(path));
+      expect(table.notes).toEqual([]);
+      expect(places(table)).toEqual(partx(path));
+      return table.partitions.map(({ index }) => index);
+    };
+    slot(2, 0x2020_2020, 0x6f72_7245);
+    slot(3, 60_000, 20_000);
+    expect(await numbers()).toEqual([1, 5, 6]);
+    slot(3, 60_000, 4000);
+    expect(await numbers()).toEqual([1, 5, 6, 7]);
   });
 
   test('numbers many logical partitions as Linux does', async () => {
