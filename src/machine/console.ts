@@ -10,7 +10,7 @@ import { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { TsvmmError } from '../errors.js';
 import { shielded } from './listeners.js';
-import { type Duration, parseDuration } from './units.js';
+import { type Duration, parseDuration, show } from './units.js';
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -77,7 +77,7 @@ export class GuestConsole extends Duplex {
       ['rows', rows],
     ] as const) {
       if (Number.isInteger(value) && value >= 1 && value <= 0xffff) continue;
-      throw new TsvmmError('ERR_TSVMM_CONFIG', `console.resize: ${value} ${what} are not possible`, {
+      throw new TsvmmError('ERR_TSVMM_CONFIG', `console.resize: ${show(value)} ${what} are not possible`, {
         hint: 'use whole numbers from 1 to 65535',
       });
     }

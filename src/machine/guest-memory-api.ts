@@ -10,6 +10,7 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestMemory as RamMap } from '../memory/guest-memory.js';
+import { show } from './units.js';
 
 /** The length that the shim will copy, whatever a subclass or a property of the same name says. */
 const lengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')!.get!;
@@ -41,7 +42,7 @@ export function guestMemoryApi(
       .join(' and ');
     throw new TsvmmError(
       'ERR_TSVMM_CONFIG',
-      `memory: ${length} bytes at 0x${Number(address).toString(16)} are not all guest RAM`,
+      `memory: ${show(length)} bytes at ${typeof address === 'number' ? `0x${address.toString(16)}` : show(address)} are not all guest RAM`,
       {
         hint: `RAM is ${ranges}; an access may not cross from one range to another`,
       },

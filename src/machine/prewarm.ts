@@ -4,6 +4,7 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { VcpuPool } from '../threads/vcpu-pool.js';
 import { maxCpus } from './cpu-options.js';
+import { show } from './units.js';
 
 /** Beside this module once bundled (scripts/build.js). */
 const workerUrl = new URL('./vcpu-worker.cjs', import.meta.url);
@@ -26,7 +27,7 @@ export function adoptVcpu(worker: Worker): void {
 export async function prewarm(options: { vcpus: number }): Promise<AsyncDisposable> {
   const vcpus = options?.vcpus;
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > maxCpus * 16) {
-    throw new TsvmmError('ERR_TSVMM_CONFIG', `prewarm: ${String(vcpus)} workers are not possible`, {
+    throw new TsvmmError('ERR_TSVMM_CONFIG', `prewarm: ${show(vcpus)} workers are not possible`, {
       hint: `use a whole number from 1 to ${maxCpus * 16}`,
     });
   }

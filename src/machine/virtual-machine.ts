@@ -24,7 +24,7 @@ import { PhaseClock } from './phases.js';
 import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
 import { Rest } from './rest.js';
 import { checkTransition, type VmState } from './states.js';
-import { parseDuration } from './units.js';
+import { parseDuration, show } from './units.js';
 
 /** Something that went wrong without ending the machine. */
 export interface Warning {
@@ -154,8 +154,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** Does something to the machine from outside: presses its power button. */
   async inject(event: 'power-button'): Promise<void> {
-    if (event !== 'power-button')
-      throw new TsvmmError('ERR_TSVMM_CONFIG', `inject: there is no event ${JSON.stringify(event)}`);
+    if (event !== 'power-button') throw new TsvmmError('ERR_TSVMM_CONFIG', `inject: there is no event ${show(event)}`);
     if (this.#cycle === undefined)
       throw new TsvmmError('ERR_TSVMM_STATE', `a machine that is ${this.#state} has no power button`);
     await this.#cycle.pressPowerButton();
