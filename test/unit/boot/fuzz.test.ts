@@ -13,6 +13,7 @@ import { findBootEntries } from '../../../src/boot/disk-boot.js';
 import { findEntries } from '../../../src/boot/entries/find-entries.js';
 import { probeFileSystem } from '../../../src/boot/fs/probe.js';
 import { checksumOf } from '../../../src/boot/fs/xfs/block-header.js';
+import { recordField } from '../../../src/boot/fs/xfs/log.js';
 import { buildBootImage } from '../../../src/boot/linux/build.js';
 import { readUki } from '../../../src/boot/pe/uki.js';
 import { ramRegions } from '../../../src/devices/memory-map.js';
@@ -35,6 +36,27 @@ function mendXfs(packed: Buffer): void {
     else if (magic in places) mend(bytes, places[magic as keyof typeof places]);
     else if (magic.startsWith('IN'))
       for (let at = 0; at < bytes.length; at += 512) mend(bytes.subarray(at, at + 512), 100);
+  }
+  mendLog(packed);
+}
+
+/** The log's records, which version 5 does not replay without a right checksum. */
+function mendLog(packed: Buffer): void {
+  const blocks = new Map([...blocksOf(packed)].map(({ number, bytes }) => [number, bytes]));
+  if ((blocks.get(0)?.readUInt16BE(100) ?? 0) % 16 !== 5) return;
+  for (const [number, bytes] of blocks) {
+    for (let at = 0; at < bytes.length; at += 512) {
+      if (bytes.readUInt32BE(at) !== 0xfeedbabe) continue;
+      const header = bytes.subarray(at, at + 512);
+      const content = Buffer.alloc(Math.min(header.readUInt32BE(recordField.length), 32 << 10));
+      for (let done = 0; done < content.length; done += 512) {
+        const from = number * bytes.length + at + 512 + done;
+        const start = from % bytes.length;
+        blocks.get(Math.floor(from / bytes.length))?.copy(content, done, start, start + 512);
+      }
+      const summed = Buffer.concat([header.subarray(0, recordField.end), content]);
+      header.writeUInt32LE(checksumOf(summed, recordField.checksum), recordField.checksum);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The records of a dirty log, their checksums verified, and what is in them (as Linux fs/xfs/xfs_log_recover.c,
- * xlog_verify_head() and xlog_unpack_data()). Main thread.
+ * xlog_verify_head(), xlog_recover_process() and xlog_unpack_data()). Main thread.
  */
 import { crc32c, crcStart } from '../crc32c.js';
 import { basicBlock } from './block-header.js';
@@ -15,14 +15,23 @@ const wordsPerHeader = bytesPerHeader / basicBlock;
 /** The records from the tail to the head, in order. */
 export async function findRecords(log: XfsLog, ends: LogEnds): Promise<readonly LogRecord[]> {
   const { records, torn } = await goodRecords(log, ends);
-  if (torn === undefined) return records;
+  if (torn === undefined) return summed(log, records);
   // A power cut tears what was on its way to the disk. The record before it knows the tail of its time.
   const last = records.at(-1);
   if (last === undefined || log.distance(torn, ends.head) > recordsInFlight * maxRecordBlocks)
     throw log.refused(`a record at block ${torn} has a wrong checksum`);
   const again = await goodRecords(log, { head: torn, tail: last.tail });
   if (again.torn !== undefined) throw log.refused(`a record at block ${again.torn} has a wrong checksum`);
-  return again.records;
+  return summed(log, again.records);
+}
+
+/** Where the head is looked for a record without a checksum, as mkfs writes it, will do; none is replayed in version 5. */
+async function summed(log: XfsLog, records: readonly LogRecord[]): Promise<readonly LogRecord[]> {
+  if (log.volume.superblock.version !== 5) return records;
+  for (const { block } of records)
+    if ((await log.read(block, 1)).readUInt32LE(recordField.checksum) === 0)
+      throw log.refused(`a record at block ${block} has no checksum`);
+  return records;
 }
 
 /** Those up to the first that is damaged, and where that is. */

@@ -87,6 +87,17 @@ describe.each(['dirty-5', 'dirty-4'] as const)('%s', (name) => {
     });
   });
 
+  test(`without checksums it is ${name === 'dirty-5' ? 'refused, as by the kernel' : 'replayed'}`, async () => {
+    const disk = copyOf(name);
+    for (const record of logOf(disk.bytes).records) disk.bytes.writeUInt32LE(0, record + 32);
+    const mounted = mount(disk);
+    if (name === 'dirty-5')
+      await expect(mounted).rejects.toMatchObject({
+        message: expect.stringMatching(/a record at block \d+ has no checksum/),
+      });
+    else expect((await (await mounted).readFile('/boot/grub.cfg', 100)).toString()).toBe('set default=2\n');
+  });
+
   test('of another file system or of another machine it is refused', async () => {
     for (const [at, message] of [
       [304, 'belongs to another file system'],
