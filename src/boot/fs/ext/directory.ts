@@ -72,12 +72,13 @@ function parse(volume: ExtVolume, directory: Inode, block: Buffer): DirectoryRec
   for (let at = 0; at < block.length; ) {
     if (at + field.name > block.length) throw volume.damaged(`directory ${directory.number}: an entry is cut off`);
     const length = recordLength(block.readUInt16LE(at + field.recordLength), volume.superblock.blockSize);
+    const inode = block.readUInt32LE(at + field.inode);
     // Without types in entries the name's length has both bytes, though no name is longer than 255.
-    const nameLength = typed ? block.readUInt8(at + field.nameLength) : block.readUInt16LE(at + field.nameLength);
+    const stored = typed ? block.readUInt8(at + field.nameLength) : block.readUInt16LE(at + field.nameLength);
+    const nameLength = inode === 0 ? 0 : stored; // in the checksum's entry these bytes say what it is
     if (length < field.name || length % 4 !== 0 || at + length > block.length || field.name + nameLength > length) {
       throw volume.damaged(`directory ${directory.number}: an entry of ${length} bytes with a name of ${nameLength}`);
     }
-    const inode = block.readUInt32LE(at + field.inode);
     if (inode !== 0) {
       const name = block.subarray(at + field.name, at + field.name + nameLength);
       if (nameLength === 0 || name.includes(0) || name.includes(0x2f))

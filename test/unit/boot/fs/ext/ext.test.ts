@@ -81,6 +81,7 @@ const cases: Case[] = [
   { name: 'ext4, 2 KiB blocks', args: ['-t', 'ext4', '-b', '2048'] },
   { name: 'ext4, 4 KiB blocks', args: ['-t', 'ext4', '-b', '4096'] },
   { name: 'ext4, 64 KiB blocks', args: ['-t', 'ext4', '-b', '65536'], size: '192M' },
+  { name: 'ext4 without types in entries', args: ['-t', 'ext4', '-O', '^filetype', '-b', '1024'] },
   { name: 'ext4 without 64bit', args: ['-t', 'ext4', '-O', '^64bit'] },
   { name: 'ext4 without metadata_csum, with uninit_bg', args: ['-t', 'ext4', '-O', '^metadata_csum,uninit_bg'] },
   { name: 'ext4 with uninit_bg but without 64bit', args: ['-t', 'ext4', '-O', '^metadata_csum,^64bit,uninit_bg'] },
