@@ -39,6 +39,7 @@ const MiB = 1 << 20;
 const kernelLimit = 256 * MiB;
 /** All initrds of an entry together. */
 const initrdLimit = 1024 * MiB;
+const otherwise = 'Choose another entry with --entry, or pass a kernel with --kernel, --initrd and --cmdline.';
 
 /**
  * Looks at the disk. Damage and strange configurations are among the result's problems; rejects only when the disk cannot
@@ -86,7 +87,13 @@ export async function loadEntry(
   target: LoadTarget = heap,
 ): Promise<LoadedEntry> {
   if (entry.kernel === undefined) {
-    throw new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `the boot entry '${shortened(entry.path)}' loads no Linux kernel`);
+    throw new TsvmmError(
+      'ERR_TSVMM_BOOT_NOT_FOUND',
+      `the boot entry '${shortened(entry.path)}' loads no Linux kernel`,
+      {
+        hint: otherwise,
+      },
+    );
   }
   const file = await locate(inspection, entry.kernel, kernelLimit);
   const head = Buffer.alloc(Math.min(file.size, kernelHeadSize));
@@ -132,6 +139,7 @@ async function locate(inspection: DiskInspection, file: FileReference, limit: nu
     throw new TsvmmError(
       'ERR_TSVMM_DISK_FORMAT',
       `${name} has ${size} bytes, more than the ${limit} that are accepted`,
+      { hint: `It is damaged, or no kernel or initrd. ${otherwise}`, details: { partition, path, size, limit } },
     );
   }
   return { size, readInto: (into) => fs.readInto(path, section?.offset ?? 0, into) };

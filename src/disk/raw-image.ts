@@ -113,6 +113,10 @@ class OpenImage implements RawImage {
         throw new TsvmmError(
           'ERR_TSVMM_DISK_IO',
           `${quote(this.path)} ended at ${offset + done} bytes: it was truncated while in use`,
+          {
+            hint: 'Leave the image alone while it is used; what was cut off is lost, so copy it again.',
+            details: { path: this.path },
+          },
         );
       done += bytesRead;
     }

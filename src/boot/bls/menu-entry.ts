@@ -4,6 +4,7 @@
 import { TsvmmError } from '../../errors.js';
 import type { BootEntry } from '../entries/boot-entry.js';
 import type { FileReference, Volume } from '../entries/volume.js';
+import { withHint } from '../entries/with-hint.js';
 import type { MenuKeys } from './menu-order.js';
 
 export interface MenuEntry extends MenuKeys {
@@ -30,7 +31,7 @@ export async function noting<T>(what: string, note: Note, read: () => Promise<T>
     return await read();
   } catch (error) {
     if (!(error instanceof TsvmmError)) throw error;
-    note(`${what}: ${error.message}`);
+    note(`${what}: ${withHint(error)}`);
     return undefined;
   }
 }

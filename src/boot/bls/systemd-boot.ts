@@ -6,7 +6,7 @@
  * Without EFI variables there is no saved entry, no one-shot choice and no default set by `bootctl set-default`.
  */
 import { type BootEntry, type FoundEntries, firstBootable, isBootable } from '../entries/boot-entry.js';
-import type { FileReference, Volume } from '../entries/volume.js';
+import { type FileReference, type Volume, volumeName } from '../entries/volume.js';
 import { countedName } from './boot-counter.js';
 import type { BootPartitions } from './boot-partitions.js';
 import { readGrubVariables } from './grub-variables.js';
@@ -50,7 +50,7 @@ async function readConfig({ fs }: Volume): Promise<LoaderConfig> {
 }
 
 async function entriesOf(volume: Volume, installed: boolean, note: Note): Promise<MenuEntry[]> {
-  const found = await noting(`partition ${volume.partition}`, note, async () => [
+  const found = await noting(volumeName(volume.partition), note, async () => [
     ...(await readType2(volume, note)),
     ...(await readType1(volume, entryDirectory, installed ? undefined : await readGrubVariables(volume), note)),
   ]);
@@ -58,7 +58,7 @@ async function entriesOf(volume: Volume, installed: boolean, note: Note): Promis
 }
 
 async function looseEntries(volume: Volume, note: Note): Promise<MenuEntry[]> {
-  const found = await noting(`partition ${volume.partition}`, note, async () => {
+  const found = await noting(volumeName(volume.partition), note, async () => {
     const variables = await readGrubVariables(volume);
     return [
       ...(await readType1(volume, entryDirectory, variables, note)),

@@ -9,6 +9,7 @@ import { TsvmmError } from '../../errors.js';
 import { readGrubConfig } from '../grub/grub-config.js';
 import { type EntryList, type FoundEntries, isBootable } from './boot-entry.js';
 import { type Volume, volumeName } from './volume.js';
+import { withHint } from './with-hint.js';
 
 interface Candidate {
   readonly volume: Volume;
@@ -70,7 +71,7 @@ async function findConfigs(volumes: readonly Volume[], problems: string[]): Prom
       if (volume.fs.type.startsWith('fat')) efi.push(...(await efiConfigs(volume)));
     } catch (error) {
       if (!(error instanceof TsvmmError)) throw error;
-      problems.push(`${volumeName(volume.partition)}: ${error.message}`);
+      problems.push(`${volumeName(volume.partition)}: ${withHint(error)}`);
     }
   }
   const partitions = new Set(main.map(({ volume }) => volume.partition));

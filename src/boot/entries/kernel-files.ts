@@ -8,6 +8,7 @@ import { type BootEntry, type FoundEntries, firstBootable } from './boot-entry.j
 import { findRoot, type Root, rootArgument } from './root-device.js';
 import { compareVersions } from './version-order.js';
 import { type Volume, volumeName } from './volume.js';
+import { withHint } from './with-hint.js';
 
 interface KernelFile {
   readonly volume: Volume;
@@ -55,7 +56,7 @@ export async function findKernelFiles(
       for (const kernel of kernels.slice(0, room)) entries.push(entryFor(kernel, root, system, entries.length));
     } catch (error) {
       if (!(error instanceof TsvmmError)) throw error;
-      problems.push(`${volumeName(volume.partition)}: ${error.message}`);
+      problems.push(`${volumeName(volume.partition)}: ${withHint(error)}`);
     }
   }
   return { entries, defaultEntry: firstBootable(entries), problems };

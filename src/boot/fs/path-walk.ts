@@ -111,7 +111,7 @@ export class TreeFileSystem<Node> implements FileSystem {
       throw new TsvmmError(
         'ERR_TSVMM_DISK_FORMAT',
         `${quote(path)} has ${size} bytes, more than the ${most} that are accepted`,
-        { details: { path, size, limit } },
+        { hint: 'The file is not what its name says, or the file system is damaged.', details: { path, size, limit } },
       );
     }
     return this.#read(node, 0, size);
@@ -132,7 +132,10 @@ export class TreeFileSystem<Node> implements FileSystem {
     throw new TsvmmError(
       'ERR_TSVMM_DISK_FORMAT',
       `${quote(path)} has ${size} bytes, not the ${length} that are expected from byte ${offset} on`,
-      { details: { path, size, offset, length } },
+      {
+        hint: 'The file system is damaged, or the image is changed while it is read.',
+        details: { path, size, offset, length },
+      },
     );
   }
 

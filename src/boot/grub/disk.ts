@@ -9,6 +9,7 @@ import { TsvmmError } from '../../errors.js';
 import { openUki } from '../entries/open-file.js';
 import type { FileReference, Volume } from '../entries/volume.js';
 import { volumeName } from '../entries/volume.js';
+import { withHint } from '../entries/with-hint.js';
 import type { DirectoryEntry, FileStat } from '../fs/file-system.js';
 import { maxPath } from '../fs/file-system.js';
 import type { Uki } from '../pe/uki.js';
@@ -138,7 +139,7 @@ export class GrubDisk {
       return await read();
     } catch (error) {
       if (!(error instanceof TsvmmError)) throw error;
-      this.#note(`${volumeName(volume.partition)}: ${error.message}`);
+      this.#note(`${volumeName(volume.partition)}: ${withHint(error)}`);
       return undefined;
     }
   }

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { findEntries } from '../../../../src/boot/entries/find-entries.js';
 import type { Volume } from '../../../../src/boot/entries/volume.js';
+import { TsvmmError } from '../../../../src/errors.js';
 import { type Content, memoryVolume } from '../grub/memory-file-system.js';
 import { buildPe, buildUki, grubEfi, systemdBoot } from '../pe/build-pe.js';
 
@@ -432,9 +433,22 @@ describe('unified kernel images', () => {
     const found = await findEntries([esp({ ...installed, '/EFI/Linux/a.efi': cut, '/EFI/Linux/b.efi': image })], []);
     expect(found.entries[0]?.id).toBe('b.efi');
     expect(found.problems).toEqual([
-      '/EFI/Linux/a.efi: the kernel is damaged: its PE section ".ucode" (9 bytes at 4608) is not inside the file',
+      '/EFI/Linux/a.efi: the kernel is damaged: its PE section ".ucode" (9 bytes at 4608) is not inside the file (copy or download the kernel file again and compare its checksum)',
     ]);
   });
+});
+
+test('damage is told with the place and what to do about it', async () => {
+  const volume = memoryVolume(0, { ...files, '/EFI/systemd/systemd-bootx64.efi': systemdBoot }, { type: 'fat16' });
+  const { fs } = volume;
+  const stat = fs.stat.bind(fs);
+  fs.stat = async (path) => {
+    if (path === '/EFI/Linux')
+      throw new TsvmmError('ERR_TSVMM_DISK_FORMAT', 'a loop of clusters', { hint: 'Try fsck.' });
+    return stat(path);
+  };
+  const { problems } = await findEntries([volume], []);
+  expect(problems).toEqual(['the disk: a loop of clusters (Try fsck.)']);
 });
 
 describe('among boot loaders', () => {
