@@ -2,7 +2,7 @@
  * What `tsvmm image inspect` prints: a `DiskInspection` as text for people and as JSON for programs. Main thread.
  *
  * Labels, titles and command lines come from the image. In the text, characters that would steer a terminal are escaped;
- * the JSON has them as they are.
+ * the JSON has them as they are, escaped where it is printed.
  */
 import { fallbackLoader } from './bls/other-loaders.js';
 import { type BootEntry, type EntryKind, isBootable } from './entries/boot-entry.js';

@@ -8,7 +8,7 @@ import type { CpuList } from '../machine/cpu-list.js';
 import type { DoctorReport } from '../machine/doctor.js';
 import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
-import { errorFields } from './json-events.js';
+import { errorFields, jsonLine } from './json-events.js';
 import type { StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';
 import { type RunIo, run } from './run.js';
@@ -45,20 +45,20 @@ export async function commandLine(argv: readonly string[], library: Library, io:
         run: (given) => run(given, library.start, io),
         async doctor({ json, quiet }) {
           const report = await library.doctor();
-          if (json) io.stdout.write(`${JSON.stringify(report)}\n`);
+          if (json) io.stdout.write(jsonLine(report));
           else if (!quiet) io.stdout.write(renderDoctor(report, painter(io.stdout)));
           return doctorExitCode(report);
         },
         async inspect(file, { json }) {
           const { text, data } = await library.inspect(file);
-          io.stdout.write(json ? `${JSON.stringify(data)}\n` : text);
+          io.stdout.write(json ? jsonLine(data) : text);
           return 0;
         },
       },
       { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },
     );
   } catch (error) {
-    if (argv.includes('--json')) io.stdout.write(`${JSON.stringify({ error: errorFields(error) })}\n`);
+    if (argv.includes('--json')) io.stdout.write(jsonLine({ error: errorFields(error) }));
     io.stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(io.stderr)));
     return codeForThrown(error);
   }

@@ -7,6 +7,16 @@ import type { EndCause } from './exit-codes.js';
 import type { Machine } from './machine.js';
 import { cliMessage } from './wording.js';
 
+/** Control characters that JSON may have as they are, and of which a terminal may take one for the begin of a command. */
+const controls = /[\u007f-\u009f]/g;
+
+/** The same JSON with these characters escaped. */
+export const escapeControls = (json: string): string =>
+  json.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** `value` as a line of JSON: what is in it may come from a guest or its disk. */
+export const jsonLine = (value: object): string => `${escapeControls(JSON.stringify(value))}\n`;
+
 /** An error as JSON has it. */
 export const errorFields = (thrown: unknown) => {
   const error = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
@@ -28,7 +38,7 @@ export class JsonEvents {
   }
 
   #line(event: string, fields: object): void {
-    if (this.#output.writable) this.#output.write(`${JSON.stringify({ event, time: Date.now(), ...fields })}\n`);
+    if (this.#output.writable) this.#output.write(jsonLine({ event, time: Date.now(), ...fields }));
   }
 
   started(machine: Machine): void {

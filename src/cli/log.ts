@@ -4,6 +4,7 @@
  */
 import type { Writable } from 'node:stream';
 import type { Logger } from '../machine/options.js';
+import { escapeControls } from './json-events.js';
 import { type Painter, painter, printable } from './print.js';
 
 /** Records as lines for people on a terminal, as JSON elsewhere. */
@@ -13,7 +14,9 @@ export async function createLogger(output: Writable & { isTTY?: boolean }): Prom
     if (output.writable) output.write(line);
   };
   const paint = painter(output);
-  const sink = output.isTTY ? { write: (line: string) => write(prettyRecord(line, paint)) } : { write };
+  const sink = output.isTTY
+    ? { write: (line: string) => write(prettyRecord(line, paint)) }
+    : { write: (line: string) => write(escapeControls(line)) };
   const logger: Logger = pino({ level: 'debug', base: { event: 'log' } }, sink);
   return logger;
 }
@@ -35,7 +38,7 @@ export function prettyRecord(line: string, paint: Painter): string {
     .filter(([key]) => !ownFields.has(key))
     .map(
       ([key, value]) =>
-        ` ${paint('dim', `${key}=`)}${typeof value === 'string' ? printable(value) : JSON.stringify(value)}`,
+        ` ${paint('dim', `${key}=`)}${printable(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))}`,
     );
   const stack = (record['err'] as { stack?: unknown } | undefined)?.stack;
   const message = typeof record['msg'] === 'string' ? ` ${record['msg']}` : '';

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { renderCpus } from '../../../src/cli/cpus.js';
 import { renderDoctor } from '../../../src/cli/doctor.js';
 import { codeForEnd, codeForError, codeForExit, codeForThrown, exitCodeTexts } from '../../../src/cli/exit-codes.js';
+import { jsonLine } from '../../../src/cli/json-events.js';
 import { prettyRecord } from '../../../src/cli/log.js';
 import { type Painter, painter, printable, renderError, table } from '../../../src/cli/print.js';
 import { TsvmmError } from '../../../src/errors.js';
@@ -171,4 +172,23 @@ it('models and features of CPUs, in lines that fit', () => {
   expect(text).toMatch(/\+NAME, -NAME\):\n {2}feature0 feature1 /);
   expect(text).toMatch(/cannot give:\n {2}svm\n$/);
   expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+});
+
+it('JSON lines have no control characters as they are, and say the same', () => {
+  const c1 = String.fromCharCode(0x7f, 0x80, 0x9b, 0x9f, 0xa0);
+  const line = jsonLine({ title: `a${c1}\u001b[31m`, [c1]: [c1] });
+  expect(line).toBe(
+    String.raw`{"title":"a\u007f\u0080\u009b\u009f` +
+      '\u00a0' +
+      String.raw`\u001b[31m","\u007f\u0080\u009b\u009f` +
+      '\u00a0":[' +
+      String.raw`"\u007f\u0080\u009b\u009f` +
+      '\u00a0"]}\n',
+  );
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      expect(jsonLine({ text })).not.toMatch(/(?!\n$)\p{Cc}/u);
+      expect(JSON.parse(jsonLine({ text }))).toEqual({ text });
+    }),
+  );
 });
