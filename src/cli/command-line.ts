@@ -35,7 +35,8 @@ export async function commandLine(argv: readonly string[], library: Library, io:
   try {
     if (plain) {
       const { renderCpus } = await import('./cpus.js');
-      io.stdout.write(renderCpus(await library.cpus()));
+      const list = await library.cpus();
+      io.stdout.write(plain.switches.has('json') ? `${JSON.stringify(list)}\n` : renderCpus(list));
       return 0;
     }
     const { runProgram } = await import('./program.js');

@@ -13,10 +13,10 @@ export async function complete(kind: string, prefix: string, words: readonly str
   return kind === 'entry' ? entryTitles(words) : [];
 }
 
-/** 'host', then 'host,+feature' and 'host,-feature' for the part after the last comma. */
+/** A model or 'help', then 'host,+feature' and 'host,-feature' for the part after the last comma. */
 function cpuChoices(prefix: string): string[] {
   const comma = prefix.lastIndexOf(',');
-  if (comma < 0) return ['host', ...cpuModels.keys()];
+  if (comma < 0) return ['host', ...cpuModels.keys(), 'help'];
   const before = prefix.slice(0, comma + 1);
   return [...cpuFeatures.keys()].flatMap((name) => [`${before}+${name}`, `${before}-${name}`]);
 }

@@ -62,7 +62,7 @@ export const environmentVariables: readonly (readonly [name: string, meaning: st
   ['NO_COLOR', 'no colours, whatever else is set'],
   ['FORCE_COLOR', 'colours even where the output is no terminal; 0 is as if it were not set'],
   ['TERM', 'dumb: no colours'],
-  ['CI', 'no hint about keys to press'],
+  ['CI', 'set, and neither 0 nor false: no hint about keys to press'],
   ['TSVMM_CODE_CACHE', '0: keep nothing of what V8 compiled for the next start'],
   ['XDG_CACHE_HOME', 'where that is kept, in tsvmm; ~/.cache if it is not set'],
 ];

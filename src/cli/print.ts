@@ -23,6 +23,9 @@ export function painter(stream: Writable & TerminalLike, env: NodeJS.ProcessEnv 
   return shown ? (style, text) => `\x1b[${styles[style][0]}m${text}\x1b[${styles[style][1]}m` : (_style, text) => text;
 }
 
+/** Whether a job of a CI service runs this; some of them, and some people, write what it is not. */
+export const isCi = (env: NodeJS.ProcessEnv = process.env): boolean => !['', '0', 'false'].includes(env['CI'] ?? '');
+
 /** How much of a console tail an error shows. */
 const tailLines = 20;
 
@@ -70,7 +73,7 @@ function boot(consoleTail: string, phases: readonly Phase[], paint: Painter): st
     ...(shown.length > 0 ? ['last lines of the console:'] : []),
     ...shown.map((line) => `  | ${line}`),
     ...(phases.length > 0 ? ['phases of the start:'] : []),
-    ...phases.map((phase) => paint('dim', `  ${phaseText(phase)}`)),
+    ...[...phases].sort((a, b) => a.startMs - b.startMs).map((phase) => paint('dim', `  ${phaseText(phase)}`)),
   ];
 }
 

@@ -2,13 +2,13 @@
  * The whole command line in commander: help, checks and "did you mean" for every command. Loaded only when the fast path
  * of main.ts does not apply, and commander only with it. Main thread.
  */
-import { existsSync } from 'node:fs';
 import type { Command, OutputConfiguration } from 'commander';
 import { didYouMean } from '../suggest.js';
 import { type CompletedCommand, completionScript, type Shell, shells } from './completion.js';
 import { ExitCode } from './exit-codes.js';
 import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
 import { type RunArguments, runArguments, runFlags } from './run-flags.js';
+import { usageError } from './usage-error.js';
 import { version } from './version.js';
 
 /** What the commands do; each answers the exit code. */
@@ -23,6 +23,8 @@ export interface Outputs {
   err(text: string): void;
 }
 
+const verbose = ['-v, --verbose', 'stack traces with errors'] as const;
+
 /** Parses the arguments after the program's name and does what they say; answers the exit code. */
 export async function runProgram(argv: readonly string[], actions: Actions, outputs: Outputs): Promise<number> {
   const { Argument, Command, CommanderError, Option } = await import('commander');
@@ -30,7 +32,12 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
   const output: OutputConfiguration = {
     writeOut: (text) => outputs.out(text),
     writeErr: (text) => outputs.err(text),
-    outputError: (text, write) => write(usageError(text, argv)),
+    outputError(text, write) {
+      const error = usageError(text, argv, program);
+      if (argv.includes('--json')) outputs.out(`${JSON.stringify({ error })}\n`);
+      const { code, message, hint } = error;
+      write(`tsvmm: ${message}\nhint: ${hint}\ncode: ${code} (exit ${ExitCode.usage})\n`);
+    },
   };
   const program = new Command('tsvmm')
     .description('Runs virtual machines on KVM, in Node.js.')
@@ -63,6 +70,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
   add(program, 'doctor', 'tell whether virtual machines can run here, and what to do if not')
     .option('--json', 'the report as one JSON object')
     .option('-q, --quiet', 'only the exit code')
+    .option(...verbose)
     .action(async (parsed: { json?: true; quiet?: true }) => {
       code = await actions.doctor({ json: parsed.json === true, quiet: parsed.quiet === true });
     });
@@ -71,6 +79,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
   add(image, 'inspect', 'show partitions, file systems and boot entries, and which entry would boot')
     .argument('<file>', 'disk image')
     .option('--json', 'the findings as one JSON object')
+    .option(...verbose)
     .action(async (file: string, parsed: { json?: true }) => {
       code = await actions.inspect(file, { json: parsed.json === true });
     });
@@ -103,8 +112,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     return code;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    const asked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
-    return asked ? ExitCode.ok : ExitCode.usage;
+    return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage; // help, or the version, was asked for
   }
 }
 
@@ -134,29 +142,39 @@ const allCommands = (command: Command): Command[] => [command, ...command.comman
 
 /** What a shell is to complete. */
 function commandsOf(program: Command): CompletedCommand[] {
-  return allCommands(program).map((command) => {
-    const [argument] = command.registeredArguments;
-    const choices = argument?.argChoices ?? (command.name() === 'help' ? topics : []);
-    const below = command.name() === 'help' ? program.commands : command.commands;
-    return {
-      path: pathOf(command),
-      text: command.summary(),
-      options: command
-        .createHelp()
-        .visibleOptions(command)
-        .map(({ long, short, flags, description }) => ({
-          long: long!.slice(2),
-          short: short?.slice(1),
-          value: /<(.*)>$/.exec(flags)?.[1],
-          text: description.replace(/ \(default: .*\)$/, ''),
-        })),
-      words: [
-        ...below.map((child): [string, string] => [child.name(), child.summary()]),
-        ...choices.map((choice): [string, string] => [choice, '']),
-      ],
-      files: argument !== undefined && ['disk', 'file'].includes(argument.name()),
-    };
+  const groups = program.commands.filter(({ commands }) => commands.length > 0);
+  const helpOf = (group: Command): CompletedCommand => ({
+    path: `help ${group.name()}`,
+    text: group.summary(),
+    options: [],
+    words: wordsFor(group.commands),
+    files: false,
   });
+  return [...allCommands(program).map((command) => completed(program, command)), ...groups.map(helpOf)];
+}
+
+const wordsFor = (commands: readonly Command[]): [string, string][] =>
+  commands.map((child) => [child.name(), child.summary()]);
+
+function completed(program: Command, command: Command): CompletedCommand {
+  const [argument] = command.registeredArguments;
+  const choices = argument?.argChoices ?? (command.name() === 'help' ? topics : []);
+  const below = command.name() === 'help' ? program.commands : command.commands;
+  return {
+    path: pathOf(command),
+    text: command.summary(),
+    options: command
+      .createHelp()
+      .visibleOptions(command)
+      .map(({ long, short, flags, description }) => ({
+        long: long!.slice(2),
+        short: short?.slice(1),
+        value: /<(.*)>$/.exec(flags)?.[1],
+        text: description.replace(/ \(default: .*\)$/, ''),
+      })),
+    words: [...wordsFor(below), ...choices.map((choice): [string, string] => [choice, ''])],
+    files: argument !== undefined && ['disk', 'file'].includes(argument.name()),
+  };
 }
 
 /** commander keeps `--stop-timeout` as `stopTimeout` and `--no-reboot` as `reboot: false`; here all go by their own names. */
@@ -170,17 +188,4 @@ function byFlagName(parsed: Readonly<Record<string, unknown>>): Parameters<typeo
         : (value(name) as string | boolean | string[] | undefined),
     ]),
   );
-}
-
-/** commander's "error: ...\n(Did you mean X?)" in the shape of all other errors. */
-function usageError(text: string, argv: readonly string[]): string {
-  const message = text.replace(/^error: /, '').split('\n')[0]!;
-  const suggestion = /\(Did you mean (.*?)\?\)/.exec(text)?.[1];
-  const path = argv.filter((word) => /^[a-z-]+$/.test(word)).slice(0, 1);
-  const file =
-    argv[0] !== undefined && message.startsWith('unknown command') && existsSync(argv[0]) ? argv[0] : undefined;
-  let hint = `tsvmm ${path.length > 0 && !message.startsWith('unknown command') ? `${path[0]} ` : ''}--help shows what there is`;
-  if (file !== undefined) hint = `to boot that image: tsvmm run ${file}`;
-  else if (suggestion !== undefined) hint = `did you mean ${suggestion}?`;
-  return `tsvmm: ${message}\nhint: ${hint}\ncode: ERR_TSVMM_CONFIG (exit ${ExitCode.usage})\n`;
 }

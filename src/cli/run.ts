@@ -10,7 +10,7 @@ import { Ending, type SignalSource } from './ending.js';
 import { causeOfLoss, codeForEnd, codeForThrown, type EndCause } from './exit-codes.js';
 import { JsonEvents } from './json-events.js';
 import type { Machine, StartMachine } from './machine.js';
-import { diagnosisLines, Notices, painter, renderError } from './print.js';
+import { diagnosisLines, isCi, Notices, painter, renderError } from './print.js';
 import { hasBooted, report } from './report.js';
 import type { RunArguments } from './run-flags.js';
 import { type RunOptions, runOptions } from './run-options.js';
@@ -184,7 +184,7 @@ function connect(machine: Machine, session: Session): Link {
   let stopInput: (() => void) | undefined;
   if (terminal) {
     // On the terminal of a CI job nobody presses keys.
-    if ((process.env['CI'] ?? '') === '') notices.say('Ctrl-] leaves the console and powers the guest off');
+    if (!isCi()) notices.say('Ctrl-] leaves the console and powers the guest off');
     terminal.enter();
     stopInput = feedConsole(machine.console, stdin, () => ending.request('escape'));
   } else if (!stdin.isTTY) stopInput = feedConsole(machine.console, stdin);

@@ -233,6 +233,12 @@ describe.skipIf(whyNoKvm !== undefined)('tsvmm run', () => {
     expect(existsSync(file)).toBe(true);
   });
 
+  test('--cpu help lists models and features, as JSON too', async () => {
+    const { code, stdout } = await tsvmm('run', '--cpu', 'help', '--json').done;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ models: expect.any(Array), here: expect.arrayContaining(['fpu']) });
+  });
+
   test('kill -9 leaves no process and no lock', async () => {
     const disk = join(folder, 'disk.img');
     writeFileSync(disk, Buffer.alloc(1 << 20));

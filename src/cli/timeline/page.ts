@@ -13,9 +13,9 @@ const style = `
 :root{color-scheme:light dark;--back:#fff;--text:#1c2430;--soft:#5b6675;--line:#dfe4ea;--panel:#f5f7f9;--host:#2f6fb7;--guest:#2f7d4f;--on:#fff;
 --k0:#3f7fc4;--k1:#d98a2b;--k2:#4f9d69;--k3:#b3558f;--k4:#8a7bd1;--k5:#8b95a1}
 @media (prefers-color-scheme:dark){:root{--back:#14181d;--text:#e4e9ef;--soft:#9aa6b4;--line:#2c343d;--panel:#1b2127;--host:#3b7cc6;--guest:#358a58}}
-body{margin:0 auto;padding:24px;max-width:1000px;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif}
+body{margin:0 auto;padding:24px;max-width:1000px;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:32px 0 8px}p{margin:4px 0}
-.soft,td.soft{color:var(--soft)}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
+.soft,td.soft{color:var(--soft)}code{font:13px ui-monospace,monospace}
 .facts{display:flex;flex-wrap:wrap;gap:12px;margin:16px 0}.facts div{background:var(--panel);border:1px solid var(--line);border-radius:6px;padding:8px 14px}
 .facts b{display:block;font-size:20px;font-variant-numeric:tabular-nums}
 svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}svg text{fill:var(--text)}svg text.on{fill:var(--on)}svg text.tick{fill:var(--soft);font-size:11px}

@@ -98,12 +98,13 @@ describe.skipIf(!has('bash'))('bash', () => {
     expect(bash('tsvmm', 'do')).toEqual(['doctor']);
     expect(bash('tsvmm', 'image', '')).toEqual(['inspect']);
     expect(bash('tsvmm', 'help', 'e')).toEqual(['environment', 'exit-codes']);
+    expect(bash('tsvmm', 'help', 'image', '')).toEqual(['inspect']);
     expect(bash('tsvmm', 'completion', '')).toEqual(['bash', 'fish', 'zsh']);
   });
   it('completes options', () => {
     expect(bash('tsvmm', 'run', '--tr')).toEqual(['--transport']);
     expect(bash('tsvmm', 'run', '--memory', '512M', '--until', 'x', '--co')).toEqual(['--console']);
-    expect(bash('tsvmm', 'image', 'inspect', '-')).toEqual(['--help', '--json', '-h']);
+    expect(bash('tsvmm', 'image', 'inspect', '-')).toEqual(['--help', '--json', '--verbose', '-h', '-v']);
   });
   it('completes values, after a space and after =', () => {
     expect(bash('tsvmm', 'run', '--transport', '')).toEqual(['mmio', 'pci']);
@@ -131,6 +132,7 @@ describe.skipIf(!has('fish'))('fish', () => {
   it('completes commands, options and values', () => {
     expect(fish('tsvmm ')).toEqual(['completion', 'doctor', 'help', 'image', 'run']);
     expect(fish('tsvmm image ')).toEqual(['inspect']);
+    expect(fish('tsvmm help image ')).toEqual(['inspect']);
     expect(fish('tsvmm run --tr')).toEqual(['--transport']);
     expect(fish('tsvmm run --transport ')).toEqual(['mmio', 'pci']);
     expect(fish('tsvmm run --cpu x')).toEqual(['x86-64-v2']);
@@ -147,6 +149,7 @@ describe.skipIf(!has('zsh'))('zsh', () => {
     const cases = [
       ['tsvmm doc', 'tor'],
       ['tsvmm image ins', 'pect'],
+      ['tsvmm help image ins', 'pect'],
       ['tsvmm run --tran', 'sport'],
       ['tsvmm run --transport=m', 'mmio'],
       ['tsvmm run --cpu x8', '6-64-v2'],
@@ -177,7 +180,7 @@ zpty -d z`;
 
 describe('tsvmm __complete', () => {
   it('knows CPU models, and features after a comma', async () => {
-    expect(await complete('cpu', '', ['run', '--cpu'])).toContain('x86-64-v3');
+    expect(await complete('cpu', '', ['run', '--cpu'])).toEqual(expect.arrayContaining(['x86-64-v3', 'help']));
     const features = await complete('cpu', 'host,-avx,+a', []);
     expect(features).toContain('host,-avx,+aes');
     expect(features.every((feature) => feature.startsWith('host,-avx,'))).toBe(true);

@@ -6,7 +6,7 @@ import { renderDoctor } from '../../../src/cli/doctor.js';
 import { codeForEnd, codeForError, codeForExit, codeForThrown, exitCodeTexts } from '../../../src/cli/exit-codes.js';
 import { jsonLine } from '../../../src/cli/json-events.js';
 import { prettyRecord } from '../../../src/cli/log.js';
-import { type Painter, painter, printable, renderError, table } from '../../../src/cli/print.js';
+import { isCi, type Painter, painter, printable, renderError, table } from '../../../src/cli/print.js';
 import { TsvmmError } from '../../../src/errors.js';
 
 const plain: Painter = (_style, text) => text;
@@ -27,6 +27,14 @@ describe('errors', () => {
     expect(text).toContain('  | VFS: panic\n');
     expect(text).not.toContain('owned');
     expect(text).not.toMatch(/(?!\n)\p{Cc}/u);
+  });
+  it('list phases in the order in which they began', () => {
+    const phases = [
+      { name: 'read kernel', startMs: 5, durationMs: 10 },
+      { name: 'start workers', startMs: 2, durationMs: 20 },
+    ];
+    const error = new TsvmmError('ERR_TSVMM_KVM_IOCTL', 'KVM_RUN failed', { phases });
+    expect(renderError(error, true, plain)).toMatch(/start workers: [\s\S]*read kernel: /);
   });
   it('show stack, causes and phases only when asked', () => {
     const cause = new Error('the reason below');
@@ -191,4 +199,15 @@ it('JSON lines have no control characters as they are, and say the same', () => 
       expect(JSON.parse(jsonLine({ text }))).toEqual({ text });
     }),
   );
+});
+
+it.each([
+  [undefined, false],
+  ['', false],
+  ['0', false],
+  ['false', false],
+  ['true', true],
+  ['1', true],
+])('CI=%s is %s', (value, is) => {
+  expect(isCi(value === undefined ? {} : { CI: value })).toBe(is);
 });

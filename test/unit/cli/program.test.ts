@@ -62,6 +62,10 @@ describe('help', () => {
     expect(out).toMatch(/^ {2}124 {2}--timeout expired$/m);
   });
   it('explains a command', async () => {
+    expect(await invoke('image', 'help')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('Usage: tsvmm image'),
+    });
     expect((await invoke('help', 'image', 'inspect')).out).toContain('Usage: tsvmm image inspect');
     expect(await invoke('help', 'nothing')).toMatchObject({
       code: 2,
@@ -80,7 +84,15 @@ describe('mistakes', () => {
     [['doctor', '--jsn'], "unknown option '--jsn'", 'did you mean --json?'],
     [['run', 'a.img', 'b.img'], 'too many arguments', 'tsvmm run --help'],
     [['run', '-m'], "option '-m, --memory <SIZE>' argument missing", 'tsvmm run --help'],
-    [['image', 'inspect'], "missing required argument 'file'", 'tsvmm image --help'],
+    [['image', 'inspect'], "missing required argument 'file'", 'tsvmm image inspect --help'],
+    [['image', 'inspect', 'a', '--jsn'], "unknown option '--jsn'", 'did you mean --json?'],
+    [['image', 'inspcet'], "unknown command 'inspcet'", 'did you mean inspect?'],
+    [['completion', 'bsh'], "command-argument value 'bsh' is invalid", 'did you mean bash?'],
+    [['RUN', 'disk.img'], "unknown command 'RUN'", 'did you mean run?'],
+    [['inspect', 'disk.img'], "unknown command 'inspect'", 'did you mean image inspect?'],
+    [['version'], "unknown command 'version'", 'did you mean --version?'],
+    [['run', '--smp', '2'], "unknown option '--smp'", 'did you mean --cpus?'],
+    [['nothing-like-it'], "unknown command 'nothing-like-it'", 'tsvmm --help'],
     [['package.json'], "unknown command 'package.json'", 'tsvmm run package.json'],
   ])('%j', async (argv, message, hint) => {
     const { code, out, err } = await invoke(...argv);
@@ -94,7 +106,25 @@ describe('mistakes', () => {
   });
 });
 
+it('a mistake is a JSON object too where one was asked for', async () => {
+  for (const argv of [
+    ['doctor', '--json', '--nope'],
+    ['run', '--json', '--memroy', '1G'],
+    ['image', 'inspect', '--json'],
+  ]) {
+    const { code, out, err } = await invoke(...argv);
+    expect(code).toBe(2);
+    const { error } = JSON.parse(out) as { error: Record<string, string> };
+    expect(error).toEqual({ code: 'ERR_TSVMM_CONFIG', message: expect.any(String), hint: expect.any(String) });
+    expect(err).toContain(`tsvmm: ${error['message']}\nhint: ${error['hint']}\n`);
+  }
+});
+
 describe('commands', () => {
+  it('-v is an option of every one that can fail', async () => {
+    expect(await invoke('doctor', '-v')).toMatchObject({ code: 5, err: '' });
+    expect(await invoke('image', 'inspect', 'd.img', '--verbose')).toMatchObject({ code: 0, err: '' });
+  });
   it('calls doctor and inspect and answers their codes', async () => {
     expect(await invoke('doctor', '--json')).toMatchObject({
       code: 5,
