@@ -39,7 +39,7 @@ const MiB = 1 << 20;
 const kernelLimit = 256 * MiB;
 /** All initrds of an entry together. */
 const initrdLimit = 1024 * MiB;
-const otherwise = 'Choose another entry with --entry, or pass a kernel with --kernel, --initrd and --cmdline.';
+const otherwise = 'Choose another entry with boot.entry. Or pass a kernel with boot: { kernel, initrd, cmdline }.';
 
 /**
  * Looks at the disk. Damage and strange configurations are among the result's problems; rejects only when the disk cannot
