@@ -10,6 +10,8 @@ import { describe, expect, test } from 'vitest';
 import { readPartitions } from '../../../../src/boot/disk/partition-table.js';
 import { slice } from '../../../../src/boot/disk/slice.js';
 import { probeFileSystem } from '../../../../src/boot/fs/probe.js';
+import { checksumOf } from '../../../../src/boot/fs/xfs/block-header.js';
+import { recordField } from '../../../../src/boot/fs/xfs/log.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { effort } from '../../../support/effort.js';
 import { usedBlocks } from '../../../support/mutator.js';
@@ -41,14 +43,20 @@ function dirty(open: string, ...args: string[]): string {
   return path;
 }
 
-/** Without the checksums of the log's records, so that damage reaches what is in them. */
 function dirtyXfs(name: string): string {
-  const bytes = gunzipSync(readFileSync(join(import.meta.dirname, 'xfs', `${name}.img.gz`)));
-  for (let at = 0; at < bytes.length; at += 512)
-    if (bytes.readUInt32BE(at) === 0xfeedbabe) bytes.writeUInt32LE(0, at + 32);
   const path = join(folder, `${name}.img`);
-  writeFileSync(path, bytes);
+  writeFileSync(path, gunzipSync(readFileSync(join(import.meta.dirname, 'xfs', `${name}.img.gz`))));
   return path;
+}
+
+/** Makes the checksums of an XFS log's records right again, so that damage reaches what is in them. */
+function sumRecords(image: Buffer): void {
+  for (let at = 0; at < image.length; at += 512) {
+    if (image.readUInt32BE(at) !== 0xfeedbabe) continue;
+    const end = at + 512 + Math.min(image.readUInt32BE(at + recordField.length), 32 << 10);
+    const summed = Buffer.concat([image.subarray(at, at + recordField.end), image.subarray(at + 512, end)]);
+    image.writeUInt32LE(checksumOf(summed, recordField.checksum), at + recordField.checksum);
+  }
 }
 
 function fat(size: string, ...args: string[]): string {
@@ -98,6 +106,7 @@ async function damaged(
   used: readonly number[],
   changes: readonly Edit[],
   look: (disk: MemoryDisk) => Promise<void>,
+  mend: (image: Buffer) => void = () => {},
 ): Promise<void> {
   const undo: { at: number; bytes: Buffer }[] = [];
   for (const { block, offset, value, width } of changes) {
@@ -106,6 +115,7 @@ async function damaged(
     image.writeUIntLE(width === 4 ? value : value & (width === 1 ? 0xff : 0xffff), at, width);
   }
   try {
+    mend(image);
     await look(new MemoryDisk(image));
   } finally {
     for (const { at, bytes } of undo) bytes.copy(image, at);
@@ -113,7 +123,7 @@ async function damaged(
 }
 
 describe.runIf(ready)('random damage', () => {
-  test.each([
+  test.each<[name: string, make: () => string, mend?: (image: Buffer) => void]>([
     ['ext2', () => ext('512K', '-t', 'ext2', '-b', '1024')],
     ['ext2 without types', () => ext('512K', '-t', 'ext2', '-b', '1024', '-O', 'none')],
     ['ext4 without checksums', () => ext('512K', '-t', 'ext4', '-b', '1024', '-O', '^metadata_csum,^has_journal')],
@@ -135,20 +145,20 @@ describe.runIf(ready)('random damage', () => {
       'XFS of version 4 with small blocks, without types',
       () => xfs.make('16M', ['-m', 'crc=0', '-b', 'size=512', '-n', 'ftype=0'], source()),
     ],
-    ['XFS with a dirty log', () => dirtyXfs('dirty-5')],
-    ['XFS of version 4 with a dirty log', () => dirtyXfs('dirty-4')],
+    ['XFS with a dirty log', () => dirtyXfs('dirty-5'), sumRecords],
+    ['XFS of version 4 with a dirty log', () => dirtyXfs('dirty-4'), sumRecords],
     ['FAT12', () => fat('512K', '-F', '12')],
     ['FAT16', () => fat('4M', '-F', '16', '-s', '1')],
     ['FAT32', () => fat('40M', '-F', '32', '-s', '1')],
     ['ISO 9660 with Rock Ridge', () => iso('-R')],
     ['ISO 9660 with Joliet', () => iso('-J', '-f')],
-  ])('%s', async (_, make) => {
+  ])('%s', async (_, make, mend) => {
     const image = load(make()).bytes;
     const healthy = new MemoryDisk(image);
     expect(await explore(await mount(healthy))).toBeGreaterThan(30); // the test looks at something
     const used = usedBlocks(image, blockSize);
     await fc.assert(
-      fc.asyncProperty(edits, async (changes) => damaged(image, used, changes, survive)),
+      fc.asyncProperty(edits, async (changes) => damaged(image, used, changes, survive, mend)),
       { numRuns: effort(20) },
     );
   });
