@@ -50,6 +50,7 @@ export async function rootOf(lab: Lab, disk: DiskFacts): Promise<string> {
  */
 const questions = `
 exec > /root/answers
+udevadm settle -t 120 # drivers that are modules are loaded by then
 for d in /sys/bus/virtio/drivers/*/virtio*; do d=\${d%/*}; drivers="$drivers \${d##*/}"; done
 for d in /sys/bus/pci/devices/*; do [ -e $d ] && read v < $d/vendor && read i < $d/device && pci="$pci $v:$i"; done
 read console < /sys/class/tty/console/active
