@@ -15,6 +15,7 @@ import { probeFileSystem } from '../../../src/boot/fs/probe.js';
 import { checksumOf } from '../../../src/boot/fs/xfs/block-header.js';
 import { recordField } from '../../../src/boot/fs/xfs/log.js';
 import { buildBootImage } from '../../../src/boot/linux/build.js';
+import { joinInitrds, paddedSize } from '../../../src/boot/linux/initrds.js';
 import { readUki } from '../../../src/boot/pe/uki.js';
 import { ramRegions } from '../../../src/devices/memory-map.js';
 import { fuzzLoop } from '../../support/coverage-fuzz.js';
@@ -149,6 +150,52 @@ test('kernels', async () => {
       const inRam = ({ address, data }: (typeof segments)[number]): boolean =>
         ram.some(({ start, size }) => start <= address && address + data.length <= start + size);
       expect(segments.every(inRam)).toBe(true);
+    },
+  });
+  expect(report.features).toBeGreaterThan(100);
+});
+
+/** Little-endian words: memory in MiB, how many initrds, the sizes of four; then the kernel. */
+const initrdCase = (memory: number, sizes: readonly number[], kernel: Buffer): Buffer => {
+  const header = Buffer.alloc(24);
+  for (const [index, word] of [memory, sizes.length, ...sizes].entries()) header.writeUInt32LE(word, 4 * index);
+  return Buffer.concat([header, kernel]);
+};
+
+test('initrds, beside kernels that say where they may lie', async () => {
+  const report = await fuzzLoop({
+    name: 'initrds',
+    seeds: [
+      initrdCase(64, [100_001, 7, 0, 4096], fakeBzImage({ codeSize: 4096 })),
+      initrdCase(32, [1 << 20], fakeElf({ bits: 64 })),
+      initrdCase(
+        64,
+        [1, 2, 3],
+        fakeElf({ bits: 32, segments: [{ type: PT_NOTE, data: fakeNote('Xen', 18, u32(0x100000)) }] }),
+      ),
+    ],
+    runs: 96,
+    target(input) {
+      if (input.length < 24) return;
+      const word = (index: number): number => input.readUInt32LE(4 * index);
+      const ram = ramRegions(((word(0) % 128) + 1) << 20);
+      const parts = Array.from({ length: word(1) % 5 }, (_, i) => Buffer.alloc(word(2 + i) % (2 << 20), i + 1));
+      const initrd = joinInitrds(parts);
+      let at = 0;
+      for (const part of parts) {
+        expect(initrd?.subarray(at, at + part.length).equals(part)).toBe(true);
+        at = paddedSize(at + part.length);
+      }
+      const { segments } = buildBootImage({ kernel: input.subarray(24), initrd, cmdline: 'quiet', ram });
+      const placed = segments.map(({ address, data }) => ({ start: address, end: address + data.length }));
+      placed.sort((a, b) => a.start - b.start);
+      for (const [index, { start, end }] of placed.entries()) {
+        expect(ram.some((region) => region.start <= start && end <= region.start + region.size)).toBe(true);
+        expect(end).toBeLessThanOrEqual(placed[index + 1]?.start ?? end);
+      }
+      const found = segments.find(({ name }) => name === 'initrd');
+      expect(found?.data).toBe(initrd); // not a copy
+      expect((found?.address ?? 0) % 4096).toBe(0);
     },
   });
   expect(report.features).toBeGreaterThan(100);
