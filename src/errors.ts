@@ -83,6 +83,7 @@ export class TsvmmError extends Error {
     return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
   }
 
+  /** @internal */
   toWire(): WireError {
     return { code: this.code, message: this.message, hint: this.hint, details: this.details, stack: this.stack };
   }

@@ -5,9 +5,10 @@
  */
 export { type ErrorCode, type Phase, TsvmmError } from './errors.js';
 export type { Path } from './machine/checks.js';
-export type { CallOptions, GuestConsole } from './machine/console.js';
+export { type CallOptions, GuestConsole } from './machine/console.js';
 export type { TopologyOptions } from './machine/cpu-options.js';
 export type { DiskOptions } from './machine/disk-options.js';
+export type { VmEvents, Warning } from './machine/events.js';
 export type { VmExit } from './machine/exit.js';
 export type { GuestMemory } from './machine/guest-memory-api.js';
 export type { MemoryOptions } from './machine/memory-options.js';
@@ -15,4 +16,4 @@ export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/o
 export { prewarm } from './machine/prewarm.js';
 export type { VmState } from './machine/states.js';
 export type { Duration, Size } from './machine/units.js';
-export { VirtualMachine, type VmEvents, type Warning } from './machine/virtual-machine.js';
+export { VirtualMachine } from './machine/virtual-machine.js';

@@ -5,9 +5,9 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Phase } from '../errors.js';
+import type { Warning } from '../machine/events.js';
 import type { VmExit } from '../machine/exit.js';
 import type { VmOptions } from '../machine/options.js';
-import type { Warning } from '../machine/virtual-machine.js';
 
 export interface Machine {
   readonly id: string;

@@ -60,7 +60,7 @@ export function parseCpus(text: string, option: string): Pick<VmOptions, 'cpus' 
 export const parseEntry = (text: string): number | string => (/^\d{1,9}$/.test(text) ? Number(text) : text);
 
 /** One of a few words. */
-export function parseChoice<T extends string>(text: string, option: string, choices: readonly T[]): T {
+export function parseChoice<const T extends string>(text: string, option: string, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === text);
   if (found !== undefined) return found;
   throw usage(`${option} ${shown(text)} does not exist`, didYouMean(text, choices, `write ${choices.join(' or ')}`));

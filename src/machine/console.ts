@@ -8,13 +8,15 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { types } from 'node:util';
 import { TsvmmError } from '../errors.js';
+import { bad } from './checks.js';
 import { shielded } from './listeners.js';
 import { type Duration, parseDuration, show } from './units.js';
 
 export interface CallOptions {
-  signal?: AbortSignal;
-  timeout?: Duration;
+  signal?: AbortSignal | undefined;
+  timeout?: Duration | undefined;
 }
 
 /** What carries the bytes to and from the machine that is running now. */
@@ -54,6 +56,7 @@ export class GuestConsole extends Duplex {
   #written: (() => void) | undefined;
   #size: readonly [number, number] | undefined;
 
+  /** @internal A machine makes its own. */
   constructor(options: { readonly buffer: number; readonly whenUnread: 'drop-oldest' | 'block' }) {
     super({ readableHighWaterMark: 4096, decodeStrings: true, allowHalfOpen: true });
     this.#limit = options.buffer;
@@ -107,6 +110,8 @@ export class GuestConsole extends Duplex {
    * reason, with `ERR_TSVMM_TIMEOUT`, or with `ERR_TSVMM_STATE` when the machine ends first.
    */
   async waitFor(pattern: string | RegExp, options: CallOptions = {}): Promise<string> {
+    if (typeof pattern !== 'string' && !types.isRegExp(pattern))
+      throw bad(`waitFor: ${show(pattern)} cannot be waited for`, 'pass a string or a regular expression');
     const decoder = new StringDecoder('utf8');
     const expression =
       typeof pattern === 'string' ? undefined : new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''));

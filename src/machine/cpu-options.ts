@@ -6,11 +6,11 @@ import { show } from './units.js';
 
 /** One part that is not given follows from `cpus`: cores first, then sockets, then threads; else it is 1. */
 export interface TopologyOptions {
-  sockets?: number;
+  sockets?: number | undefined;
   /** In each socket. */
-  cores?: number;
+  cores?: number | undefined;
   /** In each core. */
-  threads?: number;
+  threads?: number | undefined;
 }
 
 /** APIC ids are one byte wide without x2APIC routing; 255 is the broadcast id. */

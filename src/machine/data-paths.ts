@@ -13,8 +13,8 @@ import type { RamRegion } from '../memory/guest-memory.js';
 import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
 import { allocateCounters, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
 import type { VirtioDescriptors } from '../virtio/registers.js';
+import type { Warning } from './events.js';
 import type { DevicePlan, MachinePlan } from './plan.js';
-import type { Warning } from './virtual-machine.js';
 
 /** Beside this module once bundled (scripts/build.js). */
 const workerUrl = new URL('./io-worker.cjs', import.meta.url);

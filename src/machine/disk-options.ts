@@ -5,15 +5,15 @@ import { parseSize, type Size, show } from './units.js';
 export interface DiskOptions {
   path: Path;
   /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
-  format?: 'raw';
-  readOnly?: boolean;
+  format?: 'raw' | undefined;
+  readOnly?: boolean | undefined;
   /**
    * Writes go to a private file in /var/tmp and are gone with the machine. `limit`: how much room that file may take, in
    * blocks of 4096 bytes; then writes to other blocks fail. Without one a guest can fill the host's file system.
    */
-  ephemeral?: boolean | { limit: Size };
+  ephemeral?: boolean | { limit: Size } | undefined;
   /** What the guest reads as the disk's serial number; at most 20 bytes. */
-  serial?: string;
+  serial?: string | undefined;
 }
 
 export interface DiskConfig {

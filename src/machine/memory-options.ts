@@ -5,14 +5,14 @@ import { formatSize, parseSize, type Size, show } from './units.js';
 
 export interface MemoryOptions {
   /** Default 512M. */
-  size?: Size;
+  size?: Size | undefined;
   /**
    * `thp` (default): the kernel uses huge pages where it can. `off`: it uses none. `hugetlb`: 2 MiB pages of the pool that
    * `vm.nr_hugepages` sets aside; they are reserved at the start, which fails when there are too few.
    */
-  hugepages?: HugePages;
+  hugepages?: HugePages | undefined;
   /** All pages are there before the guest starts: a longer start, and no page faults later. Default false. */
-  prefault?: boolean;
+  prefault?: boolean | undefined;
 }
 
 export interface MemoryConfig {

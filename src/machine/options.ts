@@ -26,11 +26,11 @@ export interface ConsoleOptions {
    * `serial` (default), or `virtio`: a virtio console (hvc0) beside the serial port. The output of both is one stream, in
    * which a kernel message that both carry comes once; input goes to the virtio console while it has a driver.
    */
-  device?: 'serial' | 'virtio';
+  device?: 'serial' | 'virtio' | undefined;
   /** What happens to output that nobody reads: `drop-oldest` (default) keeps the newest, `block` stalls the guest. */
-  whenUnread?: 'drop-oldest' | 'block';
+  whenUnread?: 'drop-oldest' | 'block' | undefined;
   /** Bytes of unread output kept. Default 64K. */
-  buffer?: Size;
+  buffer?: Size | undefined;
 }
 
 export type BootOptions =
@@ -38,44 +38,44 @@ export type BootOptions =
       /** A bzImage, an ELF kernel, or a unified kernel image, which brings its initrd and command line. */
       kernel: Path;
       /** Comes behind the initrd of a unified kernel image. */
-      initrd?: Path;
+      initrd?: Path | undefined;
       /** Default: none; a unified kernel image's own, with the console. */
-      cmdline?: string;
+      cmdline?: string | undefined;
     }
   | {
       /** Which of `disks` to boot; default 0. */
-      disk?: number;
+      disk?: number | undefined;
       /** An entry's number from 1, its title or its id; default what the disk itself would boot. */
-      entry?: number | string;
+      entry?: number | string | undefined;
       /** Appended to the command line that the disk asks for. */
-      append?: string;
+      append?: string | undefined;
     };
 
 export interface VmOptions {
-  name?: string;
+  name?: string | undefined;
   /** Default 512M. */
-  memory?: Size | MemoryOptions;
+  memory?: Size | MemoryOptions | undefined;
   /** vCPUs; default 1, or what `topology` makes. */
-  cpus?: number;
+  cpus?: number | undefined;
   /** How a guest sees them; default one socket of `cpus` cores with one thread each. */
-  topology?: TopologyOptions;
-  cpu?: 'host' | { model?: string; add?: string[]; remove?: string[] };
+  topology?: TopologyOptions | undefined;
+  cpu?: 'host' | { model?: string | undefined; add?: string[] | undefined; remove?: string[] | undefined } | undefined;
   /** Default: the first disk, by what it carries in /boot. */
-  boot?: BootOptions;
-  disks?: (Path | DiskOptions)[];
-  console?: ConsoleOptions;
+  boot?: BootOptions | undefined;
+  disks?: (Path | DiskOptions)[] | undefined;
+  console?: ConsoleOptions | undefined;
   /**
    * How the guest reaches its devices: `pci` (default), which stock kernels have, or `mmio`, for kernels built for microVMs;
    * up to 15 devices, no PCI bus.
    */
-  transport?: Transport;
+  transport?: Transport | undefined;
   /** What a guest's reboot does; default `reboot`. */
-  onReboot?: 'reboot' | 'exit';
+  onReboot?: 'reboot' | 'exit' | undefined;
   /** `own`: an I/O worker for this machine alone; default `shared` by all machines of the program. */
-  ioWorker?: 'shared' | 'own';
-  logger?: Logger;
+  ioWorker?: 'shared' | 'own' | undefined;
+  logger?: Logger | undefined;
   /** For the machine's whole life, as in child_process.spawn: abort kills it; `start` rejects with its reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export type BootConfig =

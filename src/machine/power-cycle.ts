@@ -25,6 +25,7 @@ import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
 import { DataPaths } from './data-paths.js';
 import type { DiskSet } from './disk-set.js';
+import type { Warning } from './events.js';
 import { type Battery, Hardware } from './hardware.js';
 import { HostEnds } from './host-ends.js';
 import { type KvmContext, kvmContext } from './kvm-context.js';
@@ -33,7 +34,6 @@ import { Ownership } from './ownership.js';
 import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
 import { vcpuPool } from './prewarm.js';
-import type { Warning } from './virtual-machine.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;

@@ -6,6 +6,7 @@
  * exits or reads the environment, and after the end nothing is left.
  */
 import { EventEmitter } from 'node:events';
+import { type InspectOptions, inspect } from 'node:util';
 import { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
@@ -14,6 +15,7 @@ import { abortable } from './abortable.js';
 import { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
+import type { VmEvents, Warning } from './events.js';
 import { type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
 import type { Battery } from './hardware.js';
@@ -25,23 +27,6 @@ import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js
 import { Rest } from './rest.js';
 import { checkTransition, type VmState } from './states.js';
 import { parseDuration, show } from './units.js';
-
-/** Something that went wrong without ending the machine. */
-export interface Warning {
-  source: 'guest' | 'device' | 'host';
-  device?: string;
-  message: string;
-  /** Warnings left out since the last one. */
-  suppressed: number;
-  cause?: unknown;
-}
-
-export interface VmEvents {
-  state: [to: VmState, from: VmState];
-  reboot: [];
-  warning: [warning: Warning];
-  exit: [exit: VmExit];
-}
 
 const defaultStopMs = 10_000;
 /** The button's driver is a module and logind may not listen yet: press again (contract §7.3). */
@@ -55,6 +40,8 @@ const panicEndsMs = 2000;
 const token = Symbol('VirtualMachine.start');
 
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
+  /** @internal esbuild renames a class that names itself. */
+  static override readonly name = 'VirtualMachine';
   #id: string | undefined;
   readonly name: string;
   readonly console: GuestConsole;
@@ -85,8 +72,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Of the last boot. */
   #bootProblems: readonly string[] = [];
 
-  /** @internal Use `VirtualMachine.start`. */
-  constructor(key: symbol, config: VmConfig) {
+  private constructor(key: symbol, config: VmConfig) {
     super();
     if (key !== token) throw new TypeError('use VirtualMachine.start(options)');
     this.#config = config;
@@ -127,6 +113,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       await vm.#end({ reason: 'error', error: asTsvmmError(failure, 'ERR_TSVMM_STATE') });
       throw error;
     }
+  }
+
+  /** @internal What console.log() shows. */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    const { id, name, state } = this;
+    return `VirtualMachine ${inspect({ id, name, state }, options)}`;
   }
 
   /** A UUID, this object's own. */

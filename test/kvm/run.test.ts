@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { prewarm, TsvmmError } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { scratchFolder } from './support/disks.js';
@@ -20,6 +21,10 @@ describe.skipIf(whyNoKvm !== undefined)('a machine', () => {
     vm.on('state', (to) => states.push(to));
     expect(vm.phases.map(({ name }) => name)).toEqual(
       expect.arrayContaining(['open disks', 'read kernel', 'build boot image', 'enter']),
+    );
+    expect(vm.constructor.name).toBe('VirtualMachine');
+    expect(inspect(vm, { breakLength: Number.POSITIVE_INFINITY })).toBe(
+      `VirtualMachine { id: '${vm.id}', name: '${vm.name}', state: 'running' }`,
     );
     await vm.console.waitFor('echo ready');
     const exit = await vm.kill();

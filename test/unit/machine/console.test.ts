@@ -184,3 +184,12 @@ test('a reader of lines that falls behind misses the oldest and holds no more th
   expect(rest.at(-1)).toBe('99999');
   expect(rest.length).toBeLessThan(60_000);
 });
+
+test('what is neither text nor an expression cannot be waited for', async () => {
+  const { console } = make();
+  for (const pattern of [5, undefined, { source: 'x' }])
+    await expect(console.waitFor(pattern as unknown as string)).rejects.toMatchObject({
+      code: 'ERR_TSVMM_CONFIG',
+      hint: 'pass a string or a regular expression',
+    });
+});

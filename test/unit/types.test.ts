@@ -1,0 +1,83 @@
+/** The declarations of the package, as programs of others compile against them: strictly, and without skipLibCheck. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { packageRoot } from '../../src/host/addon.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'tsvmm-types-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Every option may be passed as undefined; what is not for everybody cannot be reached. */
+const program = `
+import { Duplex } from 'node:stream';
+import { GuestConsole, TsvmmError, VirtualMachine, prewarm } from 'tsvmm';
+import type { BootOptions, CallOptions, ConsoleOptions, DiskOptions, MemoryOptions, TopologyOptions, VmExit, VmOptions, Warning } from 'tsvmm';
+
+type Undefined<T> = { [K in keyof T]-?: undefined extends T[K] ? K : never }[keyof T];
+type Optional<T> = { [K in keyof T]-?: object extends Pick<T, K> ? K : never }[keyof T];
+type AcceptsUndefined<T> = [Optional<T>] extends [Undefined<T>] ? true : never;
+const all: [
+  AcceptsUndefined<VmOptions>,
+  AcceptsUndefined<DiskOptions>,
+  AcceptsUndefined<MemoryOptions>,
+  AcceptsUndefined<TopologyOptions>,
+  AcceptsUndefined<ConsoleOptions>,
+  AcceptsUndefined<CallOptions>,
+  AcceptsUndefined<Extract<BootOptions, { kernel: unknown }>>,
+  AcceptsUndefined<Exclude<BootOptions, { kernel: unknown }>>,
+  AcceptsUndefined<Exclude<NonNullable<VmOptions['cpu']>, string>>,
+] = [true, true, true, true, true, true, true, true, true];
+
+export async function main(given: { name?: string; timeout?: number }): Promise<VmExit> {
+  const vm = await VirtualMachine.start({ name: given.name, disks: [{ path: 'a.img', readOnly: undefined }] });
+  const stream: Duplex = vm.console;
+  vm.on('warning', (warning: Warning) => console.warn(warning.message));
+  if (stream instanceof GuestConsole) await stream.waitFor(/login:/, { timeout: given.timeout });
+  await (await prewarm({ vcpus: 1 }))[Symbol.asyncDispose]();
+  return vm.stop();
+}
+export const code = (error: unknown): string => (error instanceof TsvmmError ? error.code : String(all));
+
+// @ts-expect-error: machines are started
+new VirtualMachine();
+// @ts-expect-error: of the machine alone
+export const inside = (console: GuestConsole): unknown => console.deliver;
+// @ts-expect-error
+export const wire = (error: TsvmmError): unknown => error.toWire();
+`;
+
+beforeAll(() => {
+  mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
+  symlinkSync(packageRoot(), join(folder, 'node_modules/tsvmm'));
+  const modules = join(packageRoot(), 'node_modules');
+  for (const name of ['@types/node', 'undici-types'])
+    symlinkSync(join(modules, name), join(folder, 'node_modules', name));
+  for (const name of ['main.mts', 'main.ts']) writeFileSync(join(folder, name), program);
+});
+
+test.each<[string, string, ts.CompilerOptions]>([
+  ['NodeNext', 'main.mts', { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext }],
+  ['Bundler', 'main.ts', { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler }],
+  [
+    'node10',
+    'main.ts',
+    { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Node10, ignoreDeprecations: '6.0' },
+  ],
+])('%s', (_name, file, options) => {
+  const compiled = ts.createProgram([join(folder, file)], {
+    target: ts.ScriptTarget.ES2023,
+    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+    types: ['node'],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    noEmit: true,
+    ...options,
+  });
+  const problems = ts
+    .getPreEmitDiagnostics(compiled)
+    .map(({ file: at, messageText }) => `${at?.fileName ?? ''}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`);
+  expect(problems).toEqual([]);
+});
