@@ -7,6 +7,7 @@
 import type { BlockReader } from '../disk/block-reader.js';
 import { TsvmmError } from '../errors.js';
 import { splitInit } from './cmdline.js';
+import { DiskBudget } from './disk-budget.js';
 import type { BootEntry } from './entries/boot-entry.js';
 import { findEntries } from './entries/find-entries.js';
 import type { DiskInspection } from './entries/inspection.js';
@@ -43,11 +44,14 @@ const otherwise = 'Choose another entry with boot.entry. Or pass a kernel with b
 
 /**
  * Looks at the disk. Damage and strange configurations are among the result's problems; rejects only when the disk cannot
- * be read or `signal` aborts.
+ * be read, looking at it costs more than `DiskBudget` gives, or `signal` aborts. Both hold for `loadEntry` as well.
  */
 export async function findBootEntries(reader: BlockReader, options: FindBootOptions = {}): Promise<DiskInspection> {
-  const { table, partitions, volumes } = await openVolumes(reader, options.signal);
-  const found = await findEntries(volumes, table.partitions, options.signal);
+  const budget = new DiskBudget(reader, options.signal);
+  budget.check();
+  const { table, partitions, volumes } = await openVolumes(reader, budget);
+  const found = await findEntries(volumes, table.partitions, budget);
+  budget.check(); // what was caught on the way
   return {
     size: reader.size,
     scheme: table.scheme,

@@ -5,6 +5,8 @@
  * For entries that are read without GRUB's configuration; in its menu they are GRUB's own variables, and systemd-boot knows
  * none: there a `$` is only a character, as in `memmap=1M$0x100000`.
  */
+import { TsvmmError } from '../../errors.js';
+import { maxCommandLine } from '../disk-budget.js';
 import type { Volume } from '../entries/volume.js';
 import { environmentBlockLimit, parseEnvironmentBlock } from '../grub/environment-block.js';
 
@@ -23,12 +25,23 @@ export async function readGrubVariables({ fs }: Volume): Promise<Variables | und
   return undefined;
 }
 
-/** Replaces `$name` and `${name}`, unless a backslash stands before it; a variable that is not set is nothing. */
+/**
+ * Replaces `$name` and `${name}`, unless a backslash stands before it; a variable that is not set is nothing. Throws
+ * `ERR_TSVMM_BOOT_NOT_FOUND` when the result would be longer than a command line may be.
+ */
 export function expandVariables(text: string, variables: Variables | undefined): string {
   if (variables === undefined || !text.includes('$')) return text;
   const pattern = /\\\$|\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))/g;
+  let length = text.length;
   const expanded = text.replace(pattern, (match, braced?: string, bare?: string) => {
-    return match === '\\$' ? '$' : (variables.get(braced ?? bare ?? '') ?? '');
+    const value = match === '\\$' ? '$' : (variables.get(braced ?? bare ?? '') ?? '');
+    length += value.length;
+    if (length > maxCommandLine) throw tooLong();
+    return value;
   });
   return expanded.trim();
 }
+
+/** Of a command line or a list of initrds. */
+export const tooLong = (): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `its variables make a text of more than ${maxCommandLine} characters`);

@@ -7,6 +7,8 @@ export type Setting = readonly [key: string, value: string];
 
 /** A file with more bytes is not one that a tool wrote. */
 export const snippetLimit = 64 * 1024;
+/** What stands behind so many settings is not read. */
+const maxSettings = 1024;
 
 /**
  * In the order of the file. As systemd-boot reads it: white space around a line does not count, nor does a line without a
@@ -20,6 +22,7 @@ export function parseSnippet(text: string, unquote = true): Setting[] {
     if (space < 0 || trimmed.startsWith('#')) continue;
     const value = trimmed.slice(space).trim();
     const quoted = unquote && value.length > 1 && /^["']/.test(value) && value.endsWith(value.charAt(0));
+    if (settings.length === maxSettings) break;
     settings.push([trimmed.slice(0, space), quoted ? value.slice(1, -1) : value]);
   }
   return settings;

@@ -5,11 +5,12 @@
  * Keys for other machines and firmware are not followed: `devicetree` means nothing on a PC, `extra` and `uki-url` need
  * systemd-boot and its network.
  */
-import { openFile } from '../entries/open-file.js';
+import { maxCommandLine, maxInitrds } from '../disk-budget.js';
+import { openUki } from '../entries/open-file.js';
 import type { FileReference, Volume } from '../entries/volume.js';
-import { readUki, type Uki } from '../pe/uki.js';
+import type { Uki } from '../pe/uki.js';
 import { countedName } from './boot-counter.js';
-import { expandVariables, type Variables } from './grub-variables.js';
+import { expandVariables, tooLong, type Variables } from './grub-variables.js';
 import { listFiles, type MenuEntry, type Note, noting } from './menu-entry.js';
 import { parseSnippet, type Setting, snippetLimit } from './snippet.js';
 import { ukiFiles } from './uki-files.js';
@@ -19,6 +20,8 @@ const ours = 'x64';
 /** Keys that say what is loaded; an entry has one of them. */
 const loaderKeys = ['linux', 'uki', 'uki-url', 'efi'] as const;
 type LoaderKey = (typeof loaderKeys)[number];
+/** Characters of a title, a version and their like that count. */
+const maxShown = 1024;
 
 /** `variables`: what `$name` in an entry stands for; undefined where it stands for itself. */
 export async function readType1(
@@ -34,7 +37,9 @@ export async function readType1(
       const text = (await volume.fs.readFile(path, snippetLimit)).toString('utf8');
       return new Type1File(volume, directory, name, parseSnippet(text), variables, note).read();
     });
-    if (entry !== undefined) entries.push(entry);
+    if (entry === undefined) continue;
+    volume.budget.spend('kept', entry.cmdline.length + (entry.problem?.length ?? 0));
+    entries.push(entry);
   }
   return entries;
 }
@@ -81,10 +86,10 @@ class Type1File {
       fileId: id,
       counter,
       profile: 0,
-      title: this.#last('title'),
-      sortKey: this.#last('sort-key'),
-      version: this.#last('version'),
-      machineId: this.#last('machine-id'),
+      title: this.#shown('title'),
+      sortKey: this.#shown('sort-key'),
+      version: this.#shown('version'),
+      machineId: this.#shown('machine-id'),
       source: { partition: this.#volume.partition, path },
       ...(await this.#loads(key)),
     };
@@ -98,6 +103,22 @@ class Type1File {
     return this.#all(key).at(-1);
   }
 
+  /** What a menu shows and sorts by. */
+  #shown(key: string): string | undefined {
+    return this.#last(key)?.slice(0, maxShown);
+  }
+
+  /** The values of `key` with their variables replaced, together no longer than a command line may be. */
+  #expanded(key: string): string[] {
+    let length = 0;
+    return this.#all(key).map((text) => {
+      const expanded = expandVariables(text, this.#variables);
+      length += expanded.length;
+      if (length > maxCommandLine) throw tooLong();
+      return expanded;
+    });
+  }
+
   async #loads(key: LoaderKey): Promise<Pick<MenuEntry, 'kernel' | 'initrds' | 'cmdline' | 'problem' | 'shown'>> {
     const cannot = (problem: string, shown = true) =>
       ({ kernel: undefined, initrds: [], cmdline: '', problem, shown }) as const;
@@ -105,9 +126,7 @@ class Type1File {
     if (key === 'uki-url') return cannot(`loads ${named} from the network`);
     const path = await this.#find(named);
     if (path === undefined) return cannot(`${named} does not exist`, false);
-    const cmdline = this.#all('options')
-      .map((text) => expandVariables(text, this.#variables))
-      .join(' ');
+    const cmdline = this.#expanded('options').join(' ');
     const uki = await this.#uki(path);
     if (typeof uki === 'string') return cannot(uki);
     if (uki === undefined && key !== 'linux')
@@ -126,12 +145,11 @@ class Type1File {
 
   /** The image behind `path`, or why it cannot be used; undefined if it is something else. */
   async #uki(path: string): Promise<Uki | string | undefined> {
-    const file = await openFile(this.#volume, path);
     let problem = '';
     const uki = await noting(
       path,
       (text) => (problem = text),
-      async () => file && readUki(file),
+      () => openUki(this.#volume, path),
     );
     return problem === '' ? uki : problem;
   }
@@ -139,8 +157,9 @@ class Type1File {
   async #initrds(): Promise<FileReference[] | string> {
     const files: FileReference[] = [];
     // GRUB takes several names on one line, and variables among them.
-    for (const name of this.#all('initrd').flatMap((line) => expandVariables(line, this.#variables).split(/[ \t]+/))) {
+    for (const name of this.#expanded('initrd').flatMap((line) => line.split(/[ \t]+/))) {
       if (name === '') continue;
+      if (files.length === maxInitrds) return `it has more than ${maxInitrds} initrds`;
       const path = await this.#find(name);
       if (path === undefined) return `its initrd ${name} does not exist`;
       files.push({ partition: this.#volume.partition, path });

@@ -20,6 +20,7 @@ import { fallbackLoader, startsSystemdBoot } from '../bls/other-loaders.js';
 import { bootEntries, findSystemdBootEntries } from '../bls/systemd-boot.js';
 import { readImage } from '../bls/type2.js';
 import type { Partition } from '../disk/partition-table.js';
+import { DiskBudget } from '../disk-budget.js';
 import { findSyslinuxEntries } from '../syslinux/syslinux-entries.js';
 import { type BootEntry, type FoundEntries, firstBootable, isBootable } from './boot-entry.js';
 import { findGrubEntries } from './grub-entries.js';
@@ -34,15 +35,15 @@ type Source = () => Promise<FoundEntries>;
 export async function findEntries(
   volumes: readonly Volume[],
   partitions: readonly Partition[],
-  signal?: AbortSignal,
+  budget = new DiskBudget(),
 ): Promise<FoundEntries> {
   const problems: string[] = [];
   const note = (text: string): void => void problems.push(text);
-  const sources = await sourcesOf(volumes, note, signal);
+  const sources = await sourcesOf(volumes, note, budget);
   const entries: BootEntry[] = [];
   let defaultEntry: number | undefined;
   for (const source of sources) {
-    signal?.throwIfAborted();
+    budget.check();
     const found = await source();
     // What is wrong with a boot loader that nobody would come to is not worth telling.
     if (defaultEntry === undefined) problems.push(...found.problems);
@@ -71,13 +72,13 @@ const sourceKey = ({ kind, source, id }: BootEntry): string =>
 async function sourcesOf(
   volumes: readonly Volume[],
   note: (text: string) => void,
-  signal: AbortSignal | undefined,
+  budget: DiskBudget,
 ): Promise<Source[]> {
   const none: BootPartitions = { esp: undefined, xbootldr: undefined };
   const boot = (await noting('looking for boot partitions', note, () => findBootPartitions(volumes))) ?? none;
   const { esp } = boot;
-  const grub: Source = () => findGrubEntries(volumes, signal);
-  const syslinux: Source = () => findSyslinuxEntries(volumes, signal);
+  const grub: Source = () => findGrubEntries(volumes, budget);
+  const syslinux: Source = () => findSyslinuxEntries(volumes, budget);
   const systemd =
     (installed: boolean): Source =>
     () =>

@@ -6,6 +6,8 @@
  * partitions have one, the small grub.cfg on the EFI System Partition says which.
  */
 import { TsvmmError } from '../../errors.js';
+import { DiskBudget } from '../disk-budget.js';
+import { Budget, grubLimits } from '../grub/budget.js';
 import { readGrubConfig } from '../grub/grub-config.js';
 import { type EntryList, type FoundEntries, isBootable } from './boot-entry.js';
 import { type Volume, volumeName } from './volume.js';
@@ -20,21 +22,22 @@ interface Candidate {
 const configPaths = ['/boot/grub/grub.cfg', '/grub/grub.cfg', '/boot/grub2/grub.cfg', '/grub2/grub.cfg'];
 /** Vendor directories looked at on one EFI System Partition. */
 const maxVendors = 64;
-/** Configurations run on one disk: each may cost a second of work if it is hostile. */
+/** Configurations run on one disk. */
 const maxConfigs = 8;
 
-export async function findGrubEntries(volumes: readonly Volume[], signal?: AbortSignal): Promise<FoundEntries> {
+export async function findGrubEntries(volumes: readonly Volume[], budget = new DiskBudget()): Promise<FoundEntries> {
   const problems: string[] = [];
   const candidates = await findConfigs(volumes, problems);
+  const deadline = budget.work + grubLimits.milliseconds;
   let first: EntryList = { entries: [], defaultEntry: undefined };
   if (candidates.length > maxConfigs) {
     problems.push(`the disk has ${candidates.length} GRUB configurations; only ${maxConfigs} are read`);
   }
   for (const candidate of candidates.slice(0, maxConfigs)) {
-    signal?.throwIfAborted();
+    budget.check();
     const name = `${candidate.path} of ${volumeName(candidate.volume.partition)}`;
     try {
-      const found = await readGrubConfig(volumes, { ...candidate, signal });
+      const found = await readGrubConfig(volumes, { ...candidate, budget: new Budget(budget, deadline) });
       problems.push(...found.problems.map((problem) => `${name}: ${problem}`));
       if (found.entries.some(isBootable))
         return { ...found, problems: [...problems, ...ignored(candidates, candidate, found)] };

@@ -7,11 +7,13 @@ import type { BlockReader } from '../../disk/block-reader.js';
 import { TsvmmError } from '../../errors.js';
 import { type Partition, type PartitionTable, readPartitions } from '../disk/partition-table.js';
 import { slice } from '../disk/slice.js';
+import type { DiskBudget } from '../disk-budget.js';
 import { BlockCache } from '../fs/block-cache.js';
 import type { FileSystem } from '../fs/file-system.js';
 import { readBootImages } from '../fs/iso/el-torito.js';
 import { openIso } from '../fs/iso/iso.js';
 import { probeFileSystem } from '../fs/probe.js';
+import { BudgetedFileSystem } from './budgeted-files.js';
 import type { InspectedPartition } from './inspection.js';
 import type { Volume } from './volume.js';
 
@@ -22,17 +24,17 @@ export interface OpenDisk {
   readonly volumes: readonly Volume[];
 }
 
-export async function openVolumes(reader: BlockReader, signal?: AbortSignal): Promise<OpenDisk> {
+export async function openVolumes(reader: BlockReader, budget: DiskBudget): Promise<OpenDisk> {
   const disk = new BlockCache(reader);
   const table = await readPartitions(disk);
   const wholeDisk = part(0, 0, reader.size, '');
   const opened: Opened[] = [];
   for (const partition of table.scheme === 'none' ? [wholeDisk] : table.partitions) {
-    signal?.throwIfAborted();
-    opened.push(await openPartition(reader, partition, table.scheme));
+    budget.check();
+    opened.push(await openPartition(reader, partition, table.scheme, budget));
   }
   const iso = table.scheme === 'none' ? opened[0]?.volume?.fs : await hybridIso(disk, opened);
-  const all = iso?.type === 'iso9660' ? await withBootImages(reader, opened, wholeDisk, iso, table) : opened;
+  const all = iso?.type === 'iso9660' ? await withBootImages(reader, opened, wholeDisk, iso, table, budget) : opened;
   return {
     table,
     partitions: all.map(({ inspected }) => inspected),
@@ -83,8 +85,9 @@ async function withBootImages(
   wholeDisk: Partition,
   iso: FileSystem,
   { scheme }: PartitionTable,
+  budget: DiskBudget,
 ): Promise<Opened[]> {
-  const whole = scheme === 'none' ? [] : [openedAs(wholeDisk, iso, scheme)];
+  const whole = scheme === 'none' ? [] : [openedAs(wholeDisk, iso, scheme, budget)];
   const isAgain = ({ volume }: Opened): boolean =>
     volume !== undefined && volume.partition > 0 && volume.fs.type === iso.type && volume.fs.uuid === iso.uuid;
   const images: Opened[] = [];
@@ -93,7 +96,9 @@ async function withBootImages(
     const image = part(-1 - i, start, size, `${platform} boot image`);
     // Firmware reads an EFI image as a FAT volume, whose boot sector knows how large it is.
     const opened =
-      platform === 'EFI' ? await openPartition(reader, { ...image, size: reader.size - start }, scheme) : undefined;
+      platform === 'EFI'
+        ? await openPartition(reader, { ...image, size: reader.size - start }, scheme, budget)
+        : undefined;
     images.push({ inspected: { ...unknown(image), ...opened?.inspected, size }, volume: opened?.volume });
   }
   return [
@@ -112,11 +117,18 @@ const unknown = (partition: Partition): InspectedPartition => ({
   notes: [],
 });
 
-function openedAs(partition: Partition, fs: FileSystem, scheme: PartitionTable['scheme']): Opened {
+function openedAs(partition: Partition, fs: FileSystem, scheme: PartitionTable['scheme'], budget: DiskBudget): Opened {
   const { type, label, uuid, notes } = fs;
   return {
     inspected: { ...unknown(partition), fileSystem: { type, label, uuid }, notes },
-    volume: { partition: partition.index, scheme, partitionType: partition.type, partitionUuid: partition.uuid, fs },
+    volume: {
+      partition: partition.index,
+      scheme,
+      partitionType: partition.type,
+      partitionUuid: partition.uuid,
+      fs: new BudgetedFileSystem(fs, budget),
+      budget,
+    },
   };
 }
 
@@ -124,11 +136,12 @@ async function openPartition(
   reader: BlockReader,
   partition: Partition,
   scheme: PartitionTable['scheme'],
+  budget: DiskBudget,
 ): Promise<Opened> {
   try {
     const found = await probeFileSystem(slice(reader, partition.start, partition.size));
     if (found === undefined) return { inspected: unknown(partition) };
-    if (!('unsupported' in found)) return openedAs(partition, found, scheme);
+    if (!('unsupported' in found)) return openedAs(partition, found, scheme, budget);
     return { inspected: { ...unknown(partition), contents: found.unsupported, hint: found.hint } };
   } catch (error) {
     if (!(error instanceof TsvmmError)) throw error;

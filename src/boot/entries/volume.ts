@@ -2,6 +2,7 @@
  * A file system on the disk that the boot code can read. Main thread.
  */
 import type { PartitionTable } from '../disk/partition-table.js';
+import type { DiskBudget } from '../disk-budget.js';
 import type { FileSystem } from '../fs/file-system.js';
 
 export interface Volume {
@@ -13,6 +14,8 @@ export interface Volume {
   /** PARTUUID as Linux prints it; empty if there is none. */
   readonly partitionUuid: string;
   readonly fs: FileSystem;
+  /** What looking at its disk may still cost; the same for all volumes of a disk. */
+  readonly budget: DiskBudget;
 }
 
 /** A file of one partition, or a part of one. */

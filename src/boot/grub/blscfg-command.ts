@@ -89,11 +89,12 @@ async function prefixOf(shell: Interpreter, at: Located, kernel: string): Promis
 
 function addToMenu(shell: Interpreter, entry: BlsEntry): void {
   const { budget, note } = shell.surroundings;
-  const script = blsScript(entry, (name) => shell.env.get(name));
+  const script = blsScript(entry, (name) => shell.env.get(name), budget);
   if (script === undefined) return;
   entry.visible = true;
   budget.menuItem();
   budget.charge(script.length);
+  budget.keep(script.length);
   const title = blsValue(entry, 'title') ?? blsValue(entry, 'linux') ?? entry.id;
   shell.menu.push({
     kind: 'blscfg',

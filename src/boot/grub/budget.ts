@@ -1,13 +1,13 @@
 /**
- * What one disk's GRUB scripts may cost. Main thread.
+ * What one GRUB configuration may cost, of what its disk may. Main thread.
  *
  * A grub.cfg is a program out of a hostile image. Every loop, recursion, string and look-up of the interpreter is paid
  * for here, so that the worst script ends with one clear error after bounded time and memory. Work is counted, not
  * timed, so that the same image always gives the same answer; the clock is only the net under a file system whose
  * look-ups are made slow. Real configurations use less than a hundredth of each limit.
  */
-import { setImmediate } from 'node:timers/promises';
 import { TsvmmError } from '../../errors.js';
+import { DiskBudget } from '../disk-budget.js';
 
 export const grubLimits = {
   /** Commands run, plus one for each `bytesPerWork` of text they expand to. */
@@ -35,31 +35,30 @@ export const grubLimits = {
   fileOperations: 4096,
   /** Text kept from `echo`. */
   echoLength: 1 << 16,
-  milliseconds: 60_000,
+  /** All configurations of a disk together, of the disk's work. */
+  milliseconds: 5_000,
 } as const;
 
 const hint =
   'the image may be damaged or hostile; pass a kernel with boot: { kernel, initrd, cmdline } to boot without its configuration';
 
-/** Work done between two turns of the event loop: the embedding program stays responsive. */
-const workPerTurn = 2_000;
-
 export class Budget {
-  readonly #signal: AbortSignal | undefined;
-  readonly #deadline = performance.now() + grubLimits.milliseconds;
+  readonly #disk: DiskBudget;
+  readonly #deadline: number;
   #work = 0;
   #ceiling: number = grubLimits.work;
-  #nextTurn = workPerTurn;
   #sourceBytes = 0;
   #fileOperations = 0;
   #menuItems = 0;
   #exhausted = false;
 
-  constructor(signal?: AbortSignal) {
-    this.#signal = signal;
+  /** `deadline` is when the disk's work is too much. */
+  constructor(disk = new DiskBudget(), deadline = disk.work + grubLimits.milliseconds) {
+    this.#disk = disk;
+    this.#deadline = deadline;
   }
 
-  /** True once a limit of the whole disk was hit; false if only that of one menu entry was. */
+  /** True once a limit of the whole configuration was hit; false if only that of one menu entry was. */
   get exhausted(): boolean {
     return this.#exhausted;
   }
@@ -74,9 +73,14 @@ export class Budget {
 
   /** Now and then lets the event loop turn; undefined when it is not yet time. */
   turn(): Promise<void> | undefined {
-    if (this.#work < this.#nextTurn) return undefined;
-    this.#nextTurn = this.#work + workPerTurn;
-    return this.#turn();
+    const turn = this.#disk.turn();
+    if (turn !== undefined) this.#checkClock();
+    return turn;
+  }
+
+  /** Pays for text that entries keep: titles, command lines. */
+  keep(length: number): void {
+    this.#disk.spend('kept', length);
   }
 
   /** Runs `body` under the limit of one menu entry. */
@@ -98,7 +102,6 @@ export class Budget {
   }
 
   fileOperation(): void {
-    this.#signal?.throwIfAborted();
     if (++this.#fileOperations > grubLimits.fileOperations) {
       throw this.exceeded(`looks up more than ${grubLimits.fileOperations} files`);
     }
@@ -117,14 +120,8 @@ export class Budget {
     return limitError(what);
   }
 
-  async #turn(): Promise<void> {
-    await setImmediate();
-    this.#signal?.throwIfAborted();
-    this.#checkClock();
-  }
-
   #checkClock(): void {
-    if (performance.now() > this.#deadline) throw this.exceeded(`takes more than ${grubLimits.milliseconds / 1000} s`);
+    if (this.#disk.work > this.#deadline) throw this.exceeded(`takes more than ${grubLimits.milliseconds / 1000} s`);
   }
 }
 

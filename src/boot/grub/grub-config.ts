@@ -27,7 +27,8 @@ export interface GrubConfigOptions {
   /** Where the file is. */
   readonly volume: Volume;
   readonly path: string;
-  readonly signal?: AbortSignal | undefined;
+  /** What it may cost. */
+  readonly budget?: Budget | undefined;
 }
 
 /** Problems kept of one configuration. */
@@ -39,7 +40,7 @@ export async function readGrubConfig(volumes: readonly Volume[], options: GrubCo
   const note = (text: string): void => {
     if (problems.size < maxProblems) problems.add(text);
   };
-  const budget = new Budget(options.signal);
+  const budget = options.budget ?? new Budget(options.volume.budget);
   const disk = new GrubDisk(volumes, budget, note);
   const root = disk.nameOf(options.volume);
   const prefix = `(${root})${options.path.slice(0, options.path.lastIndexOf('/'))}`;
@@ -154,6 +155,8 @@ class MenuLister {
   ): BootEntry {
     const { loader, failure } = shell;
     const linux = loader?.kind === 'linux' ? loader : undefined;
+    const texts = [...titles, id, linux?.cmdline, failure];
+    this.#surroundings.budget.keep(texts.reduce((sum, text) => sum + (text?.length ?? 0), 0));
     const entry: BootEntry = {
       kind,
       title,

@@ -2,6 +2,7 @@
  * GRUB commands that make menus and load kernels: `menuentry`, `submenu`, `linux`, `initrd` (GNU GRUB 2.06 manual §16.1,
  * §16.3.32, §16.3.40). Main thread.
  */
+import { maxCommandLine, maxInitrds } from '../disk-budget.js';
 import { volumeName } from '../entries/volume.js';
 import { type Command, status } from './command.js';
 import { type Located, referenceTo } from './disk.js';
@@ -54,11 +55,16 @@ const linux: Command = async (shell, args) => {
   }
   const at = await existingFile(shell, kernel);
   if (at === undefined) return status.failed;
+  const cmdline = kernelCommandLine(args);
+  if (cmdline.length > maxCommandLine) {
+    shell.failure = `its command line has more than ${maxCommandLine} characters`;
+    return status.failed;
+  }
   shell.failure = undefined;
   shell.loader = {
     kind: 'linux',
     kernel: referenceTo(at),
-    cmdline: kernelCommandLine(args),
+    cmdline,
     initrds: [],
     source: shell.file,
   };
@@ -70,6 +76,10 @@ const initrd: Command = async (shell, args) => {
   const loader = shell.loader;
   if (loader?.kind !== 'linux') {
     shell.failure ??= '`initrd` stands before `linux`';
+    return status.failed;
+  }
+  if (args.length > maxInitrds) {
+    shell.failure = `it has more than ${maxInitrds} initrds`;
     return status.failed;
   }
   const initrds = [];

@@ -2,6 +2,7 @@
  * What a SYSLINUX, EXTLINUX or ISOLINUX configuration offers, and which label boots when nobody presses a key. Main thread.
  */
 import { noting } from '../bls/menu-entry.js';
+import { DiskBudget, maxCommandLine, maxInitrds } from '../disk-budget.js';
 import { type BootEntry, type FoundEntries, firstBootable, isBootable } from '../entries/boot-entry.js';
 import { type FileReference, type Volume, volumeName } from '../entries/volume.js';
 import { escapeStep } from '../grub/menu.js';
@@ -11,9 +12,14 @@ import { isMenuModule, moduleProblem, otherTypes, typeOf } from './keywords.js';
 
 /** Configurations read on one disk. */
 const maxConfigs = 8;
+/** Problems kept of one configuration. */
+const maxProblems = 20;
 
 /** The first configuration with something bootable; else the first with anything. */
-export async function findSyslinuxEntries(volumes: readonly Volume[], signal?: AbortSignal): Promise<FoundEntries> {
+export async function findSyslinuxEntries(
+  volumes: readonly Volume[],
+  budget = new DiskBudget(),
+): Promise<FoundEntries> {
   const problems: string[] = [];
   let first: FoundEntries | undefined;
   let configs = 0;
@@ -21,7 +27,7 @@ export async function findSyslinuxEntries(volumes: readonly Volume[], signal?: A
     const note = (text: string): void => void problems.push(text);
     const where = volumeName(volume.partition);
     for (const path of (await noting(where, note, () => findConfigs(volume))) ?? []) {
-      signal?.throwIfAborted();
+      budget.check();
       if (++configs > maxConfigs) break;
       const found = await noting(`${path} of ${where}`, note, () => readSyslinuxConfig(volume, path));
       if (found?.entries.some(isBootable)) return { ...found, problems: [...problems, ...found.problems] };
@@ -33,7 +39,9 @@ export async function findSyslinuxEntries(volumes: readonly Volume[], signal?: A
 
 export async function readSyslinuxConfig(volume: Volume, path: string): Promise<FoundEntries> {
   const problems = new Set<string>();
-  const note = (text: string): void => void problems.add(`${path} of ${volumeName(volume.partition)}: ${text}`);
+  const note = (text: string): void => {
+    if (problems.size < maxProblems) problems.add(`${path} of ${volumeName(volume.partition)}: ${text}`);
+  };
   const files = new Files(volume, path.slice(0, path.lastIndexOf('/')));
   const { entries, chosen } = await readMenu(path, files, new Set([path]), note);
   const entry = chosen === undefined ? undefined : entries[chosen];
@@ -160,6 +168,12 @@ function defaultIn(menu: Menu): Label | undefined {
 
 async function entryOf(label: Label, index: number, files: Files): Promise<BootEntry> {
   const title = label.titles.at(-1) ?? label.name;
+  const loaded = await loads(label, files);
+  const texts = [...label.titles, title, label.name, loaded.cmdline, loaded.problem];
+  files.budget.spend(
+    'kept',
+    texts.reduce((sum: number, text) => sum + (text?.length ?? 0), 0),
+  );
   return {
     kind: 'syslinux',
     title,
@@ -167,7 +181,7 @@ async function entryOf(label: Label, index: number, files: Files): Promise<BootE
     path: label.titles.map(escapeStep).join('>'),
     indexPath: String(index),
     source: files.reference(label.source),
-    ...(await loads(label, files)),
+    ...loaded,
   };
 }
 
@@ -178,6 +192,8 @@ async function loads(
   const cannot = (problem: string) => ({ kernel: undefined, initrds: [], cmdline: '', problem }) as const;
   if (label.action !== undefined) return cannot(label.action);
   const initrd = label.initrd === undefined ? '' : `initrd=${label.initrd}`;
+  if (label.kernel.length + label.append.length + initrd.length > maxCommandLine)
+    return cannot(`its command line has more than ${maxCommandLine} characters`);
   const words = [label.kernel, label.append, initrd]
     .filter((text) => text !== '')
     .join(' ')
@@ -197,6 +213,7 @@ async function loads(
   for (const file of list.split(',').filter((part) => part !== '')) {
     const found = await files.find(file);
     if (found === undefined) return cannot(`its initrd ${file} does not exist`);
+    if (initrds.length === maxInitrds) return cannot(`it has more than ${maxInitrds} initrds`);
     initrds.push(found);
   }
   return { kernel, initrds, cmdline: [`BOOT_IMAGE=${name}`, ...args].join(' '), problem: undefined };
@@ -210,6 +227,10 @@ class Files {
   constructor(volume: Volume, directory: string) {
     this.#volume = volume;
     this.#directory = directory;
+  }
+
+  get budget(): DiskBudget {
+    return this.#volume.budget;
   }
 
   reference(path: string): FileReference {

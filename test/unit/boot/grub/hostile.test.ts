@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { DiskBudget } from '../../../../src/boot/disk-budget.js';
+import { Budget } from '../../../../src/boot/grub/budget.js';
 import { readGrubConfig } from '../../../../src/boot/grub/grub-config.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { tokenSoup } from './arbitrary-script.js';
@@ -115,7 +117,14 @@ test('the same question is asked of the file system once', async () => {
     ...files,
     [configPath]: 'for a in 1 2 3 4 5 6 7 8; do if [ -f /k ]; then true; fi; done',
   });
-  const volume = { partition: 1, scheme: 'gpt', partitionType: '', partitionUuid: '', fs } as const;
+  const volume = {
+    partition: 1,
+    scheme: 'gpt',
+    partitionType: '',
+    partitionUuid: '',
+    fs,
+    budget: new DiskBudget(),
+  } as const;
   await readGrubConfig([volume], { volume, path: configPath });
   expect(fs.operations).toBe(3); // stat and read of the configuration, stat of /k
 });
@@ -128,8 +137,9 @@ test('a wildcard cannot make a directory expensive', async () => {
 
 test('an abort is an abort', async () => {
   const controller = new AbortController();
+  const budget = new Budget(new DiskBudget(undefined, controller.signal));
   const volume = memoryVolume(1, { [configPath]: 'while true; do true; done' });
-  const reading = readGrubConfig([volume], { volume, path: configPath, signal: controller.signal });
+  const reading = readGrubConfig([volume], { volume, path: configPath, budget });
   setImmediate(() => controller.abort(new Error('enough')));
   await expect(reading).rejects.toThrow('enough');
 });

@@ -1,5 +1,6 @@
 /** A file system in memory, for tests of what reads one: paths to contents, `{ link }` for a symbolic link. */
 import { posix } from 'node:path';
+import { DiskBudget } from '../../../../src/boot/disk-budget.js';
 import type { Volume } from '../../../../src/boot/entries/volume.js';
 import type { DirectoryEntry, FileStat, FileSystem, FileSystemType } from '../../../../src/boot/fs/file-system.js';
 import { TsvmmError } from '../../../../src/errors.js';
@@ -118,5 +119,6 @@ export function memoryVolume(
     partitionType: options.partitionType ?? '',
     partitionUuid: options.partitionUuid ?? '',
     fs: new MemoryFileSystem(files, options),
+    budget: new DiskBudget(),
   };
 }
