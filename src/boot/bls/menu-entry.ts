@@ -24,6 +24,8 @@ export type Note = (text: string) => void;
 
 /** Files read in one directory. */
 export const maxFiles = 512;
+/** Entries that one directory may give: an image has several profiles. */
+export const maxEntries = 1024;
 
 /** Runs `read`; damage in the image becomes a note and undefined. */
 export async function noting<T>(what: string, note: Note, read: () => Promise<T>): Promise<T | undefined> {

@@ -5,7 +5,7 @@ import { openUki } from '../entries/open-file.js';
 import type { Volume } from '../entries/volume.js';
 import type { UkiProfile } from '../pe/uki.js';
 import { countedName } from './boot-counter.js';
-import { listFiles, type MenuEntry, type Note, noting } from './menu-entry.js';
+import { listFiles, type MenuEntry, maxEntries, type Note, noting } from './menu-entry.js';
 import { ukiFiles } from './uki-files.js';
 
 export const type2Directory = '/EFI/Linux';
@@ -15,6 +15,9 @@ export async function readType2(volume: Volume, note: Note): Promise<MenuEntry[]
   const entries: MenuEntry[] = [];
   for (const name of await listFiles(volume, type2Directory, suffix, note)) {
     entries.push(...(await readImage(volume, `${type2Directory}/${name}`, note)));
+    if (entries.length < maxEntries) continue;
+    note(`${type2Directory} offers ${maxEntries} entries and more; the rest is left out`);
+    break;
   }
   return entries;
 }

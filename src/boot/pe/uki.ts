@@ -39,7 +39,12 @@ export type Uki = readonly [UkiProfile, ...UkiProfile[]];
 
 /** So many profiles are offered. */
 const maxProfiles = 64;
-const textLimit = 64 * 1024;
+/** Of each text: a kernel takes 2047 bytes of command line, and an os-release has some hundred. */
+const textLimit = 16 * 1024;
+/** Text sections lie among the headers and kernels of an image, which all are less. */
+const maxTextOffset = 2 ** 31;
+/** An os-release has about twenty. */
+const maxKeys = 64;
 /** What is used here; systemd-stub takes the first of a name in each profile. */
 const used = ['.linux', '.initrd', '.ucode', '.cmdline', '.osrel', '.uname'] as const;
 type Used = (typeof used)[number];
@@ -167,7 +172,8 @@ class Texts {
     if (section === undefined) return undefined;
     const known = this.#known.get(section);
     if (known !== undefined) return known;
-    if (section.size > textLimit) throw damaged(`its section ${section.name} has ${section.size} bytes`);
+    if (section.size > textLimit || section.offset > maxTextOffset)
+      throw damaged(`its section ${section.name} has ${section.size} bytes at ${section.offset}`);
     const text = (await this.#file.read(section.offset, section.size)).toString('utf8').replace(/\0.*$/s, '');
     this.#known.set(section, text);
     return text;
@@ -185,6 +191,7 @@ export function keyValues(text = ''): Map<string, string> {
     const match = /^([A-Za-z0-9_]+)=(.*)$/.exec(line.trim());
     if (match?.[1] === undefined) continue;
     const value = match[2] ?? '';
+    if (values.size === maxKeys) break;
     const quoted = /^(["'])(.*)\1$/.exec(value);
     values.set(match[1], quoted?.[2] ?? value);
   }

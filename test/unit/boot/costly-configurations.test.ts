@@ -4,17 +4,25 @@
  */
 import { describe, expect, test } from 'vitest';
 import { maxInitrds } from '../../../src/boot/disk-budget.js';
+import { isBootable } from '../../../src/boot/entries/boot-entry.js';
+import { BudgetedFileSystem } from '../../../src/boot/entries/budgeted-files.js';
 import { findEntries } from '../../../src/boot/entries/find-entries.js';
 import { costOf } from '../../support/cost.js';
-import { type Content, memoryVolume } from './grub/memory-file-system.js';
+import { type Content, type MemoryFileSystem, memoryVolume } from './grub/memory-file-system.js';
+import { buildPe } from './pe/build-pe.js';
 
 const kernel = { '/k': 'kernel' };
 const environment = `# GRUB Environment Block\na=${'x'.repeat(60_000)}\n`;
 
 /** What a disk with these files would boot; fails when finding out takes more than 64 MiB or five seconds. */
 async function find(files: Readonly<Record<string, Content>>) {
-  const volume = memoryVolume(1, { ...kernel, ...files });
-  const { result, memory, cpu } = await costOf(() => findEntries([volume], []));
+  const { fs, budget, ...volume } = memoryVolume(1, { ...kernel, ...files });
+  const disk = { ...volume, budget, fs: new BudgetedFileSystem(fs, budget) };
+  const { result, memory, cpu } = await costOf(async () => {
+    const found = await findEntries([disk], [], budget);
+    budget.check();
+    return found;
+  });
   expect(memory).toBeLessThan(64);
   expect(cpu).toBeLessThan(5000);
   if (result instanceof Error) throw result;
@@ -111,8 +119,60 @@ describe('huge claims in small images: lists', () => {
   test('of titles around titles', async () => {
     const title = 'm'.repeat(100_000);
     const menus = `menu begin ${title}\n`.repeat(9);
-    await expect(find({ '/syslinux.cfg': menus + labels })).resolves.toMatchObject({
-      problems: [expect.stringMatching(/^\/syslinux.cfg of partition 1: .* more than 16777216 characters of titles/)],
+    await expect(find({ '/syslinux.cfg': menus + labels })).rejects.toMatchObject({
+      code: 'ERR_TSVMM_BOOT_NOT_FOUND',
+      message: 'finding out what the disk boots makes more than 16777216 characters of titles and command lines',
+      hint: expect.stringContaining('--kernel'),
     });
   });
+});
+
+describe('huge claims in small images: unified kernel images', () => {
+  const profiles = (size: number): Buffer =>
+    buildPe([
+      { name: '.linux', data: 'kernel' },
+      ...Array.from({ length: 64 }, (_, i) => [
+        { name: '.profile', data: `ID=p${i}\n` },
+        { name: '.cmdline', data: 'c'.repeat(size) },
+        { name: '.osrel', data: `PRETTY_NAME=${'n'.repeat(size - 20)}\n` },
+      ]).flat(),
+    ]);
+
+  test('of many texts of 64 KiB', async () => {
+    const { entries, problems } = await findOnEsp({ '/EFI/Linux/a.efi': profiles(65_000) });
+    expect(entries).toEqual([]);
+    expect(problems[0]).toMatch(/its section .cmdline has 65000 bytes/);
+  });
+
+  test('that are many, of many profiles of long texts', async () => {
+    const image = profiles(16_000);
+    const esp = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`/EFI/Linux/${i}.efi`, image]));
+    const { result, memory, cpu } = await costOf(() => findOnEsp(esp));
+    expect(memory).toBeLessThan(256);
+    expect(cpu).toBeLessThan(5000);
+    expect(result).not.toBeInstanceOf(Error);
+  });
+
+  test('that are many, of many profiles', async () => {
+    const image = profiles(100);
+    const esp = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`/EFI/Linux/${i}.efi`, image]));
+    const { entries, problems } = await findOnEsp(esp);
+    expect(entries).toHaveLength(1024);
+    expect(problems).toContain('/EFI/Linux offers 1024 entries and more; the rest is left out');
+  });
+
+  test('that many entries lead to are looked into once', async () => {
+    const conf = Array.from({ length: 500 }, (_, i) => [`/loader/entries/${i}.conf`, 'uki /u.efi\nprofile 1\n']);
+    const { fs, ...volume } = memoryVolume(1, { '/u.efi': profiles(1000), ...Object.fromEntries(conf) });
+    const { entries } = await findEntries([{ ...volume, fs }], []);
+    expect(entries.filter(isBootable)).toHaveLength(500);
+    expect((fs as MemoryFileSystem).operations).toBeLessThan(500 * 4 + 64 * 4 + 100);
+  });
+
+  async function findOnEsp(files: Readonly<Record<string, Content>>) {
+    const { fs, budget, ...volume } = memoryVolume(1, files, { type: 'fat32' });
+    const found = await findEntries([{ ...volume, budget, fs: new BudgetedFileSystem(fs, budget) }], [], budget);
+    budget.check();
+    return found;
+  }
 });
