@@ -36,6 +36,8 @@ export interface LoadedEntry {
 }
 
 const MiB = 1 << 20;
+/** What is worth telling of one disk. */
+const maxProblems = 256;
 /** A distribution's kernel has about 12 MiB; one with everything built in below 100. */
 const kernelLimit = 256 * MiB;
 /** All initrds of an entry together. */
@@ -51,6 +53,11 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
   budget.check();
   const { table, partitions, volumes } = await openVolumes(reader, budget);
   const found = await findEntries(volumes, table.partitions, budget);
+  const problems = [...new Set([...table.notes, ...found.problems])].slice(0, maxProblems);
+  budget.spend(
+    'kept',
+    problems.reduce((sum, { length }) => sum + length, 0),
+  );
   budget.check(); // what was caught on the way
   return {
     size: reader.size,
@@ -59,7 +66,7 @@ export async function findBootEntries(reader: BlockReader, options: FindBootOpti
     partitions,
     entries: table.backupOnly === true ? found.entries.map(withGpt) : found.entries,
     defaultEntry: found.defaultEntry,
-    problems: [...new Set([...table.notes, ...found.problems])],
+    problems,
     fileSystems: new Map(volumes.map(({ partition, fs }) => [partition, fs])),
   };
 }

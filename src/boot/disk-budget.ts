@@ -42,6 +42,8 @@ const exceeding: Readonly<Record<DiskLimit, string>> = {
 
 /** How long it works until the event loop turns, milliseconds: other machines and the program wait no longer. */
 const slice = 4;
+/** Longer than any step takes. More time than this between two of them was the program's own. */
+const longestStep = 250;
 
 export class DiskBudget {
   readonly #name: string;
@@ -61,7 +63,7 @@ export class DiskBudget {
 
   /** Milliseconds of work so far. */
   get work(): number {
-    return this.#work + performance.now() - this.#since;
+    return this.#work + Math.min(performance.now() - this.#since, longestStep);
   }
 
   /** Throws if a limit was hit or the signal has aborted. */
@@ -85,7 +87,7 @@ export class DiskBudget {
   /** Waits for what is no work of its own. */
   async wait<T>(promise: Promise<T>): Promise<T> {
     const now = performance.now();
-    this.#work += now - this.#since;
+    this.#work += Math.min(now - this.#since, longestStep);
     this.#since = now;
     if (this.#work > diskLimits.work) this.#fail(`takes more than ${diskLimits.work / 1000} s of work`);
     try {

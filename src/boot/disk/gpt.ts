@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import type { BlockReader } from '../../disk/block-reader.js';
 import { readU64 } from '../fs/numbers.js';
 import type { Partition } from './partition-table.js';
-import { guidText, guidTypeName } from './partition-types.js';
+import { guidText, guidTypeName, maxPartitions } from './partition-types.js';
 
 const signatureText = 'EFI PART';
 const signature = Buffer.from(signatureText, 'latin1');
@@ -27,7 +27,7 @@ const header = {
 const entryField = { type: 0, unique: 16, firstLba: 32, lastLba: 40, attributes: 48, name: 56, end: 128 } as const;
 const attributeLegacyBoot = 1 << 2;
 const maxEntrySize = 4096;
-/** sgdisk makes 128 entries and can be told to make more; Linux numbers at most 256 partitions. */
+/** sgdisk makes 128 entries and can be told to make more. */
 const maxTableBytes = 1 << 20;
 const nullGuid = '00000000-0000-0000-0000-000000000000';
 const sectorSizes = [512, 4096] as const;
@@ -94,7 +94,7 @@ async function readCopy(disk: BlockReader, sectorSize: 512 | 4096, lba: number, 
   if (crc32(table) !== block.readUInt32LE(header.entriesCrc)) return { bad: 'entry array has a wrong checksum' };
 
   const partitions: Partition[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < Math.min(count, maxPartitions); i++) {
     const partition = parseEntry(table.subarray(i * entrySize, (i + 1) * entrySize), i + 1, sectorSize, sectors, notes);
     if (partition) partitions.push(partition);
   }

@@ -4,6 +4,7 @@
 import type { BlockReader } from '../../disk/block-reader.js';
 import { readGpt } from './gpt.js';
 import { parseMbr, protectiveEntry, readMbr } from './mbr.js';
+import { maxPartitions } from './partition-types.js';
 
 export interface Partition {
   /** As Linux numbers it, from 1; logical partitions of an MBR from 5. */
@@ -37,6 +38,8 @@ export interface PartitionTable {
 }
 
 const mbrSectorSize = 512;
+/** Notes about one table. */
+const maxNotes = 64;
 
 /**
  * Reads the partition table. Damage is a note, and what cannot be trusted is left out: a partition that is not inside
@@ -45,6 +48,15 @@ const mbrSectorSize = 512;
  * As Linux (block/partitions/efi.c), a GPT counts only behind a protective MBR, else the guest would not see it either.
  */
 export async function readPartitions(disk: BlockReader): Promise<PartitionTable> {
+  const table = await readTable(disk);
+  return {
+    ...table,
+    partitions: table.partitions.slice(0, maxPartitions),
+    notes: table.notes.slice(0, maxNotes),
+  };
+}
+
+async function readTable(disk: BlockReader): Promise<PartitionTable> {
   const notes: string[] = [];
   if (disk.size < mbrSectorSize) return { scheme: 'none', sectorSize: 512, partitions: [], notes };
   const mbr = parseMbr(await disk.read(0, mbrSectorSize));

@@ -4,6 +4,9 @@
  * GUIDs: UEFI 2.10 §5.3.3 table 5.7 and the Discoverable Partitions Specification of the UAPI group. MBR bytes: the list
  * that fdisk(8) prints.
  */
+/** Linux numbers no more (DISK_MAX_PARTS, of which the disk itself is one). */
+export const maxPartitions = 255;
+
 const guids: Readonly<Record<string, string>> = {
   'c12a7328-f81f-11d2-ba4b-00a0c93ec93b': 'EFI System',
   '21686148-6449-6e6f-744e-656564454649': 'BIOS boot',

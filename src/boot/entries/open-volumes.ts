@@ -8,7 +8,7 @@ import { TsvmmError } from '../../errors.js';
 import { type Partition, type PartitionTable, readPartitions } from '../disk/partition-table.js';
 import { slice } from '../disk/slice.js';
 import type { DiskBudget } from '../disk-budget.js';
-import { BlockCache } from '../fs/block-cache.js';
+import { BlockCache, defaultCacheBytes } from '../fs/block-cache.js';
 import type { FileSystem } from '../fs/file-system.js';
 import { readBootImages } from '../fs/iso/el-torito.js';
 import { openIso } from '../fs/iso/iso.js';
@@ -25,21 +25,30 @@ export interface OpenDisk {
 }
 
 export async function openVolumes(reader: BlockReader, budget: DiskBudget): Promise<OpenDisk> {
-  const disk = new BlockCache(reader);
+  const disk = new BlockCache(reader, defaultCacheBytes, budget);
   const table = await readPartitions(disk);
   const wholeDisk = part(0, 0, reader.size, '');
   const opened: Opened[] = [];
   for (const partition of table.scheme === 'none' ? [wholeDisk] : table.partitions) {
     budget.check();
-    opened.push(await openPartition(reader, partition, table.scheme, budget));
+    opened.push(await openPartition({ reader, disk, budget }, partition, table.scheme));
   }
   const iso = table.scheme === 'none' ? opened[0]?.volume?.fs : await hybridIso(disk, opened);
-  const all = iso?.type === 'iso9660' ? await withBootImages(reader, opened, wholeDisk, iso, table, budget) : opened;
+  const all =
+    iso?.type === 'iso9660' ? await withBootImages({ reader, disk, budget }, opened, wholeDisk, iso, table) : opened;
   return {
     table,
     partitions: all.map(({ inspected }) => inspected),
     volumes: all.flatMap(({ volume }) => volume ?? []),
   };
+}
+
+/** Where the file systems of a disk are read from. */
+interface Source {
+  /** What the user knows the disk by, for commands in hints. */
+  readonly reader: BlockReader;
+  readonly disk: BlockCache;
+  readonly budget: DiskBudget;
 }
 
 interface Opened {
@@ -80,24 +89,23 @@ const replaces = ({ fileSystem, contents }: InspectedPartition): boolean =>
 
 /** The ISO 9660 volume first, then the partitions, without those that are the volume again, then the boot images in no partition. */
 async function withBootImages(
-  reader: BlockReader,
+  source: Source,
   partitions: readonly Opened[],
   wholeDisk: Partition,
   iso: FileSystem,
   { scheme }: PartitionTable,
-  budget: DiskBudget,
 ): Promise<Opened[]> {
-  const whole = scheme === 'none' ? [] : [openedAs(wholeDisk, iso, scheme, budget)];
+  const whole = scheme === 'none' ? [] : [openedAs(wholeDisk, iso, scheme, source.budget)];
   const isAgain = ({ volume }: Opened): boolean =>
     volume !== undefined && volume.partition > 0 && volume.fs.type === iso.type && volume.fs.uuid === iso.uuid;
   const images: Opened[] = [];
-  for (const [i, { start, size, platform }] of (await readBootImages(reader)).entries()) {
+  for (const [i, { start, size, platform }] of (await readBootImages(source.disk)).entries()) {
     if (partitions.some(({ inspected }) => inspected.index > 0 && inspected.start === start)) continue;
     const image = part(-1 - i, start, size, `${platform} boot image`);
     // Firmware reads an EFI image as a FAT volume, whose boot sector knows how large it is.
     const opened =
       platform === 'EFI'
-        ? await openPartition(reader, { ...image, size: reader.size - start }, scheme, budget)
+        ? await openPartition(source, { ...image, size: source.disk.size - start }, scheme)
         : undefined;
     images.push({ inspected: { ...unknown(image), ...opened?.inspected, size }, volume: opened?.volume });
   }
@@ -133,13 +141,15 @@ function openedAs(partition: Partition, fs: FileSystem, scheme: PartitionTable['
 }
 
 async function openPartition(
-  reader: BlockReader,
+  { reader, disk, budget }: Source,
   partition: Partition,
   scheme: PartitionTable['scheme'],
-  budget: DiskBudget,
 ): Promise<Opened> {
   try {
-    const found = await probeFileSystem(slice(reader, partition.start, partition.size));
+    const found = await probeFileSystem(
+      slice(reader, partition.start, partition.size),
+      disk.part(partition.start, partition.size),
+    );
     if (found === undefined) return { inspected: unknown(partition) };
     if (!('unsupported' in found)) return openedAs(partition, found, scheme, budget);
     return { inspected: { ...unknown(partition), contents: found.unsupported, hint: found.hint } };

@@ -1,24 +1,37 @@
 /**
  * A bounded cache under every file system reader: small reads (metadata) come in lines and are kept, large reads
- * (file content, one per extent) go straight through. Main thread.
+ * (file content, one per extent) go straight through. One for a disk, whatever it is divided into. Main thread.
+ *
+ * All that readers do to a disk comes by here, so here it is paid for: a reader that goes on and on over what the cache has
+ * would never let the event loop turn.
  */
 import type { BlockReader } from '../../disk/block-reader.js';
 import { checkRange } from '../../disk/range.js';
+import type { DiskBudget } from '../disk-budget.js';
 
 const lineSize = 32 * 1024;
 /** From here on a read is content: caching it would only push the metadata out. */
 const largeRead = 4 * lineSize;
 export const defaultCacheBytes = 8 * 1024 * 1024;
+/** So much is read until a budget is asked again. */
+const pieceBytes = 16 * 1024 * 1024;
 
-export class BlockCache implements BlockReader {
+export interface CachedReader extends BlockReader {
+  /** The first `length` bytes or what there is of them, in one read; what comes after finds them in the cache. */
+  head(length: number): Promise<Buffer>;
+}
+
+export class BlockCache implements CachedReader {
   readonly size: number;
   readonly #source: BlockReader;
+  readonly #budget: DiskBudget | undefined;
   readonly #maxLines: number;
   /** In order of use, oldest first. A line under way is kept as its promise, so that it is read once. */
   readonly #lines = new Map<number, Promise<Buffer>>();
 
-  constructor(source: BlockReader, bytes = defaultCacheBytes) {
+  constructor(source: BlockReader, bytes = defaultCacheBytes, budget?: DiskBudget) {
     this.#source = source;
+    this.#budget = budget;
     this.size = source.size;
     this.#maxLines = Math.max(1, Math.floor(bytes / lineSize));
   }
@@ -27,7 +40,8 @@ export class BlockCache implements BlockReader {
   async read(offset: number, length: number): Promise<Buffer> {
     checkRange(offset, length, this.size, 'file system');
     if (length === 0) return Buffer.alloc(0);
-    if (length >= largeRead) return this.#source.read(offset, length);
+    await this.#pay();
+    if (length >= largeRead) return this.#wait(this.#source.read(offset, length));
     const first = Math.floor(offset / lineSize);
     const last = Math.floor((offset + length - 1) / lineSize);
     const within = offset - first * lineSize;
@@ -38,27 +52,40 @@ export class BlockCache implements BlockReader {
   }
 
   async readInto(offset: number, into: Uint8Array): Promise<void> {
-    if (into.length < largeRead) into.set(await this.read(offset, into.length));
-    else {
-      checkRange(offset, into.length, this.size, 'file system');
-      await this.#source.readInto(offset, into);
+    if (into.length < largeRead) return void into.set(await this.read(offset, into.length));
+    checkRange(offset, into.length, this.size, 'file system');
+    for (let at = 0; at < into.length; at += pieceBytes) {
+      await this.#pay();
+      await this.#wait(this.#source.readInto(offset + at, into.subarray(at, at + pieceBytes)));
     }
   }
 
-  /** The first `length` bytes or what there is of them, in one read; what comes after finds them here. */
-  async head(length: number): Promise<Buffer> {
-    const bytes = await this.#source.read(0, Math.min(length, this.size));
-    for (let at = 0; at < bytes.length; at += lineSize) {
-      const isWhole = at + lineSize <= bytes.length || bytes.length === this.size;
-      if (isWhole) this.#keep(at / lineSize, Promise.resolve(bytes.subarray(at, at + lineSize)));
-    }
-    return bytes;
+  head(length: number): Promise<Buffer> {
+    return this.readAhead(0, Math.min(length, this.size));
+  }
+
+  /** `length` bytes at `offset` in one read, with what belongs to the same lines. Each line is a copy: it may outlive others. */
+  async readAhead(offset: number, length: number): Promise<Buffer> {
+    checkRange(offset, length, this.size, 'file system');
+    await this.#pay();
+    const start = Math.floor(offset / lineSize) * lineSize;
+    const end = Math.min(Math.ceil((offset + length) / lineSize) * lineSize, this.size);
+    const bytes = await this.#wait(this.#source.read(start, end - start));
+    for (let at = 0; at < bytes.length; at += lineSize)
+      this.#keep((start + at) / lineSize, Promise.resolve(Buffer.from(bytes.subarray(at, at + lineSize))));
+    return bytes.subarray(offset - start, offset - start + length);
+  }
+
+  /** `size` bytes from `start`, which lie inside it, as a reader of their own. */
+  part(start: number, size: number): CachedReader {
+    return new CachedPart(this, start, size);
   }
 
   #line(index: number): Promise<Buffer> {
     const known = this.#lines.get(index);
     this.#lines.delete(index);
-    const line = known ?? this.#source.read(index * lineSize, Math.min(lineSize, this.size - index * lineSize));
+    const line =
+      known ?? this.#wait(this.#source.read(index * lineSize, Math.min(lineSize, this.size - index * lineSize)));
     if (known) {
       this.#lines.set(index, line);
       return known;
@@ -68,11 +95,47 @@ export class BlockCache implements BlockReader {
     return line;
   }
 
+  #pay(): Promise<void> | undefined {
+    this.#budget?.spend('reads');
+    return this.#budget?.turn();
+  }
+
+  #wait<T>(read: Promise<T>): Promise<T> {
+    return this.#budget === undefined ? read : this.#budget.wait(read);
+  }
+
   #keep(index: number, line: Promise<Buffer>): void {
+    this.#lines.delete(index);
     this.#lines.set(index, line);
     for (const oldest of this.#lines.keys()) {
       if (this.#lines.size <= this.#maxLines) break;
       this.#lines.delete(oldest);
     }
+  }
+}
+
+class CachedPart implements CachedReader {
+  readonly size: number;
+  readonly #cache: BlockCache;
+  readonly #start: number;
+
+  constructor(cache: BlockCache, start: number, size: number) {
+    this.#cache = cache;
+    this.#start = start;
+    this.size = size;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    checkRange(offset, length, this.size, 'file system');
+    return this.#cache.read(this.#start + offset, length);
+  }
+
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    checkRange(offset, into.length, this.size, 'file system');
+    await this.#cache.readInto(this.#start + offset, into);
+  }
+
+  head(length: number): Promise<Buffer> {
+    return this.#cache.readAhead(this.#start, Math.min(length, this.size));
   }
 }

@@ -5,7 +5,7 @@
  * Offsets are those of blkid(8) (util-linux libblkid/src/superblocks) and of each format's own documentation.
  */
 import type { BlockReader } from '../../disk/block-reader.js';
-import type { BlockCache } from './block-cache.js';
+import type { CachedReader } from './block-cache.js';
 
 export interface Unsupported {
   /** As people call it: "btrfs". */
@@ -89,7 +89,7 @@ export interface Head {
   readonly bytes: Buffer;
 }
 
-export async function readHead(image: BlockReader, cache: BlockCache): Promise<Head> {
+export async function readHead(image: BlockReader, cache: CachedReader): Promise<Head> {
   return { image, bytes: await cache.head(headSize) };
 }
 

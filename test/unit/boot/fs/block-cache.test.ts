@@ -54,17 +54,31 @@ describe('BlockCache', () => {
     expect(disk.reads).toBe(2);
   });
 
-  test('what a head brought is not read again, and a line it ends in is read whole', async () => {
+  test('what a head brought is not read again, and the line it ends in is read with it', async () => {
     const disk = new MemoryDisk(noise(4 * line));
     const cache = new BlockCache(disk);
     expect(await cache.head(2 * line + 100)).toEqual(disk.bytes.subarray(0, 2 * line + 100));
     expect(await cache.read(line - 5, 10)).toEqual(disk.bytes.subarray(line - 5, line + 5));
     expect(disk.reads).toBe(1);
     expect(await cache.read(2 * line + 90, 20)).toEqual(disk.bytes.subarray(2 * line + 90, 2 * line + 110));
-    expect(disk.reads).toBe(2);
+    expect(disk.reads).toBe(1);
     const small = new BlockCache(new MemoryDisk(noise(1000)));
     expect((await small.head(line)).length).toBe(1000);
     expect((await small.read(990, 10)).length).toBe(10);
+  });
+
+  test('a part that begins within a line shares the lines with what lies around it', async () => {
+    const disk = new MemoryDisk(noise(4 * line + 300));
+    const cache = new BlockCache(disk);
+    const part = cache.part(line + 512, 3 * line - 300);
+    expect(await part.head(line)).toEqual(disk.bytes.subarray(line + 512, 2 * line + 512));
+    expect(await part.read(line - 5, 10)).toEqual(disk.bytes.subarray(2 * line + 507, 2 * line + 517));
+    expect(await cache.read(line, 100)).toEqual(disk.bytes.subarray(line, line + 100));
+    expect(disk.reads).toBe(1);
+    const into = Buffer.alloc(20);
+    await part.readInto(part.size - 20, into);
+    expect(into).toEqual(disk.bytes.subarray(4 * line + 192, 4 * line + 212));
+    await expect(part.read(part.size - 5, 6)).rejects.toMatchObject({ code: 'ERR_TSVMM_DISK_IO' });
   });
 
   test('a failed read is tried again', async () => {
