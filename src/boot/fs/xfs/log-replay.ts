@@ -34,6 +34,8 @@ const itemType = {
 } as const;
 /** Where intents, and what says that they are done, have their number. */
 const intentNumber = { at: 8, end: 16 } as const;
+/** Of files being cloned or exchanged at the same time. */
+const maxIntents = 1 << 16;
 /** Features of the log (`sb_features_log_incompat`): changes of attributes, which are not read. */
 const knownLogFeatures = 0x1;
 
@@ -56,11 +58,11 @@ export async function replayLog(volume: XfsVolume): Promise<Replay> {
     }
   }
   const blocks = new ReplayedBlocks(log);
-  const intents = new Set<string>();
+  const intents = new Intents(log);
   let count = 0;
   for await (const transaction of transactionsOf(log, records)) {
     await replay(log, blocks, cancelled, transaction);
-    follow(intents, transaction);
+    intents.follow(transaction);
     count++;
   }
   const notes = [
@@ -98,13 +100,32 @@ async function replay(
   for (const buffer of buffers) if (buffer.isCancel) cancelled.remove(buffer.block, buffer.length);
 }
 
-/** Intents that change where files have their blocks; others concern only free space and attributes. */
-function follow(intents: Set<string>, { items }: Transaction): void {
-  for (const item of items) {
-    const type = typeOf(item);
-    const kind = type <= itemType.mapDone ? itemType.mapIntent : itemType.exchangeIntent;
-    const key = `${kind} ${item.regions[0]!.toString('hex', intentNumber.at, intentNumber.end)}`;
-    if (type === itemType.mapIntent || type === itemType.exchangeIntent) intents.add(key);
-    if (type === itemType.mapDone || type === itemType.exchangeDone) intents.delete(key);
+/** Intents that change where files have their blocks, and are not done yet; others concern only free space and attributes. */
+class Intents {
+  readonly #log: XfsLog;
+  /** Numbers of 64 bits: they are addresses in the memory of the kernel that logged them. */
+  readonly #open = { map: new Set<bigint>(), exchange: new Set<bigint>() };
+
+  constructor(log: XfsLog) {
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#open.map.size + this.#open.exchange.size;
+  }
+
+  follow({ items }: Transaction): void {
+    for (const item of items) {
+      const type = typeOf(item);
+      const isIntent = type === itemType.mapIntent || type === itemType.exchangeIntent;
+      if (!isIntent && type !== itemType.mapDone && type !== itemType.exchangeDone) continue;
+      const [what] = item.regions;
+      if (what === undefined || what.length < intentNumber.end) throw this.#log.refused('an intent that is cut off');
+      const number = what.readBigUInt64LE(intentNumber.at);
+      const open = type <= itemType.mapDone ? this.#open.map : this.#open.exchange;
+      if (isIntent) open.add(number);
+      else open.delete(number);
+      if (this.size > maxIntents) throw this.#log.refused(`it has more than ${maxIntents} intents that are not done`);
+    }
   }
 }

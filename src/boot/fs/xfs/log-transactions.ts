@@ -21,7 +21,7 @@ const maxRegionBytes = 128 * 1024;
 /** Bytes held of transactions that are not committed yet; a log full of them beyond this is left to the kernel. */
 const maxOpenBytes = 128 * 1024 * 1024;
 /** What a region costs besides its content. */
-const regionCost = 128;
+const regionCost = 256;
 
 export interface LogItem {
   readonly total: number;
@@ -36,6 +36,9 @@ export interface Transaction {
 
 interface OpenTransaction extends Transaction {
   header: Buffer;
+  /** Of the last region, where it did not come whole. */
+  parts: Buffer[];
+  partBytes: number;
   /** Held for it. */
   bytes: number;
 }
@@ -61,7 +64,14 @@ export async function* transactionsOf(log: XfsLog, records: readonly LogRecord[]
       at += length;
       if (flags & flag.start) {
         if (open.has(id)) throw bad('the start of a transaction that has begun');
-        open.set(id, { lsn: record.lsn, items: [], header: Buffer.alloc(0), bytes: regionCost });
+        open.set(id, {
+          lsn: record.lsn,
+          items: [],
+          header: Buffer.alloc(0),
+          parts: [],
+          partBytes: 0,
+          bytes: regionCost,
+        });
         openBytes += regionCost;
       }
       const transaction = open.get(id);
@@ -69,6 +79,7 @@ export async function* transactionsOf(log: XfsLog, records: readonly LogRecord[]
       if (flags & flag.commit) {
         open.delete(id);
         openBytes -= transaction.bytes;
+        join(transaction);
         yield transaction;
       } else if (length > 0) {
         // A copy: a small region does not keep its whole record.
@@ -92,12 +103,13 @@ function add(transaction: OpenTransaction, data: Buffer, continued: boolean, bad
     return;
   }
   let item = items.at(-1);
-  const last = item?.regions.at(-1);
-  if (continued && item !== undefined && last !== undefined) {
-    if (last.length + data.length > maxRegionBytes) throw bad(`a region of more than ${maxRegionBytes} bytes`);
-    item.regions[item.regions.length - 1] = Buffer.concat([last, data]);
+  if (continued && transaction.parts.length > 0) {
+    transaction.partBytes += data.length;
+    if (transaction.partBytes > maxRegionBytes) throw bad(`a region of more than ${maxRegionBytes} bytes`);
+    transaction.parts.push(data);
     return;
   }
+  join(transaction);
   if (item === undefined || item.regions.length === item.total) {
     const total = data.length >= regionCount + 2 ? data.readUInt16LE(regionCount) : 0;
     if (total === 0 || total > maxRegions) throw bad(`an item of ${total} regions`);
@@ -105,4 +117,13 @@ function add(transaction: OpenTransaction, data: Buffer, continued: boolean, bad
     items.push(item);
   }
   item.regions.push(data);
+  transaction.parts = [data];
+  transaction.partBytes = data.length;
+}
+
+/** The last region is complete. Its parts, of which there may be one for each byte, are put together only now. */
+function join({ items, parts }: OpenTransaction): void {
+  const regions = items.at(-1)?.regions;
+  if (regions !== undefined && parts.length > 1) regions[regions.length - 1] = Buffer.concat(parts);
+  parts.length = 0;
 }
