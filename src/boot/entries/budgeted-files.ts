@@ -3,7 +3,13 @@
  * remembered, since several loaders and all entries of a configuration ask the same. Main thread.
  */
 import type { DiskBudget } from '../disk-budget.js';
-import type { DirectoryEntry, FileStat, FileSystem, FileSystemType } from '../fs/file-system.js';
+import {
+  type DirectoryEntry,
+  type FileStat,
+  type FileSystem,
+  type FileSystemType,
+  normalPath,
+} from '../fs/file-system.js';
 
 /** Characters of paths that are remembered. */
 const maxRemembered = 1 << 20;
@@ -29,11 +35,12 @@ export class BudgetedFileSystem implements FileSystem {
 
   async stat(path: string): Promise<FileStat | undefined> {
     await this.#budget.turn();
-    if (this.#stats.has(path)) return this.#stats.get(path);
+    const key = normalPath(path);
+    if (this.#stats.has(key)) return this.#stats.get(key);
     this.#budget.spend('lookups');
     const found = await this.#files.stat(path);
-    this.#remembered += path.length;
-    if (this.#remembered <= maxRemembered) this.#stats.set(path, found);
+    this.#remembered += key.length;
+    if (this.#remembered <= maxRemembered) this.#stats.set(key, found);
     return found;
   }
 

@@ -40,3 +40,6 @@ export interface FileSystem {
 export const maxSymlinks = 40;
 /** Longest path accepted, bytes (Linux: PATH_MAX). */
 export const maxPath = 4096;
+
+/** One of the spellings of `path` that differ in `//` and `/./`. */
+export const normalPath = (path: string): string => path.replace(/\/(?:\.?\/)+/g, '/');

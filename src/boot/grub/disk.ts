@@ -11,7 +11,7 @@ import type { FileReference, Volume } from '../entries/volume.js';
 import { volumeName } from '../entries/volume.js';
 import { withHint } from '../entries/with-hint.js';
 import type { DirectoryEntry, FileStat } from '../fs/file-system.js';
-import { maxPath } from '../fs/file-system.js';
+import { maxPath, normalPath } from '../fs/file-system.js';
 import type { Uki } from '../pe/uki.js';
 import { type Budget, grubLimits } from './budget.js';
 
@@ -22,6 +22,8 @@ export interface Located {
 
 /** What looking at one directory entry costs, in characters of text. */
 const charactersPerEntry = 16;
+/** Names kept of all directories that were listed. */
+const maxNames = 65_536;
 
 /** GRUB's names for the partitions of each table; the number is Linux's. */
 const tableNames = { gpt: 'gpt', mbr: 'msdos', none: '' } as const;
@@ -43,6 +45,7 @@ export class GrubDisk {
   readonly #stats = new Map<string, FileStat | undefined>();
   readonly #images = new Map<string, Uki | undefined>();
   readonly #lists = new Map<string, readonly DirectoryEntry[] | undefined>();
+  #names = 0;
 
   constructor(volumes: readonly Volume[], budget: Budget, note: (text: string) => void) {
     this.volumes = volumes;
@@ -97,7 +100,13 @@ export class GrubDisk {
   /** Undefined if it is no directory. */
   async list(at: Located): Promise<readonly DirectoryEntry[] | undefined> {
     if ((await this.stat(at))?.kind !== 'directory') return undefined;
-    const entries = await this.#remember(this.#lists, at.volume, at.path, (name) => at.volume.fs.list(name));
+    const entries = await this.#remember(
+      this.#lists,
+      at.volume,
+      at.path,
+      (name) => at.volume.fs.list(name),
+      this.#keeps,
+    );
     this.#budget.charge((entries?.length ?? 0) * charactersPerEntry);
     return entries;
   }
@@ -125,14 +134,21 @@ export class GrubDisk {
     volume: Volume,
     path: string,
     ask: (path: string) => Promise<T | undefined>,
+    keeps: (answer: T | undefined) => boolean = () => true,
   ): Promise<T | undefined> {
-    const key = `${volume.partition}:${path}`;
+    const key = `${volume.partition}:${normalPath(path)}`;
     if (known.has(key)) return known.get(key);
     this.#budget.fileOperation();
     const answer = await this.#readable(volume, () => ask(path));
-    if (known.size < grubLimits.fileOperations) known.set(key, answer);
+    if (known.size < grubLimits.fileOperations && keeps(answer)) known.set(key, answer);
     return answer;
   }
+
+  /** Whether there is room for the names of one more directory. */
+  readonly #keeps = (entries: readonly DirectoryEntry[] | undefined): boolean => {
+    this.#names += entries?.length ?? 0;
+    return this.#names <= maxNames;
+  };
 
   async #readable<T>(volume: Volume, read: () => Promise<T>): Promise<T | undefined> {
     try {

@@ -176,3 +176,26 @@ describe('huge claims in small images: unified kernel images', () => {
     return found;
   }
 });
+
+describe('huge claims in small images: directories', () => {
+  test('that GRUB lists under many names of one', async () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => [`/boot/vmlinuz-${'1a'.repeat(60)}.${i}`, ''] as const);
+    const spellings = Array.from({ length: 45 }, (_, i) => `blscfg (hd0,gpt1)/${'./'.repeat(i)}${'/'.repeat(i)}boot`);
+    const { fs, budget, ...volume } = memoryVolume(1, {
+      ...kernel,
+      ...Object.fromEntries(names),
+      '/grub/grub.cfg': `${spellings.join('\n')}\nmenuentry a {\nlinux /k\n}\n`,
+    });
+    let listed = 0;
+    const list = fs.list.bind(fs);
+    fs.list = (path) => {
+      if (path.endsWith('boot')) listed++;
+      return list(path);
+    };
+    const { result, memory, cpu } = await costOf(() => findEntries([{ ...volume, fs, budget }], [], budget));
+    expect(result).toMatchObject({ entries: [{ title: 'a', problem: undefined }] });
+    expect(listed).toBe(1);
+    expect(memory).toBeLessThan(128);
+    expect(cpu).toBeLessThan(5000);
+  });
+});
