@@ -76,10 +76,6 @@ export class Clusters {
     if (run) yield run;
   }
 
-  read(run: ClusterRun): Promise<Buffer> {
-    return this.#reader.read(run.start, run.length);
-  }
-
   readInto(start: number, into: Uint8Array): Promise<void> {
     return this.#reader.readInto(start, into);
   }

@@ -22,6 +22,8 @@ export interface FatRecord extends FatNode {
 
 const entrySize = 32;
 const maxDirectoryBytes = 65_536 * entrySize;
+/** So much is looked at at once. */
+const pieceBytes = 32 * 1024;
 const field = { attributes: 11, caseFlags: 12, clusterHigh: 20, clusterLow: 26, size: 28 } as const;
 const attribute = { volumeLabel: 0x08, directory: 0x10, longNameMask: 0x3f, longName: 0x0f } as const;
 const first = { end: 0x00, free: 0xe5, dot: 0x2e } as const;
@@ -69,15 +71,20 @@ export async function volumeLabel(clusters: Clusters, root: FatNode): Promise<st
 async function* directoryBytes(clusters: Clusters, directory: FatNode): AsyncGenerator<Buffer> {
   const { layout } = clusters;
   if (directory.cluster === 0) {
-    yield await clusters.readAt(layout.rootStart, layout.rootSize);
+    yield* pieces(clusters, layout.rootStart, layout.rootSize);
     return;
   }
   let total = 0;
   for await (const run of clusters.runs(directory.cluster, maxDirectoryBytes + 1, 'a directory')) {
     total += run.length;
     if (total > maxDirectoryBytes) throw clusters.damaged(`a directory of more than ${maxDirectoryBytes} bytes`);
-    yield await clusters.read(run);
+    yield* pieces(clusters, run.start, run.length);
   }
+}
+
+async function* pieces(clusters: Clusters, start: number, length: number): AsyncGenerator<Buffer> {
+  for (let done = 0; done < length; done += pieceBytes)
+    yield await clusters.readAt(start + done, Math.min(pieceBytes, length - done));
 }
 
 function parse(clusters: Clusters, entry: Buffer, pending: LongName): FatRecord | undefined {

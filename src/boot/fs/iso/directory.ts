@@ -2,7 +2,7 @@
  * ISO 9660 directories (ECMA-119 §6.8): records in sectors, the sections of one file put together, under the names that
  * Rock Ridge, Joliet or ECMA-119 itself gives. Main thread.
  */
-import { damaged, maxDirectoryBytes, type ScanBudget } from '../damage.js';
+import { damaged, maxDirectoryBytes, maxDirectoryEntries, type ScanBudget } from '../damage.js';
 import type { FileStat } from '../file-system.js';
 import { sectorSize } from './descriptors.js';
 import { utf16be } from './label.js';
@@ -30,7 +30,11 @@ export interface NamedNode {
   readonly relocatedTo: number | undefined;
 }
 
-const pieceSize = 32 * sectorSize;
+const pieceSize = 16 * sectorSize;
+/** Sections of one file: it is as many times 4 GiB. */
+const maxSections = 64;
+/** With the two that every directory has, for itself and its parent. */
+const maxRecords = maxDirectoryEntries + 2;
 
 /** What a directory is to the walk: its place and nothing else. */
 export const directoryNode = (extent: Extent): IsoNode => ({
@@ -41,28 +45,36 @@ export const directoryNode = (extent: Extent): IsoNode => ({
   unreadable: undefined,
 });
 
-/** The entries of `directory` in disk order; those for itself and its parent, associated files and hidden places left out. */
+/** The entries of `directory`, piece by piece; those for itself and its parent, associated files and hidden places left out. */
 export async function* records(
   volume: IsoVolume,
   names: Names,
   directory: IsoNode,
   budget: ScanBudget,
-): AsyncGenerator<NamedNode> {
+): AsyncGenerator<NamedNode[]> {
   let sections: IsoRecord[] = [];
-  for await (const record of plainRecords(volume, directory, budget)) {
-    if (isDots(record) || record.flags & recordFlag.associated) continue;
-    if (sections.length > 0 && !sections[0]!.name.equals(record.name))
-      throw damaged('ISO 9660: the sections of a file (multi-extent) are not in one row');
-    sections.push(record);
-    if (record.flags & recordFlag.multiExtent) continue;
-    const found = await nodeOf(volume, names, sections, budget);
-    if (found !== undefined) yield found;
-    sections = [];
+  let total = 0;
+  for await (const piece of plainRecords(volume, directory, budget)) {
+    total += piece.length;
+    if (total > maxRecords) throw damaged(`ISO 9660: a directory of more than ${maxRecords} records`);
+    const found: NamedNode[] = [];
+    for (const record of piece) {
+      if (isDots(record) || record.flags & recordFlag.associated) continue;
+      if (sections.length > 0 && !sections[0]!.name.equals(record.name))
+        throw damaged('ISO 9660: the sections of a file (multi-extent) are not in one row');
+      if (sections.length === maxSections) throw damaged(`ISO 9660: a file of more than ${maxSections} sections`);
+      sections.push(record);
+      if (record.flags & recordFlag.multiExtent) continue;
+      const rock = names.by === 'rock-ridge' ? await rockRidge(volume, names.skip, sections[0]!, budget) : undefined;
+      if (!rock?.relocated) found.push(nodeOf(names, sections, rock));
+      sections = [];
+    }
+    yield found;
   }
   if (sections.length > 0) throw damaged('ISO 9660: a file (multi-extent) whose last section is missing');
 }
 
-async function* plainRecords(volume: IsoVolume, directory: IsoNode, budget: ScanBudget): AsyncGenerator<IsoRecord> {
+async function* plainRecords(volume: IsoVolume, directory: IsoNode, budget: ScanBudget): AsyncGenerator<IsoRecord[]> {
   const [extent] = directory.extents;
   if (extent === undefined || extent.length > maxDirectoryBytes)
     throw damaged(`ISO 9660: a directory of ${directory.size} bytes`);
@@ -71,30 +83,30 @@ async function* plainRecords(volume: IsoVolume, directory: IsoNode, budget: Scan
     const length = Math.min(pieceSize, extent.length - done);
     budget.spend(length);
     const bytes = await volume.read({ start: extent.start + done, length }, 'a directory');
+    const piece: IsoRecord[] = [];
     for (let at = 0; at < length; ) {
       if (bytes[at] === 0) {
         at += volume.blockSize - (at % volume.blockSize); // records do not cross sectors: the rest of this one is empty
         continue;
       }
-      yield parseRecord(bytes.subarray(at, Math.min(length, at + 255)), volume.blockSize);
+      piece.push(parseRecord(bytes.subarray(at, Math.min(length, at + 255)), volume.blockSize));
       at += bytes[at]!;
     }
+    yield piece;
   }
 }
 
-/** Undefined for a moved directory in its hidden place. */
-async function nodeOf(
+async function rockRidge(
   volume: IsoVolume,
-  names: Names,
-  sections: readonly IsoRecord[],
+  skip: number,
+  { systemUse }: IsoRecord,
   budget: ScanBudget,
-): Promise<NamedNode | undefined> {
+): Promise<RockRidge> {
+  return rockRidgeOf(await suspEntries(volume, systemUse.subarray(skip), budget));
+}
+
+function nodeOf(names: Names, sections: readonly IsoRecord[], rock: RockRidge | undefined): NamedNode {
   const first = sections[0]!;
-  const rock =
-    names.by === 'rock-ridge'
-      ? rockRidgeOf(await suspEntries(volume, first.systemUse.subarray(names.skip), budget))
-      : undefined;
-  if (rock?.relocated) return undefined;
   const kind = kindOf(first, rock);
   const extents = sections.map(({ extent }) => extent);
   return {

@@ -3,7 +3,7 @@
  */
 import type { BlockReader } from '../../../disk/block-reader.js';
 import { TsvmmError } from '../../../errors.js';
-import { damaged, maxDirectoryEntries, notReadable, ScanBudget } from '../damage.js';
+import { damaged, notReadable, ScanBudget } from '../damage.js';
 import type { DirectoryEntry, FileStat, FileSystem } from '../file-system.js';
 import { type Tree, TreeFileSystem } from '../path-walk.js';
 import { type Descriptor, type Descriptors, readDescriptors, sectorSize } from './descriptors.js';
@@ -79,21 +79,19 @@ class IsoTree implements Tree<IsoNode> {
   async find(directory: IsoNode, name: string, budget: ScanBudget): Promise<IsoNode | undefined> {
     const exact = this.#names.by === 'rock-ridge';
     const wanted = exact ? name : name.toLowerCase();
-    for await (const { name: found, node, relocatedTo } of records(this.#volume, this.#names, directory, budget)) {
-      if ((exact ? found : found.toLowerCase()) !== wanted) continue;
-      if (relocatedTo === undefined) return node;
-      return directoryNode((await selfRecord(this.#volume, relocatedTo * this.#volume.blockSize)).extent);
+    for await (const piece of records(this.#volume, this.#names, directory, budget)) {
+      const found = piece.find(({ name: other }) => (exact ? other : other.toLowerCase()) === wanted);
+      if (found === undefined) continue;
+      if (found.relocatedTo === undefined) return found.node;
+      return directoryNode((await selfRecord(this.#volume, found.relocatedTo * this.#volume.blockSize)).extent);
     }
     return undefined;
   }
 
   async list(directory: IsoNode, budget: ScanBudget): Promise<DirectoryEntry[]> {
     const entries: DirectoryEntry[] = [];
-    for await (const { name, node } of records(this.#volume, this.#names, directory, budget)) {
-      if (entries.length === maxDirectoryEntries)
-        throw damaged(`ISO 9660: a directory of more than ${maxDirectoryEntries} entries`);
-      entries.push({ name, kind: node.kind });
-    }
+    for await (const piece of records(this.#volume, this.#names, directory, budget))
+      for (const { name, node } of piece) entries.push({ name, kind: node.kind });
     return entries;
   }
 
