@@ -56,8 +56,8 @@ export class DiskBudget {
   #failure: TsvmmError | undefined;
 
   /** `disk` is for messages. */
-  constructor(disk?: Pick<BlockReader, 'size'>, signal?: AbortSignal) {
-    this.#name = disk !== undefined && 'path' in disk && typeof disk.path === 'string' ? quote(disk.path) : 'the disk';
+  constructor(disk?: Pick<BlockReader, 'size'> & { readonly path?: string }, signal?: AbortSignal) {
+    this.#name = disk?.path === undefined ? 'the disk' : quote(disk.path);
     this.#signal = signal;
   }
 

@@ -4,15 +4,27 @@
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { findBootEntries } from '../../../src/boot/disk-boot.js';
+import { DiskBudget, diskLimits } from '../../../src/boot/disk-budget.js';
+import { BudgetedFileSystem } from '../../../src/boot/entries/budgeted-files.js';
+import { openVolumes } from '../../../src/boot/entries/open-volumes.js';
+import { BlockCache } from '../../../src/boot/fs/block-cache.js';
+import { probeFileSystem } from '../../../src/boot/fs/probe.js';
+import { Budget } from '../../../src/boot/grub/budget.js';
+import { readGrubConfig } from '../../../src/boot/grub/grub-config.js';
 import { costOf } from '../../support/cost.js';
-import { haveTools, MemoryDisk, scratch } from './fs/images.js';
+import { haveTools, MemoryDisk, plant, run, scratch } from './fs/images.js';
 import { smallImages } from './fs/small-images.js';
+import { MemoryFileSystem } from './grub/memory-file-system.js';
+import { buildPe } from './pe/build-pe.js';
 
 const ready = haveTools('mke2fs', 'debugfs');
-const { ext } = smallImages(scratch());
+const folder = scratch();
+const { blank, ext } = smallImages(folder);
+let made = 0;
 
 /** A disk whose GPT has `count` entries, all for the one file system. */
 function manyPartitions(count: number, fileSystem: Buffer): Buffer {
@@ -63,3 +75,199 @@ describe.runIf(ready)('huge claims in small images: partitions', () => {
     expect(cpu).toBeLessThan(10_000);
   });
 });
+
+const diskOf = (bytes: Buffer): MemoryDisk => new MemoryDisk(bytes);
+
+/** An ext2 file system with `files` where the block map of `path` claims 4 GiB, each of its blocks the same one. */
+function endlessFile(files: Readonly<Record<string, Buffer>>, path: string): Buffer {
+  const root = join(folder, `endless-${++made}`);
+  plant(root, files);
+  const image = blank('1M');
+  run('mke2fs', ['-q', '-F', '-t', 'ext2', '-b', '1024', '-d', root, image]);
+  const bytes = readFileSync(image);
+  const [, block, offset] = /located at block (\d+), offset (0x[0-9a-f]+)/.exec(
+    run('debugfs', ['-R', `imap ${path}`, image]),
+  )!;
+  const inode = Number(block) * 1024 + Number(offset);
+  const indirect = bytes.readUInt32LE(inode + 0x28 + 12 * 4);
+  for (const level of [13, 14]) bytes.writeUInt32LE(indirect, inode + 0x28 + level * 4);
+  for (let i = 0; i < 256; i++) bytes.writeUInt32LE(indirect, indirect * 1024 + i * 4);
+  bytes.writeUInt32LE(0xffffffff, inode + 4);
+  return bytes;
+}
+
+describe.runIf(ready)('huge claims in small images: files', () => {
+  /** A unified kernel image of `profiles`, whose texts lie at `offset`. */
+  function uki(profiles: number, offset: number): Buffer {
+    const texts = ['.profile', '.cmdline', '.osrel', '.uname'];
+    const names = Array.from({ length: profiles }, () => texts).flat();
+    const far = names.map((name, i) => ({ name, data: '', offset: offset + 16 * i, rawSize: 16, virtualSize: 16 }));
+    return buildPe([{ name: '.linux', data: 'kernel', offset: 0x3000 }, ...far]);
+  }
+  const entry = { 'loader/entries/a.conf': Buffer.from('title t\nuki /u.efi\n') };
+
+  test.each([
+    ['at its end', 0xf000_0000],
+    ['where a text may lie', 0x7000_0000],
+  ])('texts of an image %s that claims 4 GiB', async (_, offset) => {
+    const image = Buffer.alloc(14 * 1024, 1);
+    uki(64, offset).copy(image);
+    const disk = diskOf(endlessFile({ ...entry, 'u.efi': image }, '/u.efi'));
+    const { result, memory, cpu } = await costOf(() => findBootEntries(disk));
+    expect(result).not.toBeInstanceOf(Error);
+    expect(disk.bytesRead).toBeLessThan(16 << 20);
+    expect(memory).toBeLessThan(64);
+    expect(cpu).toBeLessThan(5000);
+  });
+
+  test('a kernel of 96 MiB in blocks that are all the same is read, and the event loop turns; or not, when nobody waits', async () => {
+    const bytes = endlessFile({ 'vmlinuz-1': Buffer.alloc(14 * 1024, 1) }, '/vmlinuz-1');
+    const fileSystem = new BlockCache(diskOf(bytes), undefined, new DiskBudget());
+    const found = await probeFileSystem(diskOf(bytes), fileSystem);
+    if (found === undefined || 'unsupported' in found) throw new Error('no file system');
+    const into = Buffer.alloc(96 << 20);
+    const { result, delay } = await costOf(() => found.readInto('/vmlinuz-1', 0, into));
+    expect(result).toBeUndefined();
+    expect(delay).toBeLessThan(1000);
+
+    const stop = new AbortController();
+    const again = await probeFileSystem(
+      diskOf(bytes),
+      new BlockCache(diskOf(bytes), undefined, new DiskBudget(undefined, stop.signal)),
+    );
+    if (again === undefined || 'unsupported' in again) throw new Error('no file system');
+    setTimeout(() => stop.abort(new Error('enough')), 20);
+    const aborted = await costOf(() => again.readInto('/vmlinuz-1', 0, Buffer.alloc(96 << 20)));
+    expect(aborted.result).toMatchObject({ message: 'enough' });
+  });
+});
+
+/** FAT16 with a root directory of 65,520 entries, all of which a look-up of what is not there has to pass. */
+function crowdedFat(configs: readonly Buffer[]): Buffer {
+  const sector = 512;
+  const perCluster = 4;
+  const tableSectors = 64;
+  const rootEntries = 65_520;
+  const dataSector = 1 + tableSectors + (rootEntries * 32) / sector;
+  const sectors = dataSector + 6000 * perCluster;
+  const disk = Buffer.alloc(sectors * sector);
+  disk.write('\xeb\x3c\x90MSDOS5.0', 0, 'latin1');
+  for (const [at, value] of [
+    [11, sector],
+    [14, 1],
+    [17, rootEntries],
+    [22, tableSectors],
+    [510, 0xaa55],
+  ] as const)
+    disk.writeUInt16LE(value, at);
+  for (const [at, value] of [
+    [13, perCluster],
+    [16, 1],
+    [21, 0xf8],
+    [38, 0x29],
+  ] as const)
+    disk.writeUInt8(value, at);
+  disk.writeUInt32LE(sectors, 32);
+  let next = 2;
+  const store = (content: Buffer): number => {
+    const count = Math.max(1, Math.ceil(content.length / (perCluster * sector)));
+    content.copy(disk, (dataSector + (next - 2) * perCluster) * sector);
+    for (let i = 0; i < count; i++) disk.writeUInt16LE(i < count - 1 ? next + i + 1 : 0xffff, sector + (next + i) * 2);
+    next += count;
+    return next - count;
+  };
+  const entry = (name: string, attributes: number, cluster: number, size: number): Buffer => {
+    const bytes = Buffer.alloc(32);
+    bytes.write(name.padEnd(11), 0, 'latin1');
+    bytes.writeUInt8(attributes, 11);
+    bytes.writeUInt16LE(cluster, 26);
+    bytes.writeUInt32LE(size, 28);
+    return bytes;
+  };
+  const vendors = configs.map((config, i) => {
+    const file = store(entry('GRUB    CFG', 0x20, store(config), config.length));
+    return entry(`V${i}`, 0x10, file, 0);
+  });
+  const efi = entry('EFI', 0x10, store(Buffer.concat(vendors)), 0);
+  const others = Array.from({ length: rootEntries - 1 }, (_, i) => entry(`A${i}`, 0x20, 0, 0));
+  Buffer.concat([...others, efi]).copy(disk, (1 + tableSectors) * sector);
+  return disk;
+}
+
+describe('huge claims in small images: time', () => {
+  const lookUps = (from: number): Buffer =>
+    Buffer.from(
+      `${Array.from({ length: 4000 }, (_, i) => `test -e /x${from + i}\n`).join('')}menuentry a {\nlinux /K\n}\n`,
+    );
+  const disk = diskOf(crowdedFat(Array.from({ length: 8 }, (_, i) => lookUps(i * 4000))));
+
+  test('GRUB configurations that look up much in a crowded directory share a time', async () => {
+    const budget = new DiskBudget();
+    const { volumes } = await openVolumes(disk, budget);
+    const options = { volume: volumes[0]!, path: '/EFI/V0/grub.cfg' };
+    const deadline = budget.work + 200;
+    for (let i = 0; i < 3; i++) {
+      const reading = readGrubConfig(volumes, { ...options, budget: new Budget(budget, deadline) });
+      await expect(reading).rejects.toThrow('takes more than 5 s');
+    }
+    expect(budget.work).toBeLessThan(deadline + 1000);
+  });
+
+  test('the event loop turns meanwhile, and an abort ends it at once', async () => {
+    const { signal, at } = aborting(500);
+    const { result, delay, memory } = await costOf(() => findBootEntries(disk, { signal }));
+    expect(result).toMatchObject({ message: 'enough' });
+    expect(performance.now() - at()).toBeLessThan(1000);
+    expect(delay).toBeLessThan(500);
+    expect(memory).toBeLessThan(128);
+  });
+
+  test('work is limited, waiting is not', async () => {
+    const budget = new DiskBudget();
+    const clock = vi.spyOn(performance, 'now');
+    try {
+      let now = performance.now();
+      clock.mockImplementation(() => now);
+      const step = async (ms: number): Promise<void> => {
+        now += ms;
+        await budget.turn();
+      };
+      await budget.wait(
+        Promise.resolve().then(() => {
+          now += 60_000;
+        }),
+      );
+      for (let i = 0; i < 95; i++) await step(100);
+      expect(budget.work).toBeLessThan(diskLimits.work);
+      await expect(Promise.all(Array.from({ length: 10 }, () => step(100)))).rejects.toThrow('more than 10 s of work');
+      expect(() => budget.check()).toThrow('more than 10 s of work');
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
+  test('what takes too long altogether is one error that names the disk and says what to do', async () => {
+    const slow = new DiskBudget({ size: 0, path: '/images/slow.img' });
+    const fileSystem = new BudgetedFileSystem(new MemoryFileSystem({ '/a': '' }), slow);
+    const asked = async (): Promise<void> => {
+      for (let i = 0; ; i++) await fileSystem.stat(`/${i}`);
+    };
+    await expect(asked()).rejects.toMatchObject({
+      code: 'ERR_TSVMM_BOOT_NOT_FOUND',
+      message: 'finding out what "/images/slow.img" boots takes looking up more than 65536 files',
+      hint: expect.stringContaining('--kernel'),
+    });
+    await expect(fileSystem.stat('/a')).rejects.toThrow('65536 files'); // and it stays so
+  });
+});
+
+/** Aborts after a while, and knows when it did. */
+function aborting(ms: number): { signal: AbortSignal; at: () => number } {
+  const controller = new AbortController();
+  let at = Number.POSITIVE_INFINITY;
+  setTimeout(() => {
+    at = performance.now();
+    controller.abort(new Error('enough'));
+  }, ms);
+  return { signal: controller.signal, at: () => at };
+}

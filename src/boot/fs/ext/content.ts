@@ -8,11 +8,14 @@ import { inlineData } from './inline-data.js';
 import { type Inode, inodeFlag, refuseUnreadable } from './inode.js';
 import type { ExtVolume } from './volume.js';
 
-/** The mapped parts of `inode` up to `size` bytes, neighbours joined, in file order. */
-export function runsOf(volume: ExtVolume, inode: Inode, size = inode.size): AsyncGenerator<Run> {
-  const blocks = Math.ceil(size / volume.superblock.blockSize);
+/** The mapped parts of `inode` from byte `offset` up to `size` bytes, neighbours joined, in file order. */
+export function runsOf(volume: ExtVolume, inode: Inode, size = inode.size, offset = 0): AsyncGenerator<Run> {
+  const { blockSize } = volume.superblock;
+  const [from, blocks] = [Math.floor(offset / blockSize), Math.ceil(size / blockSize)];
   return joinRuns(
-    inode.flags & inodeFlag.extents ? extentRuns(volume, inode, blocks) : blockMapRuns(volume, inode, blocks),
+    inode.flags & inodeFlag.extents
+      ? extentRuns(volume, inode, from, blocks)
+      : blockMapRuns(volume, inode, from, blocks),
   );
 }
 
@@ -30,5 +33,11 @@ export async function readContent(volume: ExtVolume, inode: Inode, offset: numbe
     return;
   }
   const readInto = (at: number, part: Uint8Array) => volume.readInto(at, part, `inode ${inode.number}`);
-  await readRuns(runsOf(volume, inode, offset + into.length), volume.superblock.blockSize, offset, into, readInto);
+  await readRuns(
+    runsOf(volume, inode, offset + into.length, offset),
+    volume.superblock.blockSize,
+    offset,
+    into,
+    readInto,
+  );
 }

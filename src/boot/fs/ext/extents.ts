@@ -2,7 +2,8 @@
  * Extent trees (Linux Documentation/filesystems/ext4/ifork.rst, "Extent Tree"). Main thread.
  *
  * Every node must start where its parent says and stay below its parent's next entry, and depths must count down. So no
- * block can be met twice on the way to different logical blocks, and a tree costs at most its own blocks to walk.
+ * block can be met twice on the way to different logical blocks, and a tree costs at most its own blocks to walk. What lies
+ * before the first block that is asked for is passed over.
  */
 import { crc32c } from '../crc32c.js';
 import type { Run } from '../runs.js';
@@ -20,11 +21,11 @@ const maxInitializedLength = 0x8000;
 const maxDepth = 5;
 const checksumSize = 4;
 
-/** The runs of `inode` below file block `blocks`, in file order. */
-export async function* extentRuns(volume: ExtVolume, inode: Inode, blocks: number): AsyncGenerator<Run> {
+/** The runs of `inode` from about file block `from` on and below `blocks`, in file order. */
+export async function* extentRuns(volume: ExtVolume, inode: Inode, from: number, blocks: number): AsyncGenerator<Run> {
   const depth = inode.block.readUInt16LE(header.depth);
   if (depth > maxDepth) throw volume.damaged(`inode ${inode.number}: an extent tree ${depth} levels deep`);
-  yield* nodeRuns(volume, inode, inode.block, depth, { from: 0, to: blocks });
+  yield* nodeRuns(volume, inode, inode.block, depth, { from: 0, to: blocks }, from);
 }
 
 interface Span {
@@ -38,6 +39,7 @@ async function* nodeRuns(
   node: Buffer,
   depth: number,
   span: Span,
+  first: number,
 ): AsyncGenerator<Run> {
   const what = `inode ${inode.number}: extent tree`;
   const entries = node.readUInt16LE(header.entries);
@@ -59,15 +61,14 @@ async function* nodeRuns(
       if (run.count === 0) throw volume.damaged(`${what}: an extent without length at file block ${logical}`);
       previousEnd = logical + run.count;
       const count = Math.min(run.count, span.to - logical);
-      if (run.written) yield { logical, physical: run.physical, count };
+      if (run.written && logical + count > first) yield { logical, physical: run.physical, count };
     } else {
       const next = i + 1 < entries ? node.readUInt32LE(at + entrySize) : span.to;
-      const child = node.readUInt32LE(at + index.leafLow) + node.readUInt16LE(at + index.leafHigh) * 2 ** 32;
-      yield* nodeRuns(volume, inode, await readNode(volume, inode, child, logical), depth - 1, {
-        from: logical,
-        to: Math.min(next, span.to),
-      });
       previousEnd = logical + 1;
+      if (next <= first) continue;
+      const child = node.readUInt32LE(at + index.leafLow) + node.readUInt16LE(at + index.leafHigh) * 2 ** 32;
+      const below = { from: logical, to: Math.min(next, span.to) };
+      yield* nodeRuns(volume, inode, await readNode(volume, inode, child, logical), depth - 1, below, first);
     }
   }
 }

@@ -6,9 +6,10 @@ import { extentRuns } from './extents.js';
 import type { Inode } from './inode.js';
 import type { XfsVolume } from './volume.js';
 
-/** The mapped parts of `inode` up to `size` bytes, neighbours joined, in file order. */
-function runsOf(volume: XfsVolume, inode: Inode, size = inode.size): AsyncGenerator<Run> {
-  return joinRuns(extentRuns(volume, inode, Math.ceil(size / volume.superblock.blockSize)));
+/** The mapped parts of `inode` from byte `offset` up to `size` bytes, neighbours joined, in file order. */
+function runsOf(volume: XfsVolume, inode: Inode, size = inode.size, offset = 0): AsyncGenerator<Run> {
+  const { blockSize } = volume.superblock;
+  return joinRuns(extentRuns(volume, inode, Math.ceil(size / blockSize), Math.floor(offset / blockSize)));
 }
 
 /** Mapped bytes of `inode` in pieces of at most `pieceBytes`. */
@@ -21,5 +22,5 @@ export function pieces(volume: XfsVolume, inode: Inode, pieceBytes: number): Asy
 export async function readContent(volume: XfsVolume, inode: Inode, offset: number, into: Uint8Array): Promise<void> {
   const { blockSize } = volume.superblock;
   const readInto = (at: number, part: Uint8Array) => volume.readInto(at, part);
-  await readRuns(runsOf(volume, inode, offset + into.length), blockSize, offset, into, readInto);
+  await readRuns(runsOf(volume, inode, offset + into.length, offset), blockSize, offset, into, readInto);
 }

@@ -28,8 +28,17 @@ interface Span {
   readonly to: number;
 }
 
-/** The runs of `inode` below file block `blocks`, in file order. Extents that were never written are left out: they are zeros. */
-export async function* extentRuns(volume: XfsVolume, inode: Inode, blocks: number): AsyncGenerator<Run> {
+/** What a caller wants: from `first` on, which may be taken as 0, below `blocks`. */
+interface Asked {
+  readonly first: number;
+  readonly blocks: number;
+}
+
+/**
+ * The runs of `inode` below file block `blocks`, in file order; what lies before block `first` may be left out. Extents that
+ * were never written are left out: they are zeros.
+ */
+export async function* extentRuns(volume: XfsVolume, inode: Inode, blocks: number, first = 0): AsyncGenerator<Run> {
   const { fork, format, extentCount } = inode;
   const what = `inode ${inode.number}: extents`;
   const span = { from: 0, to: Number.POSITIVE_INFINITY };
@@ -46,7 +55,10 @@ export async function* extentRuns(volume: XfsVolume, inode: Inode, blocks: numbe
   const room = Math.floor((fork.length - rootHeaderSize) / (keySize + pointerSize));
   if (level < 1 || level > maxLevels) throw volume.damaged(`${what}: a tree ${level} levels deep`);
   if (records < 1 || records > room) throw volume.damaged(`${what}: a root with ${records} of ${room} entries`);
-  yield* nodeRuns(volume, inode, { bytes: fork.subarray(rootHeaderSize), level, records, room }, span, blocks);
+  yield* nodeRuns(volume, inode, { bytes: fork.subarray(rootHeaderSize), level, records, room }, span, {
+    first,
+    blocks,
+  });
 }
 
 /** Keys, room for more of them, then pointers. */
@@ -57,7 +69,7 @@ interface Node {
   readonly room: number;
 }
 
-async function* nodeRuns(volume: XfsVolume, inode: Inode, node: Node, span: Span, blocks: number): AsyncGenerator<Run> {
+async function* nodeRuns(volume: XfsVolume, inode: Inode, node: Node, span: Span, asked: Asked): AsyncGenerator<Run> {
   const what = `inode ${inode.number}: extents`;
   const key = (i: number) => readU64BE(node.bytes, i * keySize) ?? Number.POSITIVE_INFINITY;
   for (let i = 0; i < node.records; i++) {
@@ -65,10 +77,11 @@ async function* nodeRuns(volume: XfsVolume, inode: Inode, node: Node, span: Span
     const to = i + 1 < node.records ? key(i + 1) : span.to;
     if (!(from >= span.from && from < to))
       throw volume.damaged(`${what}: tree entries out of order at file block ${from}`);
-    if (from >= blocks) return;
+    if (from >= asked.blocks) return;
+    if (to <= asked.first) continue;
     const address = readU64BE(node.bytes, node.room * keySize + i * pointerSize) ?? Number.POSITIVE_INFINITY;
     const block = volume.blockAt(address, `${what}: a tree entry`);
-    yield* blockRuns(volume, inode, block, node.level - 1, { from, to }, blocks);
+    yield* blockRuns(volume, inode, block, node.level - 1, { from, to }, asked);
   }
 }
 
@@ -78,7 +91,7 @@ async function* blockRuns(
   block: number,
   level: number,
   span: Span,
-  blocks: number,
+  asked: Asked,
 ): AsyncGenerator<Run> {
   const what = `inode ${inode.number}: extents`;
   const isV5 = volume.superblock.version === 5;
@@ -95,8 +108,8 @@ async function* blockRuns(
   const records = bytes.readUInt16BE(blockHeader.records);
   const room = Math.floor(content.length / (level === 0 ? recordSize : keySize + pointerSize));
   if (records < 1 || records > room) throw volume.damaged(`${what}: block ${block} with ${records} of ${room} entries`);
-  if (level === 0) yield* recordRuns(volume, what, content.subarray(0, records * recordSize), span, blocks);
-  else yield* nodeRuns(volume, inode, { bytes: content, level, records, room }, span, blocks);
+  if (level === 0) yield* recordRuns(volume, what, content.subarray(0, records * recordSize), span, asked.blocks);
+  else yield* nodeRuns(volume, inode, { bytes: content, level, records, room }, span, asked);
 }
 
 function* recordRuns(volume: XfsVolume, what: string, records: Buffer, span: Span, blocks: number): Generator<Run> {
