@@ -36,7 +36,7 @@ export async function commandLine(argv: readonly string[], library: Library, io:
     if (plain) {
       const { renderCpus } = await import('./cpus.js');
       const list = await library.cpus();
-      io.stdout.write(plain.switches.has('json') ? `${JSON.stringify(list)}\n` : renderCpus(list));
+      io.stdout.write(plain.switches.has('json') ? jsonLine(list) : renderCpus(list));
       return 0;
     }
     const { runProgram } = await import('./program.js');

@@ -7,6 +7,7 @@ import { didYouMean } from '../suggest.js';
 import { type CompletedCommand, completionScript, type Shell, shells } from './completion.js';
 import { ExitCode } from './exit-codes.js';
 import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
+import { jsonLine } from './json-events.js';
 import { type RunArguments, runArguments, runFlags } from './run-flags.js';
 import { usageError } from './usage-error.js';
 import { version } from './version.js';
@@ -34,7 +35,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     writeErr: (text) => outputs.err(text),
     outputError(text, write) {
       const error = usageError(text, argv, program);
-      if (argv.includes('--json')) outputs.out(`${JSON.stringify({ error })}\n`);
+      if (argv.includes('--json')) outputs.out(jsonLine({ error }));
       const { code, message, hint } = error;
       write(`tsvmm: ${message}\nhint: ${hint}\ncode: ${code} (exit ${ExitCode.usage})\n`);
     },
