@@ -49,7 +49,7 @@ test.runIf(ready)('problems of the boot configuration are told, few and short', 
   expect(problems).toHaveLength(8);
   for (const problem of problems ?? []) expect(problem.length).toBeLessThanOrEqual(300);
   expect(problems?.[0]).toMatch(/^\/syslinux\.cfg of the disk: none0xxx.*…$/);
-  expect(problems?.[7]).toBe('14 more problems, which tsvmm image inspect shows');
+  expect(problems?.[7]).toBe('13 more problems, which tsvmm image inspect shows');
 });
 
 test.runIf(ready)('a disk with nothing to boot says so in its error alone', async () => {

@@ -3,6 +3,8 @@
  * within its bounds.
  */
 import { describe, expect, test } from 'vitest';
+import { checksumOf } from '../../../../../src/boot/fs/xfs/block-header.js';
+import { recordField } from '../../../../../src/boot/fs/xfs/log.js';
 import { costOf } from '../../../../support/cost.js';
 import { haveTools, load, type MemoryDisk, mount, scratch } from '../images.js';
 import { XfsImages } from './xfs-images.js';
@@ -65,6 +67,8 @@ function withLog(operations: Iterable<Buffer>): MemoryDisk {
       record.copy(record, 44 + block * 4, (block + 1) * sector, (block + 1) * sector + 4);
       record.writeUInt32BE(1, (block + 1) * sector);
     }
+    const summed = Buffer.concat([record.subarray(0, recordField.end), record.subarray(sector, sector + length)]);
+    record.writeUInt32LE(checksumOf(summed, recordField.checksum), recordField.checksum);
     at += 1 + blocks;
     content = [];
     length = 0;
