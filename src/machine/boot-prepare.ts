@@ -34,6 +34,8 @@ export interface BootRequest {
   readonly console: 'ttyS0' | 'hvc0';
   /** What is wrong with the disk, though something on it boots: at most `mostProblems`, none of them long. */
   readonly problems: (disk: number, problems: readonly string[]) => void;
+  /** Ends looking at the disk and reading from it; what it rejects with then is the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const mostProblems = 8;
@@ -82,7 +84,7 @@ async function readFromDisk(boot: BootFrom<'disk'>, request: BootRequest, phases
     import('../boot/entries/printable.js'),
     request.disk(boot.disk),
   ]);
-  const inspection = await phases.run('inspect disk', () => findBootEntries(reader));
+  const inspection = await phases.run('inspect disk', () => findBootEntries(reader, { signal: request.signal }));
   const chosen = chooseEntry(inspection, boot.entry); // says what is wrong itself if there is nothing to boot
   const problems = inspection.problems.slice(0, mostProblems).map((problem) => shortened(problem, problemLength));
   const more = inspection.problems.length - problems.length;

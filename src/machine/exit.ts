@@ -1,6 +1,6 @@
 /** Why a machine ended: the value of `vm.exited`. Main thread. */
 import { MachineEvent } from '../devices/wires.js';
-import type { TsvmmError } from '../errors.js';
+import { TsvmmError } from '../errors.js';
 
 export type VmExit = {
   /** The newest console output. */
@@ -44,4 +44,12 @@ export function exitOf(event: MachineEvent, detail: number, consoleTail: string)
 function panicMessage(consoleTail: string): string {
   const said = [...consoleTail.matchAll(/Kernel panic - not syncing: ([^\r\n]*)/g)].at(-1)?.[1];
   return said?.trim() || 'the guest reported a panic';
+}
+
+/** What a power-on that is cut short rejects with. */
+export function causeOf(reason: ExitReason): unknown {
+  if (reason.reason === 'error') return reason.error;
+  return reason.reason === 'aborted'
+    ? reason.cause
+    : new TsvmmError('ERR_TSVMM_STATE', `the machine ended while it was powered on: ${reason.reason}`);
 }

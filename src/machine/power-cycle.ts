@@ -137,13 +137,14 @@ export class PowerCycle {
     return ramRegions(config.memory.size);
   }
 
-  /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again. */
+  /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again, also when `signal` aborts. */
   static async start(
     config: VmConfig,
     disks: DiskSet,
     console: GuestConsole,
     phases: PhaseClock,
     hooks: CycleHooks,
+    signal: AbortSignal,
     battery?: Battery,
   ): Promise<PowerCycle> {
     const context = kvmContext();
@@ -161,7 +162,6 @@ export class PowerCycle {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
       });
       // The workers create the vCPUs while main reads the kernel.
-      const { signal } = config;
       const creating = abortable(
         phases
           .run('create vCPUs', () => cycle!.#create(context))
@@ -172,8 +172,8 @@ export class PowerCycle {
       const memory = new BootMemory(cycle!.regions);
       let entry: StartState;
       try {
-        const image = await prepare(config, plan, disks, memory, phases, hooks);
-        signal?.throwIfAborted();
+        const image = await prepare(config, plan, disks, memory, phases, hooks, signal);
+        signal.throwIfAborted();
         await phases.run('load', () => memory.load(image));
         entry = image.entry;
       } finally {
@@ -340,6 +340,7 @@ async function prepare(
   memory: BootMemory,
   phases: PhaseClock,
   hooks: CycleHooks,
+  signal: AbortSignal,
 ): Promise<BootImage> {
   const opened: AsyncDisposable[] = [];
   const disk = async (index: number) => {
@@ -362,6 +363,7 @@ async function prepare(
         bar64: plan.bar64,
         console,
         problems: (index, problems) => hooks.bootProblems(index, problems),
+        signal,
       },
       phases,
     );

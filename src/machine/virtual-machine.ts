@@ -16,7 +16,7 @@ import { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import { type DiskSet, openDisks } from './disk-set.js';
 import type { VmEvents, Warning } from './events.js';
-import { type ExitReason, exitOf, type VmExit } from './exit.js';
+import { causeOf, type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
 import type { Battery } from './hardware.js';
 import { shielded } from './listeners.js';
@@ -65,6 +65,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Set by whoever first wants the machine to end; the reason it will have. */
   #ending: Promise<VmExit> | undefined;
   #reason: ExitReason | undefined;
+  /** Cuts short a power-on under way, which may be looking at a disk that takes long. */
+  readonly #ended = new AbortController();
   #stopping: Promise<VmExit> | undefined;
   #startedAt = monotonicMs();
   /** Warnings from before anybody could listen; undefined once `start` has given the machine away. */
@@ -204,7 +206,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       warning: (warning) => this.#warn(warning),
       bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
     };
-    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, battery);
+    const { signal } = this.#ended;
+    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, signal, battery);
     this.#poweringOn = starting.catch(() => {});
     const cycle = await starting;
     this.#cycle = cycle;
@@ -286,6 +289,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (this.#ending === undefined) {
       this.#reason = reason;
       this.#rest.cut();
+      this.#ended.abort(causeOf(reason));
       this.#ending = this.#finish(reason);
     }
     return this.#ending;

@@ -16,6 +16,7 @@ import { probeFileSystem } from '../../../src/boot/fs/probe.js';
 import { Budget } from '../../../src/boot/grub/budget.js';
 import { readGrubConfig } from '../../../src/boot/grub/grub-config.js';
 import { costOf } from '../../support/cost.js';
+import { crowdedFat } from '../../support/crowded-fat.js';
 import { haveTools, MemoryDisk, plant, run, scratch } from './fs/images.js';
 import { smallImages } from './fs/small-images.js';
 import { MemoryFileSystem } from './grub/memory-file-system.js';
@@ -142,64 +143,8 @@ describe.runIf(ready)('huge claims in small images: files', () => {
   });
 });
 
-/** FAT16 with a root directory of 65,520 entries, all of which a look-up of what is not there has to pass. */
-function crowdedFat(configs: readonly Buffer[]): Buffer {
-  const sector = 512;
-  const perCluster = 4;
-  const tableSectors = 64;
-  const rootEntries = 65_520;
-  const dataSector = 1 + tableSectors + (rootEntries * 32) / sector;
-  const sectors = dataSector + 6000 * perCluster;
-  const disk = Buffer.alloc(sectors * sector);
-  disk.write('\xeb\x3c\x90MSDOS5.0', 0, 'latin1');
-  for (const [at, value] of [
-    [11, sector],
-    [14, 1],
-    [17, rootEntries],
-    [22, tableSectors],
-    [510, 0xaa55],
-  ] as const)
-    disk.writeUInt16LE(value, at);
-  for (const [at, value] of [
-    [13, perCluster],
-    [16, 1],
-    [21, 0xf8],
-    [38, 0x29],
-  ] as const)
-    disk.writeUInt8(value, at);
-  disk.writeUInt32LE(sectors, 32);
-  let next = 2;
-  const store = (content: Buffer): number => {
-    const count = Math.max(1, Math.ceil(content.length / (perCluster * sector)));
-    content.copy(disk, (dataSector + (next - 2) * perCluster) * sector);
-    for (let i = 0; i < count; i++) disk.writeUInt16LE(i < count - 1 ? next + i + 1 : 0xffff, sector + (next + i) * 2);
-    next += count;
-    return next - count;
-  };
-  const entry = (name: string, attributes: number, cluster: number, size: number): Buffer => {
-    const bytes = Buffer.alloc(32);
-    bytes.write(name.padEnd(11), 0, 'latin1');
-    bytes.writeUInt8(attributes, 11);
-    bytes.writeUInt16LE(cluster, 26);
-    bytes.writeUInt32LE(size, 28);
-    return bytes;
-  };
-  const vendors = configs.map((config, i) => {
-    const file = store(entry('GRUB    CFG', 0x20, store(config), config.length));
-    return entry(`V${i}`, 0x10, file, 0);
-  });
-  const efi = entry('EFI', 0x10, store(Buffer.concat(vendors)), 0);
-  const others = Array.from({ length: rootEntries - 1 }, (_, i) => entry(`A${i}`, 0x20, 0, 0));
-  Buffer.concat([...others, efi]).copy(disk, (1 + tableSectors) * sector);
-  return disk;
-}
-
 describe('huge claims in small images: time', () => {
-  const lookUps = (from: number): Buffer =>
-    Buffer.from(
-      `${Array.from({ length: 4000 }, (_, i) => `test -e /x${from + i}\n`).join('')}menuentry a {\nlinux /K\n}\n`,
-    );
-  const disk = diskOf(crowdedFat(Array.from({ length: 8 }, (_, i) => lookUps(i * 4000))));
+  const disk = diskOf(crowdedFat());
 
   test('GRUB configurations that look up much in a crowded directory share a time', async () => {
     const budget = new DiskBudget();
