@@ -43,7 +43,7 @@ const exceeding: Readonly<Record<DiskLimit, string>> = {
 /** How long it works until the event loop turns, milliseconds: other machines and the program wait no longer. */
 const slice = 4;
 /** Longer than any step takes. More time than this between two of them was the program's own. */
-const longestStep = 250;
+const longestStep = 2_000;
 
 export class DiskBudget {
   readonly #name: string;

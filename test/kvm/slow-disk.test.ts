@@ -32,7 +32,9 @@ describe.skipIf(whyNoKvm !== undefined)('a disk that takes long to look at', () 
     const path = scratch.file('slow.img', slow);
     const signal = AbortSignal.timeout(700);
     const begun = performance.now();
-    await expect(VirtualMachine.start({ disks: [path], memory: '64M', signal })).rejects.toThrow('aborted due to timeout');
+    await expect(VirtualMachine.start({ disks: [path], memory: '64M', signal })).rejects.toThrow(
+      'aborted due to timeout',
+    );
     expect(performance.now() - begun).toBeLessThan(4000);
   });
 

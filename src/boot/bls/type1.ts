@@ -21,7 +21,7 @@ const ours = 'x64';
 const loaderKeys = ['linux', 'uki', 'uki-url', 'efi'] as const;
 type LoaderKey = (typeof loaderKeys)[number];
 /** Characters of a title, a version and their like that count. */
-const maxShown = 1024;
+const maxShown = 256;
 
 /** `variables`: what `$name` in an entry stands for; undefined where it stands for itself. */
 export async function readType1(

@@ -20,6 +20,8 @@ interface KernelFile {
 
 /** So many kernels are offered. */
 const maxKernels = 64;
+/** So many of a directory are put in order; a system keeps a few. */
+const maxVersions = 512;
 const osReleaseLimit = 64 << 10;
 
 /** Links that Debian's and openSUSE's packages keep pointing at the newest and the previous kernel. */
@@ -93,7 +95,9 @@ async function versionedKernels(volume: Volume): Promise<KernelFile[]> {
   for (const directory of ['/boot', '/']) {
     if ((await volume.fs.stat(directory))?.kind !== 'directory') continue;
     const names = new Set((await volume.fs.list(directory)).map(({ name }) => name));
+    const end = found.length + maxVersions;
     for (const name of names) {
+      if (found.length === end) break;
       const version = kernelName.exec(name)?.[1];
       if (version !== undefined && !leftovers.test(name)) found.push({ directory, name, version, names });
     }

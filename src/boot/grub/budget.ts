@@ -10,13 +10,15 @@ import { TsvmmError } from '../../errors.js';
 import { DiskBudget } from '../disk-budget.js';
 
 export const grubLimits = {
-  /** Commands run, plus one for each `bytesPerWork` of text they expand to. */
+  /** Words read and commands run, plus one for each `bytesPerWork` of text they expand to. */
   work: 200_000,
   /** The same for the body of one menu entry. */
   entryWork: 20_000,
   bytesPerWork: 256,
   /** Nested blocks, loops, calls and sourced files, in the text and while running. */
   depth: 100,
+  /** Words of one statement, which may be a menu entry or a function with all that is in it. */
+  statementWords: 1 << 16,
   /** One configuration file, bytes. */
   fileBytes: 1 << 20,
   /** Everything parsed: files, `eval`, files sourced again. */

@@ -32,6 +32,8 @@ export class Parser {
   readonly #budget: Budget;
   #token: Token;
   #depth = 0;
+  /** Words of the statement that is being read. */
+  #size = 0;
 
   constructor(text: string, budget: Budget) {
     budget.parsed(text.length);
@@ -42,6 +44,7 @@ export class Parser {
 
   /** The next statement of the file; undefined at its end. */
   next(): Statement | undefined {
+    this.#size = 0;
     try {
       this.#newlines();
       if (this.#atEnd()) return undefined;
@@ -149,6 +152,9 @@ export class Parser {
     const words: Word[] = [];
     while (this.#token.kind === 'word') {
       words.push(this.#token.parts);
+      this.#budget.charge();
+      if (++this.#size > grubLimits.statementWords)
+        throw this.#budget.exceeded(`has a statement of more than ${grubLimits.statementWords} words`);
       this.#advance();
     }
     return words;

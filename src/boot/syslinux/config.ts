@@ -81,6 +81,7 @@ export class ConfigParser {
   readonly root: Menu = { items: [], defaultItem: 0, title: '', parent: undefined };
   readonly #read: ReadConfig;
   readonly #note: (text: string) => void;
+  readonly #turn: () => Promise<void> | undefined;
   readonly #labels: Label[] = [];
   #menu = this.root;
   #menus = 0;
@@ -99,9 +100,11 @@ export class ConfigParser {
   #depth = 0;
   #inText = false;
 
-  constructor(read: ReadConfig, note: (text: string) => void) {
+  /** `turn` is asked before each line whether the event loop should turn. */
+  constructor(read: ReadConfig, note: (text: string) => void, turn: () => Promise<void> | undefined = () => undefined) {
     this.#read = read;
     this.#note = note;
+    this.#turn = turn;
   }
 
   /** False if the file is not there. */
@@ -117,6 +120,7 @@ export class ConfigParser {
       return this.#refuse(`the configuration has more than ${syslinuxLimits.totalBytes} bytes`);
     this.#depth++;
     for (const line of file.text.split('\n')) {
+      await this.#turn();
       const [words, rest] = split(line.replace(/\r.*$/s, ''));
       if (this.#inText) this.#inText = words !== 'endtext';
       else if (words !== '') await this.#line(words, rest, file.path);

@@ -64,12 +64,12 @@ type TellNote = (text: string) => void;
 
 /** The entries of the configuration at `path` and of those that its labels go on with; `followed` are the ones read so far. */
 async function readMenu(path: string, files: Files, followed: Set<string>, note: TellNote): Promise<FoundLabels> {
-  let config = await parse([path], files.read, note);
+  let config = await parse([path], files, note);
   // A menu may be told to show other files than the one that started it; `~` stands for that one.
   const [command = '', ...others] = (config.command ?? '').split(/[ \t]+/);
   if (isMenuModule(command) && others.length > 0) {
     const names = others.slice(0, syslinuxLimits.files).map((name) => (name === '~' ? path : name));
-    const shown = await parse(names, files.read, note);
+    const shown = await parse(names, files, note);
     if (shown.labels.length > 0) config = { ...shown, command };
   }
   const labels = [...config.labels, ...implicitLabels(config, path)];
@@ -118,12 +118,8 @@ const entryBelow = ({ titles }: Label, index: number, entry: BootEntry): BootEnt
   indexPath: `${index}>${entry.indexPath}`,
 });
 
-async function parse(
-  names: readonly string[],
-  read: ReadConfig,
-  note: (text: string) => void,
-): Promise<SyslinuxConfig> {
-  const parser = new ConfigParser(read, note);
+async function parse(names: readonly string[], files: Files, note: (text: string) => void): Promise<SyslinuxConfig> {
+  const parser = new ConfigParser(files.read, note, () => files.budget.turn());
   for (const name of names) if (!(await parser.include(name))) note(`${name} is not used`);
   return parser.finish();
 }

@@ -198,4 +198,17 @@ describe('huge claims in small images: directories', () => {
     expect(memory).toBeLessThan(128);
     expect(cpu).toBeLessThan(5000);
   });
+
+  test('of kernels without end, where no configuration is', async () => {
+    const names = Array.from({ length: 60_000 }, (_, i) => [`/boot/vmlinuz-${'1a'.repeat(110)}.${i}`, 'k'] as const);
+    const { entries } = await find(Object.fromEntries(names));
+    expect(entries).toHaveLength(64);
+  });
+});
+
+test('huge claims in small images: the event loop turns while a megabyte of SYSLINUX lines is read', async () => {
+  const { fs, budget, ...volume } = memoryVolume(1, { '/syslinux.cfg': 'x\n'.repeat(1 << 19) });
+  const { result, delay } = await costOf(() => findEntries([{ ...volume, fs, budget }], [], budget));
+  expect(result).toMatchObject({ entries: [] });
+  expect(delay).toBeLessThan(500);
 });

@@ -67,6 +67,12 @@ describe('limits of the whole configuration', () => {
       'nests submenus deeper than 8',
     ],
     ['deep blocks', `${'if true; then\n'.repeat(5000)}true\n${'fi\n'.repeat(5000)}`, 'nests deeper than 100 blocks'],
+    [
+      'a menu entry of many words',
+      `menuentry a {\n${'a b c\n'.repeat(30_000)}}`,
+      'has a statement of more than 65536 words',
+    ],
+    ['many words', `function f {\n${'a\n'.repeat(50_000)}}\n`.repeat(8), 'runs more than 200000 commands'],
     ['deep menu blocks', 'menuentry a { '.repeat(5000), 'nests deeper than 100 blocks'],
     ['many look-ups', 'i=; while true; do i=x$i; if [ -f /$i ]; then true; fi; done', 'looks up more than 4096 files'],
     ['much text', `a="${'true;'.repeat(200)}true"; while true; do eval "$a"; done`, 'runs more than 200000 commands'],
