@@ -54,8 +54,12 @@ export interface WireError {
 /** Whatever met it: a disk, an eventfd, a worker that could not load its code. */
 export const raiseOpenFiles = 'raise the limit of open files: ulimit -n 65536';
 
+/** Node says of a worker that got no event loop only in words why (ERR_WORKER_INIT_FAILED). */
+const metLimit = ({ code, message }: { code?: unknown; message?: unknown }): boolean =>
+  code === 'EMFILE' || (code === 'ERR_WORKER_INIT_FAILED' && String(message).endsWith('EMFILE'));
+
 const remedyOf = (cause: unknown): string | undefined =>
-  (cause as { code?: unknown } | null | undefined)?.code === 'EMFILE' ? raiseOpenFiles : undefined;
+  typeof cause === 'object' && cause !== null && metLimit(cause) ? raiseOpenFiles : undefined;
 
 const brand = Symbol.for('tsvmm.error');
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { asTsvmmError, TsvmmError } from '../../src/errors.js';
+import { asTsvmmError, raiseOpenFiles, TsvmmError } from '../../src/errors.js';
 
 test('whatever met the limit of open files says how to raise it', () => {
   const cause = Object.assign(new Error('EMFILE: too many open files, open x'), { code: 'EMFILE' });
@@ -12,4 +12,11 @@ test('whatever met the limit of open files says how to raise it', () => {
     expect(new TsvmmError('ERR_TSVMM_STATE', 'x', { cause: other }).hint).toBeUndefined();
     expect(new TsvmmError('ERR_TSVMM_STATE', 'x', { cause: other, hint: 'y' }).hint).toBe('y');
   }
+});
+
+test('a worker that got no event loop for want of descriptors says how to raise their limit', () => {
+  const cause = Object.assign(new Error('Worker initialization failure: EMFILE'), { code: 'ERR_WORKER_INIT_FAILED' });
+  expect(asTsvmmError(cause, 'ERR_TSVMM_WORKER_DIED').hint).toBe(raiseOpenFiles);
+  cause.message = 'Worker initialization failure: ENOMEM';
+  expect(asTsvmmError(cause, 'ERR_TSVMM_WORKER_DIED').hint).toBeUndefined();
 });
