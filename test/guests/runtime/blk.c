@@ -6,7 +6,7 @@
 
 enum { CONFIG_CAPACITY = 0 };
 
-static u64 read_capacity(const struct virtio_device *d) {
+u64 blk_capacity(const struct virtio_device *d) {
   for (;;) { /* a 64-bit field needs two reads; the generation tells whether they belong together (§2.5.1) */
     u32 generation = virtio_generation(d);
     u64 value = mmio_read32(d->config + CONFIG_CAPACITY) | (u64)mmio_read32(d->config + CONFIG_CAPACITY + 4) << 32;
@@ -23,7 +23,7 @@ void blk_open(struct blk *blk, u32 index, u64 wanted, enum interrupt_mode mode, 
   virtio_begin(&blk->device, wanted | BLK_FEATURE_BLK_SIZE, mode);
   virtqueue_open(&blk->queue, &blk->device, 0, queue_size);
   virtio_driver_ok(&blk->device);
-  blk->sectors = read_capacity(&blk->device);
+  blk->sectors = blk_capacity(&blk->device);
   blk->read_only = blk->device.features & BLK_FEATURE_RO;
   blk->requests = allocate(depth * sizeof *blk->requests, 16);
   for (u32 i = 0; i < depth; i++) blk->requests[i].data = allocate(buffer_bytes, SECTOR_BYTES);

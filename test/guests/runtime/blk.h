@@ -10,6 +10,7 @@ enum { SECTOR_BYTES = 512, BLK_ID_BYTES = 20, BLK_MAX_DEPTH = 64, BLK_MAX_SEGMEN
 #define BLK_FEATURE_RO (1ul << 5)
 #define BLK_FEATURE_BLK_SIZE (1ul << 6)
 #define BLK_FEATURE_FLUSH (1ul << 9)
+#define BLK_FEATURE_MULTI_QUEUE (1ul << 12)
 
 struct blk_header {
   u32 type, reserved;
@@ -36,6 +37,8 @@ struct blk {
   u32 completed;
 };
 
+/* Sectors of the disk. */
+u64 blk_capacity(const struct virtio_device *device);
 /* Device `index`, features of `wanted`, a pipeline of `depth` requests of up to `buffer_bytes` in `segments` pieces. */
 void blk_open(struct blk *blk, u32 index, u64 wanted, enum interrupt_mode mode, u16 queue_size, u32 depth, u32 segments,
               u32 buffer_bytes);

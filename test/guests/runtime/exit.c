@@ -3,6 +3,7 @@
 #include "cpu.h"
 #include "machine.h"
 #include "print.h"
+#include "user.h"
 
 void halt_forever(void) {
   for (;;) {
@@ -18,6 +19,7 @@ void exit_machine(u8 value) {
 }
 
 static __attribute__((noreturn)) void end_with(const char *label, u8 value, const char *format, va_list arguments) {
+  user_end();
   print("%s: ", label);
   print_list(format, arguments);
   print("\n");

@@ -41,16 +41,17 @@ void on_vector(u8 vector, interrupt_handler handler) { handlers[vector] = handle
 
 u32 unexpected_interrupts(void) { return unexpected; }
 
-void trap_dispatch(struct trap_frame *frame) {
-  interrupt_handler handler = handlers[frame->vector];
-  if (handler != NULL) return handler(frame);
-  if (frame->vector >= FIRST_EXTERNAL_VECTOR) {
-    unexpected++;
-    return;
-  }
+void trap_unexpected(const struct trap_frame *frame) {
   u64 cr2;
   __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
   print("\nTRAP: vector %lu error 0x%lx rip 0x%lx rsp 0x%lx cr2 0x%lx\n", frame->vector, frame->error, frame->rip,
         frame->rsp, cr2);
   exit_machine(EXIT_TRAP);
+}
+
+void trap_dispatch(struct trap_frame *frame) {
+  interrupt_handler handler = handlers[frame->vector];
+  if (handler != NULL) return handler(frame);
+  if (frame->vector < FIRST_EXTERNAL_VECTOR) trap_unexpected(frame);
+  unexpected++;
 }

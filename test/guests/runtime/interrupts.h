@@ -18,5 +18,7 @@ void interrupts_load(void);
 /* An exception nobody handles ends the machine with EXIT_TRAP; an interrupt nobody handles is counted. */
 void on_vector(u8 vector, interrupt_handler handler);
 u32 unexpected_interrupts(void);
+/* What becomes of an exception that nobody handles. */
+__attribute__((noreturn)) void trap_unexpected(const struct trap_frame *frame);
 
 #endif

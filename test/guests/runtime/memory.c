@@ -72,6 +72,11 @@ u64 heap_mark(void) {
   return heap_next;
 }
 
+u64 heap_end(void) {
+  if (heap_next == 0) find_heap();
+  return heap_limit;
+}
+
 void heap_release(u64 mark) {
   check(mark >= (u64)guest_end + TABLE_POOL_BYTES && mark <= heap_next, "no heap mark: 0x%lx", mark);
   heap_next = mark;

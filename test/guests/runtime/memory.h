@@ -16,6 +16,8 @@ void *allocate(size_t size, size_t alignment);
 /* Everything allocated since heap_mark() is given back by heap_release(). */
 u64 heap_mark(void);
 void heap_release(u64 mark);
+/* Where the heap can grow to. */
+u64 heap_end(void);
 
 /* Makes [start, start + size) accessible at its own address; nothing to do below 4 GiB. */
 void map_physical(u64 start, u64 size);

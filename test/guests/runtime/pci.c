@@ -8,6 +8,9 @@
 
 #define ADDRESS_ENABLE 0x80000000u
 #define NO_DEVICE 0xffff
+/* In the device hole of every machine, where nobody has put anything as long as no firmware has placed BARs. */
+#define PLACES_START 0xd0000000ul
+#define PLACES_END 0xd8000000ul
 enum { BAR_IO = 1, BAR_TYPE_64 = 4, BAR_TYPE_MASK = 6, BAR_PREFETCHABLE = 8, MAX_CAPABILITIES = 48 };
 
 static u16 select(pci_function f, u32 reg) {
@@ -111,6 +114,18 @@ void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 add
   pci_write(f, PCI_BAR0 + 4 * index, 4, (u32)address);
   if (bar->wide) pci_write(f, PCI_BAR0 + 4 * index + 4, 4, (u32)(address >> 32));
   pci_write(f, PCI_COMMAND, 2, command);
+}
+
+void pci_place_bars(pci_function f) {
+  static u64 next = PLACES_START;
+  for (u32 i = 0; i < PCI_BARS; i++) {
+    struct pci_bar bar;
+    if (!pci_read_bar(f, i, &bar) || bar.io || bar.address != 0) continue;
+    u64 address = (next + bar.size - 1) & ~(bar.size - 1);
+    check(address + bar.size <= PLACES_END, "no room for a BAR of 0x%lx bytes", bar.size);
+    pci_write_bar(f, i, &bar, address);
+    next = address + bar.size;
+  }
 }
 
 u8 pci_next_capability(pci_function f, u8 after) {

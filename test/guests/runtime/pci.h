@@ -51,6 +51,9 @@ struct pci_bar {
 bool pci_read_bar(pci_function f, u32 index, struct pci_bar *bar);
 void pci_write_bar(pci_function f, u32 index, const struct pci_bar *bar, u64 address);
 
+/* Gives memory BARs without an address one in the device hole: qboot.rom leaves that to the operating system. */
+void pci_place_bars(pci_function f);
+
 /* The next capability after `after` (0 = the first); 0 = none. Bounded: a list that loops ends the guest. */
 u8 pci_next_capability(pci_function f, u8 after);
 u8 pci_find_capability(pci_function f, u8 id);

@@ -24,7 +24,11 @@ static void find_structures(struct virtio_device *d) {
     check(pci_read_bar(d->function, pci_read8(d->function, at + CAP_BAR), &bar), "virtio structure %u in a missing BAR",
           type);
     check((u64)offset + length <= bar.size && !bar.io, "virtio structure %u exceeds its BAR", type);
-    check(bar.address != 0, "virtio structure %u in a BAR without an address", type);
+    if (bar.address == 0) {
+      pci_place_bars(d->function);
+      check(pci_read_bar(d->function, pci_read8(d->function, at + CAP_BAR), &bar) && bar.address != 0,
+            "virtio structure %u in a BAR without an address", type);
+    }
     u64 address = bar.address + offset;
     map_physical(address, length);
     if (type == TYPE_COMMON) {
