@@ -1,9 +1,9 @@
 /**
- * Builds the freestanding test guests of test/guests into build/guests/NAME.elf with gcc.
+ * Builds the freestanding guests of test/guests and bench/guests into build/guests/NAME.elf with gcc.
  *
  *   node scripts/build-guests.js [--force] [NAME...]
  *
- * A guest is one file of test/guests, or a folder of them; all but hello are linked with test/guests/runtime. An object or
+ * A guest is one file there, or a folder of them; all but hello are linked with test/guests/runtime. An object or
  * an image is made again only when the text of what goes into it has changed: the hash of its inputs is kept beside it.
  * Files appear by rename, so that two builds at once (two test processes, say) do not read each other's halves.
  */
@@ -17,6 +17,7 @@ import { replaceFile } from './inputs.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const sources = join(root, 'test/guests');
+const sourceFolders = [sources, join(root, 'bench/guests')];
 const output = join(root, 'build/guests');
 const objects = join(output, 'objects');
 const run = promisify(execFile);
@@ -41,15 +42,19 @@ const stem = (file) => basename(file).replace(/\.[^.]*$/, '');
 const filesIn = (folder, ...suffixes) => namesIn(folder, ...suffixes).map((file) => join(folder, file));
 
 const runtimeSources = filesIn(join(sources, 'runtime'), '.c', '.S');
-const folders = readdirSync(sources, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+const folders = sourceFolders.flatMap((parent) =>
+  readdirSync(parent, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(parent, entry.name)),
+);
 /** Headers are few and small: a change in any of them rebuilds everything. */
-const headers = folders.flatMap((entry) => filesIn(join(sources, entry.name), '.h'));
+const headers = folders.flatMap((folder) => filesIn(folder, '.h'));
 /** Guest name -> its source files. */
 const guestSources = new Map([
-  ...filesIn(sources, '.c', '.S').map((file) => [stem(file), [file]]),
+  ...sourceFolders.flatMap((folder) => filesIn(folder, '.c', '.S')).map((file) => [stem(file), [file]]),
   ...folders
-    .filter((entry) => entry.name !== 'runtime')
-    .map((entry) => [entry.name, filesIn(join(sources, entry.name), '.c', '.S')]),
+    .filter((folder) => basename(folder) !== 'runtime')
+    .map((folder) => [basename(folder), filesIn(folder, '.c', '.S')]),
 ]);
 
 /** Runs `build(temporaryPath)` unless `path` was made from the same `inputs` (texts); answers true when it ran. */
@@ -86,7 +91,7 @@ function compiler() {
 }
 
 async function compile(file, extraFlags, context) {
-  const object = join(objects, `${relative(sources, file).replaceAll('/', '-')}.o`);
+  const object = join(objects, `${relative(root, file).replaceAll('/', '-')}.o`);
   const flags = [...compileFlags, ...extraFlags];
   const inputs = [context.version, flags.join(' '), readFileSync(file), ...context.headerTexts];
   await ifChanged(object, inputs, context.force, (to) => gcc([...flags, file, '-o', to]));

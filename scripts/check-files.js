@@ -19,7 +19,7 @@ let offences = 0;
 for (const path of files) {
   const lines = readFileSync(path, 'utf8').split('\n');
   const found = [];
-  if (!/^(\/\*\*|\/\/|#!)/.test(lines[0] ?? '')) found.push('does not begin with a comment that says what it is');
+  if (!/^(\/\*|\/\/|#!)/.test(lines[0] ?? '')) found.push('does not begin with a comment that says what it is');
   if (lines.length > mostLines + 1) found.push(`has ${lines.length - 1} lines, more than ${mostLines}`);
   for (const text of found) console.error(`${relative(projectRoot, path)}: ${text}`);
   offences += found.length;

@@ -1,5 +1,5 @@
 /**
- * Paths of the test guests for tests: builds them on first use with scripts/build-guests.js.
+ * Paths of the guests of test/guests and bench/guests for tests: builds them on first use with scripts/build-guests.js.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { dirname, join, resolve } from 'node:path';
@@ -9,6 +9,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 export const guestNames = [
   'bad-instruction',
+  'block',
   'devices',
   'echo',
   'exits',

@@ -198,6 +198,27 @@ function pciSuite(accelerator: Accelerator) {
     },
     slowTimeout,
   );
+
+  test(
+    'block drives two queues from ring 3, and after a firmware that places no BARs',
+    async () => {
+      const queues = blk(patternDisk(`block-${accelerator}.img`, 256, 3)).map((arg) =>
+        arg.startsWith('virtio-blk-pci') ? `${arg},num-queues=2` : arg,
+      );
+      const append = 'requests=60 warm-up=0 depth=4 queues=2 seed=3';
+      for (const args of [queues, [...queues, '-bios', 'qboot.rom']])
+        await expectSuccess(
+          { ...on, guest: 'block', append, args },
+          /^block ok: requests 60 .* checked 64 tsc \d+ kHz$/m,
+        );
+      const output = await expectSuccess(
+        { ...on, guest: 'block', append: `${append} mix=readwrite no-event-index no-indirect`, args: queues },
+        /^block ok: requests 60 /m,
+      );
+      expect(Number(/checked (\d+)/.exec(output)![1])).toBeGreaterThan(5);
+    },
+    slowTimeout,
+  );
 }
 
 const missing = whyNoQemu() ?? whyNoGuests();
