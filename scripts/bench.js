@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- [NAME...] [--json]`: runs the benchmarks of bench/, all or those named.
+ * `npm run bench -- [NAME[:CASE]...] [--json]`: runs the benchmarks of bench/, all or those named, and of one with CASE
+ * only the cases of that name, where * stands for any text: `block:randread-*`.
  *
  * With --json a line for each case on stdout, and nothing else there; else a table. What a benchmark is: bench/harness.ts.
  */
@@ -49,12 +50,18 @@ async function load(name) {
   return import(pathToFileURL(outfile).href);
 }
 
+/** Whether a case's name is the one asked for. @param {string} asked @param {string} name */
+function isAsked(asked, name) {
+  const parts = asked.split('*').map((part) => part.replaceAll(/[^\w-]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`).test(name);
+}
+
 const figure = (/** @type {number} */ value) =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3);
 
 /** @param {import('../bench/harness.js').Result} result */
 function row({ bench, case: name, unit, ours, peer, theirs, ratio }) {
-  const label = `${bench} ${name}`.padEnd(32);
+  const label = `${bench} ${name}`.padEnd(40);
   const compared =
     peer === undefined || theirs === undefined || ratio === undefined
       ? ''
@@ -65,7 +72,8 @@ function row({ bench, case: name, unit, ours, peer, theirs, ratio }) {
 await runScript(async () => {
   const args = process.argv.slice(2);
   const json = args.includes('--json');
-  const wanted = args.filter((arg) => arg !== '--json');
+  const asked = args.filter((arg) => arg !== '--json').map((arg) => arg.split(':'));
+  const wanted = [...new Set(asked.map(([name]) => name ?? ''))];
   const unknown = wanted.filter((name) => !names.includes(name));
   if (unknown.length > 0)
     throw new BootstrapError(`there is no benchmark ${unknown.join(', ')}; there are: ${names.join(', ') || 'none'}`);
@@ -86,7 +94,15 @@ await runScript(async () => {
     }
     console.error(`bench: ${bench.name}: ${bench.summary}`);
     try {
-      for (const subject of await bench.cases()) {
+      const cases = await bench.cases();
+      const chosen = asked.filter(([of, only]) => of === name && only !== undefined);
+      for (const [, only = ''] of chosen)
+        if (!cases.some((subject) => isAsked(only, subject.name)))
+          throw new BootstrapError(
+            `${name} has no case ${only}; it has: ${cases.map((subject) => subject.name).join(', ')}`,
+          );
+      for (const subject of cases) {
+        if (chosen.length > 0 && !chosen.some(([, only = '']) => isAsked(only, subject.name))) continue;
         const result = await measureCase(bench.name, subject);
         console.log(json ? JSON.stringify(result) : row(result));
       }
