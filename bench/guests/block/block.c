@@ -1,12 +1,14 @@
 /*
- * block: how fast a virtio disk is. Found and set up as in the guest virtio-blk, it is then driven from ring 3, which runs
- * at full speed also where ring 0 is emulated: the used rings are polled, no interrupt is asked for, a doorbell is a store
- * to its address. One CPU serves all queues in turn, and rings a doorbell after it has refilled what was finished.
+ * block: how fast a virtio disk is. Found and set up as in the guest virtio-blk, it is then driven from ring 3, which
+ * runs at full speed also where ring 0 is emulated: the used rings are polled, no interrupt is asked for, a doorbell is
+ * a store to its address. One CPU serves all queues in turn, and rings a doorbell after it has refilled what was
+ * finished.
  *
- * Options: size=N (bytes; 4096); pattern=random | sequential; mix=read | write | readwrite (70 % reads), or rwmix=PERCENT
- * of reads; depth=N in flight on each queue (32); queues=N (1); ms=N to measure (1000), or requests=N instead; warm-up=MS
- * before it, not counted (200); blocks=N of the disk to use (all); device=N; seed=N of the pattern that the disk holds, to
- * check what was read; no-event-index, no-indirect: features not to negotiate, both being Linux's choice otherwise.
+ * Options: size=N (bytes; 4096); pattern=random | sequential; mix=read | write | readwrite (70 % reads), or
+ * rwmix=PERCENT of reads; depth=N in flight on each queue (32); queues=N (1); ms=N to measure (1000), or requests=N
+ * instead; warm-up=MS before it, not counted (200); blocks=N of the disk to use (all); device=N; seed=N of the pattern
+ * that the disk holds, to check what was read; no-event-index, no-indirect: features not to negotiate, both being
+ * Linux's choice otherwise.
  */
 #include "content.h"
 #include "runtime/cpu.h"

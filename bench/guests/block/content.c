@@ -1,6 +1,7 @@
 /*
- * A disk that is only read may hold the pattern of the guest virtio-blk: 32-bit word i of sector s is s * 128 + i + seed,
- * mod 2^32. A disk that is written holds ~block, then the same words in every block, wherever we have written.
+ * A disk that is only read may hold the pattern of the guest virtio-blk: 32-bit word i of sector s is
+ * s * 128 + i + seed, mod 2^32. A disk that is written holds ~block, then the same words in every block, wherever we
+ * have written.
  */
 #include "content.h"
 #include "runtime/exit.h"
