@@ -6,7 +6,17 @@
  * QEMU starts by qboot.rom, since SeaBIOS takes seconds where ring 0 is emulated, at the nice value of our I/O worker.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { VirtualMachine } from 'tsvmm';
@@ -59,6 +69,7 @@ function makeDisk(path: string): void {
       for (let i = 0; i < words.length; i++) words[i] = at / 4 + i + seed;
       writeSync(fd, words);
     }
+    fsyncSync(fd); // its blocks are allocated and nothing is left to be written when it is measured
   } finally {
     closeSync(fd);
   }
