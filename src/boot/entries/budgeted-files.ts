@@ -34,7 +34,8 @@ export class BudgetedFileSystem implements FileSystem {
   }
 
   async stat(path: string): Promise<FileStat | undefined> {
-    await this.#budget.turn();
+    const turn = this.#budget.turn();
+    if (turn !== undefined) await turn;
     const key = normalPath(path);
     if (this.#stats.has(key)) return this.#stats.get(key);
     this.#budget.spend('lookups');
@@ -45,7 +46,8 @@ export class BudgetedFileSystem implements FileSystem {
   }
 
   async list(path: string): Promise<DirectoryEntry[]> {
-    await this.#lookUp();
+    const turn = this.#lookUp();
+    if (turn !== undefined) await turn;
     return this.#files.list(path);
   }
 
@@ -67,8 +69,8 @@ export class BudgetedFileSystem implements FileSystem {
     await this.#files.readInto(path, offset, into);
   }
 
-  async #lookUp(): Promise<void> {
-    await this.#budget.turn();
+  #lookUp(): Promise<void> | undefined {
     this.#budget.spend('lookups');
+    return this.#budget.turn();
   }
 }

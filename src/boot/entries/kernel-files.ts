@@ -6,7 +6,7 @@ import { TsvmmError } from '../../errors.js';
 import type { Partition } from '../disk/partition-table.js';
 import { type BootEntry, type FoundEntries, firstBootable } from './boot-entry.js';
 import { findRoot, type Root, rootArgument } from './root-device.js';
-import { compareVersions } from './version-order.js';
+import { compareParts, versionParts } from './version-order.js';
 import { type Volume, volumeName } from './volume.js';
 import { withHint } from './with-hint.js';
 
@@ -91,7 +91,13 @@ async function firstFile(volume: Volume, paths: readonly string[]): Promise<stri
 }
 
 async function versionedKernels(volume: Volume): Promise<KernelFile[]> {
-  const found: { directory: string; name: string; version: string; names: ReadonlySet<string> }[] = [];
+  const found: {
+    directory: string;
+    name: string;
+    version: string;
+    parts: readonly string[];
+    names: ReadonlySet<string>;
+  }[] = [];
   for (const directory of ['/boot', '/']) {
     if ((await volume.fs.stat(directory))?.kind !== 'directory') continue;
     const names = new Set((await volume.fs.list(directory)).map(({ name }) => name));
@@ -99,10 +105,11 @@ async function versionedKernels(volume: Volume): Promise<KernelFile[]> {
     for (const name of names) {
       if (found.length === end) break;
       const version = kernelName.exec(name)?.[1];
-      if (version !== undefined && !leftovers.test(name)) found.push({ directory, name, version, names });
+      if (version !== undefined && !leftovers.test(name))
+        found.push({ directory, name, version, parts: versionParts(version), names });
     }
   }
-  found.sort((a, b) => compareVersions(b.version, a.version));
+  found.sort((a, b) => compareParts(b.parts, a.parts));
   const kernels: KernelFile[] = [];
   for (const { directory, name, version, names } of found.slice(0, maxKernels)) {
     const path = join(directory, name);

@@ -5,9 +5,10 @@
  * characters and runs of digits are compared in turn, `~` sorts before the end. Release candidates (`-rc1`) come before
  * their release.
  */
-export function compareVersions(a: string, b: string): number {
-  const left = split(a);
-  const right = split(b);
+export const compareVersions = (a: string, b: string): number => compareParts(versionParts(a), versionParts(b));
+
+/** The same for versions that are compared with many: what `versionParts` made of them. */
+export function compareParts(left: readonly string[], right: readonly string[]): number {
   for (let i = 0; i < Math.max(left.length, right.length); i++) {
     const [x, y] = [left[i] ?? '', right[i] ?? ''];
     const order = i % 2 === 0 ? compareText(x, y) : compareDigits(x, y);
@@ -17,7 +18,7 @@ export function compareVersions(a: string, b: string): number {
 }
 
 /** Text and digits in turn, text first; either may be empty. */
-const split = (version: string): string[] => version.replace(/[-.]rc(?=[0-9])/g, '~rc').split(/([0-9]+)/);
+export const versionParts = (version: string): string[] => version.replace(/[-.]rc(?=[0-9])/g, '~rc').split(/([0-9]+)/);
 
 function compareDigits(a: string, b: string): number {
   const [x, y] = [a.replace(/^0+/, ''), b.replace(/^0+/, '')];

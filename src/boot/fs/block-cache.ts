@@ -40,7 +40,8 @@ export class BlockCache implements CachedReader {
   async read(offset: number, length: number): Promise<Buffer> {
     checkRange(offset, length, this.size, 'file system');
     if (length === 0) return Buffer.alloc(0);
-    await this.#pay();
+    const turn = this.#pay();
+    if (turn !== undefined) await turn; // most reads are answered at once: waiting for nothing would cost more than they do
     if (length >= largeRead) return this.#wait(this.#source.read(offset, length));
     const first = Math.floor(offset / lineSize);
     const last = Math.floor((offset + length - 1) / lineSize);
@@ -64,7 +65,10 @@ export class BlockCache implements CachedReader {
     return this.readAhead(0, Math.min(length, this.size));
   }
 
-  /** `length` bytes at `offset` in one read, with what belongs to the same lines. Each line is a copy: it may outlive others. */
+  /**
+   * `length` bytes at `offset` in one read, with what belongs to the same lines. The lines share its memory, which is there
+   * until the last of them goes: of heads of 256 KiB that is at most eight times the cache.
+   */
   async readAhead(offset: number, length: number): Promise<Buffer> {
     checkRange(offset, length, this.size, 'file system');
     await this.#pay();
@@ -72,7 +76,7 @@ export class BlockCache implements CachedReader {
     const end = Math.min(Math.ceil((offset + length) / lineSize) * lineSize, this.size);
     const bytes = await this.#wait(this.#source.read(start, end - start));
     for (let at = 0; at < bytes.length; at += lineSize)
-      this.#keep((start + at) / lineSize, Promise.resolve(Buffer.from(bytes.subarray(at, at + lineSize))));
+      this.#keep((start + at) / lineSize, Promise.resolve(bytes.subarray(at, at + lineSize)));
     return bytes.subarray(offset - start, offset - start + length);
   }
 
