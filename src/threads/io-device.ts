@@ -122,8 +122,9 @@ export class IoDevice implements DataPathHost {
     const queue = this.#queues[index];
     if (queue === undefined || !this.#isBusMaster) return false;
     this.#host.touch(this);
+    this.#completeHeld();
+    if (this.#faulty) return false;
     try {
-      this.#completeHeld();
       const served = serveQueue(this.#dataPath, queue, index, chainBudget);
       if (served === Served.violated) this.#needReset('guest', `driver: ${queue.violation}`);
       return served === Served.more;
@@ -138,13 +139,7 @@ export class IoDevice implements DataPathHost {
     if (this.#queues.length > 0 && !this.#isBusMaster) {
       this.#heldResults[slot] = result;
       this.#held.push(slot);
-      return;
-    }
-    try {
-      if (!this.#faulty) this.#dataPath.onCompletion(slot, result);
-    } catch (error) {
-      this.#fail(error);
-    }
+    } else this.#complete(slot, result);
     if (this.slots.outstanding > 0) return;
     this.#confirmReset();
     this.#host.settled();
@@ -204,10 +199,19 @@ export class IoDevice implements DataPathHost {
     return Atomics.load(this.#target.state.device.busMaster, 0) !== 0;
   }
 
+  #complete(slot: number, result: number): void {
+    if (this.#faulty) return;
+    try {
+      this.#dataPath.onCompletion(slot, result);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
   #completeHeld(): void {
     for (let left = this.#held.size; left > 0; left--) {
       const slot = this.#held.shift();
-      if (!this.#faulty) this.#dataPath.onCompletion(slot, this.#heldResults[slot]!);
+      this.#complete(slot, this.#heldResults[slot]!);
     }
   }
 
@@ -251,10 +255,10 @@ export class IoDevice implements DataPathHost {
     if (this.#faulty) return;
     try {
       this.#dataPath.stop();
-      this.#completeHeld(); // to nobody: their places are free
     } catch (error) {
       this.#fail(error);
     }
+    this.#completeHeld(); // to nobody: their places are free
   }
 
   /** Says that nothing touches guest memory any more, once that is so (contract §2.7). */

@@ -204,6 +204,25 @@ describe.each(engineKinds)('on %s', (kind) => {
     turn(() => machine.lifecycle(BLK) === Lifecycle.inactive);
   });
 
+  maybe('a pause does not wait for a driver that has turned bus mastering off', () => {
+    const { machine, vm, turn, reports } = setUp();
+    const [driver] = machine.start(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    driver!.offer(readRequest(0));
+    machine.kick(BLK);
+    engine.turn(false); // the doorbell
+    vm.work(); // the request begins
+    Atomics.store(machine.states[BLK]!.device.busMaster, 0, 0);
+    vm.quiesce();
+    vm.work(); // it is still with the kernel
+    turn(() => types(reports).includes('quiesced'));
+    expect(driver!.usedIndex).toBe(0);
+    vm.resume();
+    Atomics.store(machine.states[BLK]!.device.busMaster, 0, 1);
+    machine.kick(BLK);
+    turn(() => driver!.usedIndex === 1);
+  });
+
   maybe('a reset before the data path has seen the driver is confirmed as well', () => {
     const { machine, turn } = setUp();
     machine.start(RNG);
