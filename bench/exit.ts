@@ -6,10 +6,10 @@
  * The figures are those of a vCPU that has run for a while, `*-first` those of a new one, whose loop V8 has yet to compile.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VirtualMachine } from 'tsvmm';
-import type { Bench, Case } from './harness.js';
+import { type Bench, type Case, whyNoKvm } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/exits.elf');
@@ -83,11 +83,8 @@ export const bench: Bench = {
   name: 'exit',
   summary: 'round trip of an exit, against a loop in C',
   async unavailable() {
-    try {
-      accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    } catch (error) {
-      return `/dev/kvm: ${(error as NodeJS.ErrnoException).code}`;
-    }
+    const noKvm = whyNoKvm();
+    if (noKvm !== undefined) return noKvm;
     mkdirSync(join(root, '.cache/bench'), { recursive: true });
     try {
       execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-o', peer, join(root, 'bench/peers/exit-loop.c')]);

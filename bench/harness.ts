@@ -4,6 +4,7 @@
  * A file of bench/ exports `bench`, a `Bench`. `scripts/bench.js` bundles it, runs its cases and prints a line for each.
  * The environment is clean on both sides: NODE_EXTRA_CA_CERTS alone costs every start of Node 20 some 70 ms.
  */
+import { accessSync, constants } from 'node:fs';
 
 /** One figure, in the unit of its case. */
 export type Measure = () => Promise<number> | number;
@@ -51,6 +52,19 @@ const distorting = ['NODE_EXTRA_CA_CERTS', 'NODE_OPTIONS', 'NODE_COMPILE_CACHE',
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !distorting.includes(name)));
 }
+
+/** Why this file cannot be used so, as `unavailable` says it; undefined if it can. */
+export function whyNot(path: string, mode: number): string | undefined {
+  try {
+    accessSync(path, mode);
+    return undefined;
+  } catch (error) {
+    return `${path}: ${(error as NodeJS.ErrnoException).code}`;
+  }
+}
+
+/** Why machines cannot be run here; undefined if they can. */
+export const whyNoKvm = (): string | undefined => whyNot('/dev/kvm', constants.R_OK | constants.W_OK);
 
 export function median(figures: readonly number[]): number {
   if (figures.length === 0) throw new RangeError('the median of nothing');

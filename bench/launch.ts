@@ -3,10 +3,10 @@
  * microvm with the same guest on the same KVM.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { prewarm, VirtualMachine } from 'tsvmm';
-import { type Bench, cleanEnvironment } from './harness.js';
+import { type Bench, cleanEnvironment, whyNoKvm } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/hello.elf');
@@ -70,11 +70,8 @@ export const bench: Bench = {
   name: 'launch',
   summary: 'start to first output of a tiny guest, against QEMU microvm',
   async unavailable() {
-    try {
-      accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    } catch (error) {
-      return `/dev/kvm: ${(error as NodeJS.ErrnoException).code}`;
-    }
+    const noKvm = whyNoKvm();
+    if (noKvm !== undefined) return noKvm;
     if (!existsSync(guest)) return 'build/guests/hello.elf is missing: node scripts/build-guests.js';
     if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'the peer is missing: apt-get install qemu-system-x86';
     return undefined;

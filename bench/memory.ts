@@ -6,10 +6,10 @@
  * can be made it is the process's PSS and page tables instead, and the unit says so.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Bench, type Case, cleanEnvironment } from './harness.js';
+import { type Bench, type Case, cleanEnvironment, whyNoKvm } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const child = join(root, 'bench/memory-child.js');
@@ -136,11 +136,8 @@ export const bench: Bench = {
   name: 'memory',
   summary: 'memory of machines without the guest pages they touch, and child processes beside guest memory',
   async unavailable() {
-    try {
-      accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    } catch (error) {
-      return `/dev/kvm: ${(error as NodeJS.ErrnoException).code}`;
-    }
+    const noKvm = whyNoKvm();
+    if (noKvm !== undefined) return noKvm;
     if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'the peer is missing: apt-get install qemu-system-x86';
     return undefined;
   },

@@ -1,5 +1,6 @@
 /** `tsvmm run --json`: one JSON object a line on stdout for everything that happens to the machine. docs/cli.md. */
 import type { Writable } from 'node:stream';
+import { escaped } from '../disk/range.js';
 import { asTsvmmError, type Phase } from '../errors.js';
 import type { VmExit } from '../machine/exit.js';
 import type { Diagnosis } from './diagnosis/diagnose.js';
@@ -11,8 +12,7 @@ import { cliMessage } from './wording.js';
 const controls = /[\u007f-\u009f]/g;
 
 /** The same JSON with these characters escaped. */
-export const escapeControls = (json: string): string =>
-  json.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+export const escapeControls = (json: string): string => json.replace(controls, escaped);
 
 /** `value` as a line of JSON: what is in it may come from a guest or its disk. */
 export const jsonLine = (value: object): string => `${escapeControls(JSON.stringify(value))}\n`;

@@ -19,12 +19,12 @@ export function checkRange(offset: number, length: number, size: number, what: s
   );
 }
 
+/** A character as JSON escapes it. */
+export const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 /** A path or name as it may be shown: quoted, with control characters (a guest may choose them) escaped. */
 export function quote(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return JSON.stringify(text).replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, escaped);
 }
 
 /** A path as one word of a shell command, for hints that can be pasted. */

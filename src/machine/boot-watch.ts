@@ -79,8 +79,9 @@ export class BootWatch {
     }
     const text = both.toString('latin1');
     const whole = text.lastIndexOf('\n') + 1;
-    if (booting) this.#lookForMilestones(text.slice(0, whole), text.slice(whole));
-    this.#lookForPanic(text.slice(0, whole));
+    const lines = text.slice(0, whole);
+    if (booting) this.#lookForMilestones(lines, text.slice(whole));
+    this.#lookForPanic(lines);
     this.#line = Buffer.from(both.subarray(whole, whole + longestLine));
   }
 

@@ -13,7 +13,6 @@ import { findBootEntries } from '../../../src/boot/disk-boot.js';
 import { findEntries } from '../../../src/boot/entries/find-entries.js';
 import { probeFileSystem } from '../../../src/boot/fs/probe.js';
 import { checksumOf } from '../../../src/boot/fs/xfs/block-header.js';
-import { recordField } from '../../../src/boot/fs/xfs/log.js';
 import { buildBootImage } from '../../../src/boot/linux/build.js';
 import { joinInitrds, paddedSize } from '../../../src/boot/linux/initrds.js';
 import { readUki } from '../../../src/boot/pe/uki.js';
@@ -22,6 +21,7 @@ import { fuzzLoop } from '../../support/coverage-fuzz.js';
 import { explore } from './fs/explore.js';
 import { MemoryDisk } from './fs/images.js';
 import { blocksOf, PackedDisk, pack } from './fs/packed-disk.js';
+import { contentLength, recordMagic, sumRecord } from './fs/xfs/sum-record.js';
 import { memoryVolume } from './grub/memory-file-system.js';
 import { readMenu } from './grub/run-script.js';
 import { fakeBzImage, fakeElf, fakeNote, PT_NOTE, u32 } from './linux/kernels.js';
@@ -47,16 +47,15 @@ function mendLog(packed: Buffer): void {
   if ((blocks.get(0)?.readUInt16BE(100) ?? 0) % 16 !== 5) return;
   for (const [number, bytes] of blocks) {
     for (let at = 0; at < bytes.length; at += 512) {
-      if (bytes.readUInt32BE(at) !== 0xfeedbabe) continue;
+      if (bytes.readUInt32BE(at) !== recordMagic) continue;
       const header = bytes.subarray(at, at + 512);
-      const content = Buffer.alloc(Math.min(header.readUInt32BE(recordField.length), 32 << 10));
+      const content = Buffer.alloc(contentLength(header));
       for (let done = 0; done < content.length; done += 512) {
         const from = number * bytes.length + at + 512 + done;
         const start = from % bytes.length;
         blocks.get(Math.floor(from / bytes.length))?.copy(content, done, start, start + 512);
       }
-      const summed = Buffer.concat([header.subarray(0, recordField.end), content]);
-      header.writeUInt32LE(checksumOf(summed, recordField.checksum), recordField.checksum);
+      sumRecord(header, content);
     }
   }
 }
@@ -65,7 +64,7 @@ function mendLog(packed: Buffer): void {
 function dirtyXfs(name: string): Buffer {
   const image = gunzipSync(readFileSync(join(import.meta.dirname, `fs/xfs/${name}.img.gz`)));
   for (let at = 0; at < image.length; at += 512)
-    if (image.readUInt32BE(at) === 0xfeedbabe) image.writeUInt32LE(0, at + 32);
+    if (image.readUInt32BE(at) === recordMagic) image.writeUInt32LE(0, at + 32);
   return pack(image);
 }
 

@@ -10,14 +10,13 @@ import { describe, expect, test } from 'vitest';
 import { readPartitions } from '../../../../src/boot/disk/partition-table.js';
 import { slice } from '../../../../src/boot/disk/slice.js';
 import { probeFileSystem } from '../../../../src/boot/fs/probe.js';
-import { checksumOf } from '../../../../src/boot/fs/xfs/block-header.js';
-import { recordField } from '../../../../src/boot/fs/xfs/log.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { effort } from '../../../support/effort.js';
 import { usedBlocks } from '../../../support/mutator.js';
 import { explore } from './explore.js';
 import { haveTools, load, MemoryDisk, mount, noise, plant, run, scratch } from './images.js';
 import { smallImages } from './small-images.js';
+import { contentLength, recordMagic, sumRecord } from './xfs/sum-record.js';
 import { XfsImages } from './xfs/xfs-images.js';
 
 const ready = haveTools('mke2fs', 'debugfs', 'mkfs.fat', 'mkfs.xfs', 'mcopy', 'sfdisk', 'sgdisk', 'genisoimage');
@@ -52,10 +51,9 @@ function dirtyXfs(name: string): string {
 /** Makes the checksums of an XFS log's records right again, so that damage reaches what is in them. */
 function sumRecords(image: Buffer): void {
   for (let at = 0; at < image.length; at += 512) {
-    if (image.readUInt32BE(at) !== 0xfeedbabe) continue;
-    const end = at + 512 + Math.min(image.readUInt32BE(at + recordField.length), 32 << 10);
-    const summed = Buffer.concat([image.subarray(at, at + recordField.end), image.subarray(at + 512, end)]);
-    image.writeUInt32LE(checksumOf(summed, recordField.checksum), at + recordField.checksum);
+    if (image.readUInt32BE(at) !== recordMagic) continue;
+    const header = image.subarray(at, at + 512);
+    sumRecord(header, image.subarray(at + 512, at + 512 + contentLength(header)));
   }
 }
 

@@ -3,10 +3,9 @@
  * within its bounds.
  */
 import { describe, expect, test } from 'vitest';
-import { checksumOf } from '../../../../../src/boot/fs/xfs/block-header.js';
-import { recordField } from '../../../../../src/boot/fs/xfs/log.js';
 import { costOf } from '../../../../support/cost.js';
 import { haveTools, load, type MemoryDisk, mount, scratch } from '../images.js';
+import { recordMagic, sumRecord } from './sum-record.js';
 import { XfsImages } from './xfs-images.js';
 
 const ready = haveTools('mkfs.xfs');
@@ -50,7 +49,7 @@ function withLog(operations: Iterable<Buffer>): MemoryDisk {
     const record = bytes.subarray(start + at * sector, start + (at + 1 + blocks) * sector);
     Buffer.concat(content).copy(record, sector);
     for (const [offset, value] of [
-      [0, 0xfeedbabe],
+      [0, recordMagic],
       [4, 1],
       [8, 2],
       [12, length],
@@ -67,8 +66,7 @@ function withLog(operations: Iterable<Buffer>): MemoryDisk {
       record.copy(record, 44 + block * 4, (block + 1) * sector, (block + 1) * sector + 4);
       record.writeUInt32BE(1, (block + 1) * sector);
     }
-    const summed = Buffer.concat([record.subarray(0, recordField.end), record.subarray(sector, sector + length)]);
-    record.writeUInt32LE(checksumOf(summed, recordField.checksum), recordField.checksum);
+    sumRecord(record.subarray(0, sector), record.subarray(sector, sector + length));
     at += 1 + blocks;
     content = [];
     length = 0;
