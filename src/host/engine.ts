@@ -26,6 +26,11 @@ export interface IoEngine {
    * until something has; 0 then means that a signal ended the sleep. Throws only when the engine itself is broken.
    */
   turn(wait: boolean): number;
+  /**
+   * A turn would find something to do. Costs no system call, so it may be asked all the time; what arrives by a descriptor
+   * that an engine can only learn of by waiting does not show.
+   */
+  readonly pending: boolean;
   /** No operation may be outstanding whose memory goes away. */
   close(): void;
 }

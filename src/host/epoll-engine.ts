@@ -92,6 +92,17 @@ export class EpollEngine implements IoEngine {
     }
   }
 
+  get pending(): boolean {
+    const { starts, copies, cancelsQueued } = this.#slots;
+    return (
+      starts.size > 0 ||
+      copies.size > 0 ||
+      cancelsQueued ||
+      this.#ended.size > 0 ||
+      this.#channel?.hasCompleted === true
+    );
+  }
+
   close(): void {
     this.#channel?.stop();
     this.#epoll.close();

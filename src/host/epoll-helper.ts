@@ -80,9 +80,14 @@ export class HelperChannel {
     Atomics.notify(this.#head, Head.requested);
   }
 
+  /** Engine: a completion waits to be taken. */
+  get hasCompleted(): boolean {
+    return Atomics.load(this.#head, Head.completed) !== this.#taken;
+  }
+
   /** Engine: whether a completion was there; it is in `slot` and `result` then. */
   takeCompletion(): boolean {
-    if (Atomics.load(this.#head, Head.completed) === this.#taken) return false;
+    if (!this.hasCompleted) return false;
     const at = (this.#taken & (this.#capacity - 1)) * completionWords;
     this.slot = this.#completions[at]!;
     this.result = this.#completions[at + 1]!;

@@ -75,9 +75,13 @@ export const Setup = {
   cqSize: 1 << 3,
   submitAll: 1 << 7,
   coopTaskrun: 1 << 8,
+  taskrunFlag: 1 << 9,
   singleIssuer: 1 << 12,
   deferTaskrun: 1 << 13,
 } as const;
+
+/** Bits of the submission ring's `flags`: what waits in the kernel until the next io_uring_enter. */
+export const SqRing = { overflow: 1 << 1, taskrun: 1 << 2 } as const;
 
 export const Feature = { singleMmap: 1 << 0, noDrop: 1 << 1, submitStable: 1 << 2, fastPoll: 1 << 5 } as const;
 

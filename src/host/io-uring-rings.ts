@@ -18,6 +18,7 @@ import {
   OFFSET_SQES,
   REGISTER_IOWQ_MAX_WORKERS,
   Setup,
+  SqRing,
 } from './io-uring-layout.js';
 import { closeFd, Sys } from './system.js';
 
@@ -41,8 +42,8 @@ const resultWord = ioUringCqe.offset.res / 4;
 
 /** Tried in this order; an older kernel answers EINVAL to a flag it does not know (6.1, 5.19, 5.18, 5.5). */
 const setupFlags: readonly number[] = [
-  Setup.cqSize | Setup.submitAll | Setup.coopTaskrun | Setup.singleIssuer | Setup.deferTaskrun,
-  Setup.cqSize | Setup.submitAll | Setup.coopTaskrun,
+  Setup.cqSize | Setup.submitAll | Setup.coopTaskrun | Setup.taskrunFlag | Setup.singleIssuer | Setup.deferTaskrun,
+  Setup.cqSize | Setup.submitAll | Setup.coopTaskrun | Setup.taskrunFlag,
   Setup.cqSize | Setup.submitAll,
   Setup.cqSize,
 ];
@@ -67,6 +68,7 @@ export class Rings {
   readonly #sqes: Uint32Array;
   readonly #sqHead: number;
   readonly #sqTail: number;
+  readonly #sqFlags: number;
   readonly #cqHead: number;
   readonly #cqTail: number;
   readonly #cqes: number;
@@ -112,6 +114,7 @@ export class Rings {
     this.#sqes = new Uint32Array(wrap(mappings[1], this.submissionEntries * ioUringSqe.size));
     this.#sqHead = sq('head') / 4;
     this.#sqTail = sq('tail') / 4;
+    this.#sqFlags = sq('flags') / 4;
     this.#cqHead = cq('head') / 4;
     this.#cqTail = cq('tail') / 4;
     this.#cqes = cq('cqes') / 4;
@@ -170,8 +173,14 @@ export class Rings {
 
   /** One io_uring_enter: submits what is prepared, waits for `wanted` completions. How many were submitted, or -errno. */
   enter(wanted: number): number {
+    if (wanted === 0 && this.prepared === 0 && !this.hasDeferred) return 0; // nothing would come of it
     Atomics.store(this.#ring, this.#sqTail, this.#tail); // release: the kernel sees whole entries
     return native().syscall(Sys.ioUringEnter, this.fd, this.prepared, wanted, ENTER_GETEVENTS, 0, 0);
+  }
+
+  /** The kernel makes completions at the next `enter`: it does that work on this thread (5.19), or had no room for them. */
+  get hasDeferred(): boolean {
+    return (Atomics.load(this.#ring, this.#sqFlags) & (SqRing.taskrun | SqRing.overflow)) !== 0;
   }
 
   /** Completions that wait to be taken. */

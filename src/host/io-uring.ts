@@ -71,6 +71,11 @@ export class IoUringEngine implements IoEngine {
     }
   }
 
+  get pending(): boolean {
+    const { starts, copies, cancelsQueued } = this.#slots;
+    return starts.size > 0 || copies.size > 0 || cancelsQueued || this.#rings.ready > 0 || this.#rings.hasDeferred;
+  }
+
   close(): void {
     this.#rings.close();
   }

@@ -20,6 +20,7 @@ export const Sys = {
   getpriority: 140,
   setpriority: 141,
   futex: 202,
+  clockGettime: 228,
   epollWait: 232,
   epollCtl: 233,
   fallocate: 285,

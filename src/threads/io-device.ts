@@ -117,21 +117,33 @@ export class IoDevice implements DataPathHost {
     }
   }
 
-  /** One turn of a queue. True if it wants another. */
-  serveQueue(index: number): boolean {
+  /** One turn of a queue. One that is not there is stalled: who brings it back asks for its turn. */
+  serveQueue(index: number): Served {
     const queue = this.#queues[index];
-    if (queue === undefined || !this.#isBusMaster) return false;
+    if (queue === undefined || !this.#isBusMaster) return Served.stalled;
     this.#host.touch(this);
     this.#completeHeld();
-    if (this.#faulty) return false;
+    if (this.#faulty) return Served.stalled;
     try {
       const served = serveQueue(this.#dataPath, queue, index, chainBudget);
       if (served === Served.violated) this.#needReset('guest', `driver: ${queue.violation}`);
-      return served === Served.more;
+      return served;
     } catch (error) {
       this.#fail(error);
-      return false;
+      return Served.stalled;
     }
+  }
+
+  /** Whether a queue that was left idle has chains again. */
+  hasAvailable(index: number): boolean {
+    const queue = this.#queues[index];
+    return queue !== undefined && queue.violation === undefined && this.#isBusMaster && queue.hasAvailable;
+  }
+
+  /** Arms the doorbell of a queue that was left idle. True if it has chains again, for which no doorbell may come. */
+  armDoorbell(index: number): boolean {
+    const queue = this.#queues[index];
+    return queue !== undefined && queue.violation === undefined && this.#isBusMaster && queue.armDoorbell();
   }
 
   onCompletion(slot: number, result: number): void {

@@ -2,7 +2,7 @@
  * The I/O worker's loop: one batch after another, any number of machines, and Node whenever it wants the thread. The I/O
  * worker.
  *
- * The loop sleeps in the engine alone. Node reaches it through the event loop's backend descriptor, which is polled like
+ * The loop sleeps in the engine alone, and only after it has looked for work while that pays (busy-poll.ts). Node reaches it through the event loop's backend descriptor, which is polled like
  * everything else: when it is readable, or a signal came, the loop yields with `setImmediate`, the event loop drains, and
  * the loop goes on (contract §1.1). Nothing here waits on promises or timers.
  */
@@ -11,11 +11,14 @@ import { native } from '../host/addon.js';
 import { type IoClient, type IoEngine, POLLIN } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
 import { closeFd } from '../host/system.js';
+import { BusyPoll } from './busy-poll.js';
 import type { IoCommand, IoReport } from './io-protocol.js';
 import { IoVm } from './io-vm.js';
 
 /** Descriptors being closed at one time. */
 const closers = 16;
+/** A look is a few loads per queue; a glance at the clock is a system call. */
+const looksPerClock = 16;
 const NODE = 0;
 
 export class IoLoop implements IoClient {
@@ -23,6 +26,7 @@ export class IoLoop implements IoClient {
   readonly #report: (report: IoReport) => void;
   readonly #slots: IoSlots;
   readonly #backend: number;
+  readonly #poll = new BusyPoll();
   readonly #vms = new Map<number, IoVm>();
   /** The same in an array, for the loop. */
   #machines: IoVm[] = [];
@@ -97,15 +101,49 @@ export class IoLoop implements IoClient {
     // Armed here and not where it completes: until Node has had its turn it would be readable again at once.
     if (!this.#slots.isBusy(NODE)) this.#slots.poll(NODE, this.#backend, POLLIN);
     this.#nodeWants = false;
-    for (let interrupted = false; !this.#nodeWants && !interrupted; ) {
-      this.#work(); // commands may have left some
-      const wait = !this.#hasWork;
-      interrupted = this.#engine.turn(wait) === 0 && wait;
-    }
+    while (!this.#nodeWants && this.#turn());
     this.#work();
     this.#engine.turn(false); // what was answered does not wait for Node
     setImmediate(this.#run);
   };
+
+  /** One batch. False when a signal wants the thread. */
+  #turn(): boolean {
+    this.#work(); // commands may have left some
+    if (this.#hasWork) {
+      this.#engine.turn(false);
+      return true;
+    }
+    if (this.#poll.isOn && (this.#engine.turn(false) > 0 || this.#look())) return true;
+    if (this.#armDoorbells()) {
+      this.#engine.turn(false); // a driver that offers chains and takes them back keeps nobody waiting
+      return true;
+    }
+    this.#poll.falls();
+    const completed = this.#engine.turn(true);
+    this.#poll.wakes();
+    return completed > 0;
+  }
+
+  /** Looks for work while that is worth it. */
+  #look(): boolean {
+    this.#poll.begin();
+    do {
+      for (let looks = looksPerClock; looks > 0; looks--) {
+        if (this.#engine.pending) return true;
+        let found = false;
+        for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.look()) found = true;
+        if (found) return true;
+      }
+    } while (this.#poll.goesOn());
+    return false;
+  }
+
+  #armDoorbells(): boolean {
+    let found = false;
+    for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.armDoorbells()) found = true;
+    return found;
+  }
 
   #work(): void {
     let detached = false;
@@ -158,6 +196,7 @@ export class IoLoop implements IoClient {
     while (this.#slots.outstanding > 0) this.#engine.turn(true);
     this.#slots.release();
     this.#engine.close();
+    this.#poll.close();
     this.onEnd?.();
   }
 

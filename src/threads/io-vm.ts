@@ -4,7 +4,8 @@
  *
  * A doorbell is a one-shot read of its eventfd, armed again in the batch in which it completed. Work is not done where it
  * is noticed: a queue gets its turn at the end of the batch, within a budget per machine, so that a guest that rings
- * without pause delays nobody.
+ * without pause delays nobody. The driver is asked for a doorbell only when the worker is about to sleep; until then the
+ * worker looks at the queue itself.
  */
 
 import { TsvmmError } from '../errors.js';
@@ -20,6 +21,7 @@ import { BlkDevice } from '../virtio/blk/blk.js';
 import { ConsoleDevice } from '../virtio/console/console.js';
 import type { DataPath } from '../virtio/device.js';
 import { RngDevice } from '../virtio/rng/rng.js';
+import { Served } from '../virtio/serve.js';
 import { interruptTargets } from '../virtio/transport/platform-layout.js';
 import { IoDevice, type IoDeviceHost } from './io-device.js';
 import { countersPerDevice, type IoAttachment, type IoDeviceSpec, type IoReport } from './io-protocol.js';
@@ -47,6 +49,9 @@ export class IoVm implements IoClient, IoDeviceHost {
   readonly #vectors = new Map<number, number>();
   readonly #ready: IndexRing;
   readonly #isReady: Uint8Array;
+  /** 1: the queue was empty, and its doorbell is not armed. */
+  readonly #unarmed: Uint8Array;
+  #unarmedCount = 0;
   /** Devices to be flushed: the first `#touchedCount`. Not emptied by its length, which would give its memory back. */
   readonly #touched: IoDevice[] = [];
   #touchedCount = 0;
@@ -89,6 +94,7 @@ export class IoVm implements IoClient, IoDeviceHost {
     for (const [irqfd, vector] of this.#vectors) this.#vectors.set(irqfd, 1 + this.#queues.length + vector);
     this.#ready = new IndexRing(this.#queues.length);
     this.#isReady = new Uint8Array(this.#queues.length);
+    this.#unarmed = new Uint8Array(this.#queues.length);
     this.#slots.eventRead(CONTROL, attachment.ioDoorbell);
     this.#queues.forEach(({ doorbell }, queue) => {
       this.#slots.eventRead(1 + queue, doorbell);
@@ -106,23 +112,51 @@ export class IoVm implements IoClient, IoDeviceHost {
     return this.#mode === 'serving' && this.#ready.size > 0;
   }
 
-  /** End of a batch: queues have their turns, answers are published, a pause or an end goes on. */
+  /** Between two batches: answers are published, queues have their turns, a pause or an end goes on. */
   work(): void {
+    this.#flush(); // drivers go on while the next chains are taken
     if (this.#mode === 'serving') {
+      this.look();
       for (let turns = Math.min(turnsPerBatch, this.#ready.size); turns > 0; turns--) {
         const number = this.#ready.shift();
         this.#isReady[number] = 0;
         const { device, index } = this.#queues[number]!;
-        if (device.serveQueue(index)) this.schedule(device, index);
+        const served = device.serveQueue(index);
+        if (served === Served.more) this.schedule(device, index);
+        this.#setUnarmed(number, served === Served.idle ? 1 : 0);
       }
+      this.#flush();
     }
-    for (let i = 0; i < this.#touchedCount; i++) {
-      const device = this.#touched[i]!;
-      device.touched = false;
-      device.flush();
-    }
-    this.#touchedCount = 0;
     if (this.#settled) this.#advance();
+  }
+
+  /** Gives turns to queues that have chains of which no doorbell tells. True if there are any. */
+  look(): boolean {
+    if (this.#unarmedCount === 0 || this.#mode !== 'serving') return false;
+    let found = false;
+    for (let number = 0; number < this.#queues.length; number++) {
+      if (this.#unarmed[number] === 0 || this.#isReady[number] === 1) continue;
+      const { device, index } = this.#queues[number]!;
+      if (!device.hasAvailable(index)) continue;
+      this.#makeReady(number);
+      found = true;
+    }
+    return found;
+  }
+
+  /** The worker is about to sleep: drivers shall ring. True if one has offered chains meanwhile; its queue has a turn. */
+  armDoorbells(): boolean {
+    if (this.#unarmedCount === 0 || this.#mode !== 'serving') return false; // who resumes it looks at every queue
+    let found = false;
+    for (let number = 0; number < this.#queues.length; number++) {
+      if (this.#unarmed[number] === 0) continue;
+      this.#setUnarmed(number, 0);
+      const { device, index } = this.#queues[number]!;
+      if (!device.armDoorbell(index)) continue;
+      this.#makeReady(number);
+      found = true;
+    }
+    return found;
   }
 
   /** Takes no more chains, waits for the kernel, publishes; then reports `quiesced`. */
@@ -177,10 +211,7 @@ export class IoVm implements IoClient, IoDeviceHost {
   // What a device asks.
 
   schedule(device: IoDevice, queue: number): void {
-    const number = this.#firstQueue.get(device)! + queue;
-    if (this.#isReady[number] === 1) return;
-    this.#isReady[number] = 1;
-    this.#ready.push(number);
+    this.#makeReady(this.#firstQueue.get(device)! + queue);
   }
 
   touch(device: IoDevice): void {
@@ -204,6 +235,26 @@ export class IoVm implements IoClient, IoDeviceHost {
 
   warn(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void {
     this.#report({ type: 'warning', vm: this.id, source, device, message, suppressed });
+  }
+
+  #makeReady(number: number): void {
+    if (this.#isReady[number] === 1) return;
+    this.#isReady[number] = 1;
+    this.#ready.push(number);
+  }
+
+  #setUnarmed(number: number, unarmed: 0 | 1): void {
+    this.#unarmedCount += unarmed - this.#unarmed[number]!;
+    this.#unarmed[number] = unarmed;
+  }
+
+  #flush(): void {
+    for (let i = 0; i < this.#touchedCount; i++) {
+      const device = this.#touched[i]!;
+      device.touched = false;
+      device.flush();
+    }
+    this.#touchedCount = 0;
   }
 
   /** A pause or an end goes on if what it waits for has ended. */

@@ -6,7 +6,7 @@ import type { DataPath } from './device.js';
 import { Pop, type SplitQueue } from './queue/split-queue.js';
 
 export const Served = {
-  /** The queue is empty and its doorbell armed. */
+  /** The queue is empty, and no doorbell will tell when that changes: look again, or `armDoorbell`. */
   idle: 0,
   /** The budget is used up; there may be more, and no doorbell will tell. */
   more: 1,
@@ -30,8 +30,7 @@ export function serveQueue(device: DataPath, queue: SplitQueue, index: number, b
         if (queue.violation !== undefined) return Served.violated;
         break;
       case Pop.empty:
-        if (!queue.armDoorbell()) return Served.idle;
-        break; // one came meanwhile; a driver that takes it back again uses up its own budget
+        return Served.idle;
       case Pop.violation:
         return Served.violated;
     }

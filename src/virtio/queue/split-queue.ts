@@ -190,13 +190,18 @@ export class SplitQueue {
     if (!this.#eventIndex) Atomics.store(this.#used, FLAGS, USED_NO_NOTIFY);
   }
 
+  /** The driver has offered chains that are not taken. Whether they are right shows when they are. */
+  get hasAvailable(): boolean {
+    return Atomics.load(this.#avail, INDEX) !== this.#nextAvail;
+  }
+
   /** Asks for a doorbell at the next chain. True if one came meanwhile, for which no doorbell may come. */
   armDoorbell(): boolean {
     this.save();
     // A full fence between the wish and the look, as in `publish`.
     if (this.#eventIndex) Atomics.store(this.#used, AVAIL_RING + this.size * 4, this.#nextAvail);
     else Atomics.store(this.#used, FLAGS, 0);
-    return Atomics.load(this.#avail, INDEX) !== this.#nextAvail;
+    return this.hasAvailable;
   }
 
   /** Stores the positions where a snapshot and the next activation find them. */

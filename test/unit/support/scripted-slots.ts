@@ -19,6 +19,7 @@ export interface Started {
 
 export class ScriptedEngine implements IoEngine {
   readonly kind = 'epoll';
+  readonly pending = false;
   /** Everything that was ever started. */
   readonly log: Started[] = [];
   readonly waiting: Started[] = [];

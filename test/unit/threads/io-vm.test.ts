@@ -138,6 +138,64 @@ describe.each(engineKinds)('on %s', (kind) => {
     expect(Object.keys(counters)).toEqual(['rng0', 'blk0', 'console']);
   });
 
+  maybe('a driver is asked to ring only before the worker sleeps; until then its queue is looked at', () => {
+    const { machine, vm, turn, settle } = setUp();
+    const [driver] = machine.start(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    for (let round = 0; round < 20; round++) {
+      driver!.offer(readRequest(round));
+      turn(() => driver!.usedIndex === round + 1);
+      driver!.collect();
+    }
+    driver!.mustKick(); // what it asked for when the device came up
+    driver!.offer(readRequest(0));
+    expect(driver!.mustKick()).toBe(false);
+    turn(() => driver!.usedIndex === 21);
+
+    settle();
+    driver!.offer(readRequest(1));
+    expect(vm.armDoorbells()).toBe(true); // it came before it was asked to ring
+    expect(vm.hasWork).toBe(true);
+    turn(() => driver!.usedIndex === 22);
+    settle();
+    expect(vm.armDoorbells()).toBe(false);
+    driver!.offer(readRequest(2));
+    expect(driver!.mustKick()).toBe(true);
+    settle();
+    expect(driver!.usedIndex).toBe(22); // armed: only the doorbell tells
+    machine.kick(BLK);
+    turn(() => driver!.usedIndex === 23);
+  });
+
+  maybe('a queue that stands still is no work to look for (T39)', () => {
+    const { machine, vm, turn, settle } = setUp();
+    const [driver] = machine.start(BLK);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    settle();
+    driver!.publish(0xffff); // no such head
+    turn(() => machine.needsReset(BLK));
+    settle();
+    driver!.publish(0xffff);
+    expect([vm.look(), vm.armDoorbells(), vm.hasWork]).toEqual([false, false, false]);
+
+    const [rng] = machine.start(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.active);
+    settle();
+    Atomics.store(machine.states[RNG]!.device.busMaster, 0, 0);
+    rng!.offer([writable(8)]);
+    expect([vm.look(), vm.armDoorbells(), vm.hasWork]).toEqual([false, false, false]);
+    Atomics.store(machine.states[RNG]!.device.busMaster, 0, 1);
+    machine.kick(RNG);
+    turn(() => rng!.usedIndex === 1);
+
+    vm.quiesce();
+    settle();
+    rng!.offer([writable(8)]);
+    expect([vm.look(), vm.armDoorbells(), vm.hasWork]).toEqual([false, false, false]);
+    vm.resume();
+    turn(() => rng!.usedIndex === 2);
+  });
+
   maybe('the console talks with main, whom it wakes once', () => {
     const { machine, turn, settle, host } = setUp();
     const [receive, transmit] = machine.start(CONSOLE);

@@ -1,0 +1,69 @@
+/**
+ * How long the I/O worker looks at rings before it sleeps. The I/O worker.
+ *
+ * A sleep costs the guest its doorbell, an exit, and this thread a wake-up. Where work comes back soon after the thread fell
+ * asleep, looking for it is cheaper; where it does not, looking is waste. So the window grows while sleeps are short and
+ * shrinks to nothing when they are not, as KVM's halt_poll_ns does: an idle machine uses no processor.
+ *
+ * Whoever looks takes a processor from those who wait for one. A jump of the clock between two glances says that somebody
+ * does, a vCPU perhaps; then there is no window for a while.
+ */
+import { MicroClock } from '../host/micro-clock.js';
+
+/** All in microseconds. */
+const shortestWindow = 8;
+const longestWindow = 64;
+/** Between two glances lie a few microseconds, unless the scheduler ran another thread. */
+const stolen = 200;
+const afterStolen = 10_000;
+
+export class BusyPoll {
+  readonly #clock: Pick<MicroClock, 'now' | 'close'>;
+  #window = 0;
+  #notBefore = 0;
+  #end = 0;
+  #last = 0;
+  #asleep = 0;
+
+  constructor(clock: Pick<MicroClock, 'now' | 'close'> = new MicroClock()) {
+    this.#clock = clock;
+  }
+
+  get isOn(): boolean {
+    return this.#window > 0;
+  }
+
+  /** The worker begins to look. */
+  begin(): void {
+    this.#last = this.#clock.now();
+    this.#end = this.#last + this.#window;
+  }
+
+  /** Whether it goes on looking. */
+  goesOn(): boolean {
+    const now = this.#clock.now();
+    if (now - this.#last > stolen) {
+      this.#window = 0;
+      this.#notBefore = now + afterStolen;
+      return false;
+    }
+    this.#last = now;
+    return now < this.#end;
+  }
+
+  /** The worker found nothing and falls asleep. */
+  falls(): void {
+    this.#asleep = this.#clock.now();
+  }
+
+  /** Something woke it. */
+  wakes(): void {
+    const now = this.#clock.now();
+    if (now - this.#asleep > longestWindow) this.#window = this.#window > shortestWindow ? this.#window / 2 : 0;
+    else if (now >= this.#notBefore) this.#window = Math.min(Math.max(this.#window * 2, shortestWindow), longestWindow);
+  }
+
+  close(): void {
+    this.#clock.close();
+  }
+}
