@@ -24,8 +24,8 @@ const seed = 1;
 const ourNice = 5;
 const counts = { runs: 5, warmUp: 1 };
 const ticksPerSecond = 100; // USER_HZ, on every x86
-/** More once our disks have more queues than one. */
-const queueCounts = [1];
+/** One for each vCPU. */
+const queueCounts = [1, 2];
 
 interface Workload {
   readonly name: string;

@@ -43,6 +43,8 @@ export interface MachinePlan {
 const defaultColumns = 80;
 const defaultRows = 24;
 const maxRing = 64 * 1024;
+/** Of all disks together. */
+const maxDiskQueues = 512;
 
 export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], context: KvmContext): MachinePlan {
   const ids = apicIds(config.topology);
@@ -63,7 +65,12 @@ export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], cont
   const output = { blockWhenFull: config.console.whenUnread === 'block', outputCapacity: ringCapacity(config) };
   const control = layoutControl(ids.length, 0);
   const console = config.console.device === 'virtio' ? layoutConsole(control.end, output) : undefined;
-  const devices = [...disks.map(blkPlan), rngPlan, ...(console === undefined ? [] : [consolePlan(console)])];
+  const queues = queuesPerDisk(ids.length, disks.length);
+  const devices = [
+    ...disks.map((disk, index) => blkPlan(disk, index, queues)),
+    rngPlan,
+    ...(console === undefined ? [] : [consolePlan(console)]),
+  ];
   const platform = layoutPlatform(
     {
       cpus: ids.length,
@@ -102,9 +109,13 @@ function ringCapacity({ console }: VmConfig): number {
   return 2 ** Math.floor(Math.log2(Math.min(console.buffer, maxRing)));
 }
 
-function blkPlan(disk: OpenedDisk, index: number): DevicePlan {
+/** One for each vCPU, while there are few: a doorbell is a device on KVM's bus, which has 1000 at most (NR_IOBUS_DEVS). */
+const queuesPerDisk = (cpus: number, disks: number): number =>
+  Math.max(1, Math.min(cpus, Math.floor(maxDiskQueues / Math.max(disks, 1))));
+
+function blkPlan(disk: OpenedDisk, index: number, queues: number): DevicePlan {
   const { file, blockSize } = disk;
-  const options = { name: `disk${index}`, size: file.size, readOnly: file.readOnly, blockSize };
+  const options = { name: `disk${index}`, size: file.size, readOnly: file.readOnly, blockSize, queues };
   return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
 }
 

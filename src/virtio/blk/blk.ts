@@ -1,18 +1,16 @@
 /**
  * The block device: virtio 1.2 §5.2. The I/O worker.
  *
- * Data moves between the disk and guest pages by the kernel, without a copy here. A request is checked whole, gets one of
- * a fixed number of places, and is performed in one operation after another until all its bytes are done: a short
- * transfer goes on where it stopped, and a disk made of two files changes between them. When all places are taken, chains
- * stay in the queue.
+ * A request is checked whole, gets one of a fixed number of places, and is performed by the disk's backend. When all places
+ * are taken or too many bytes are under way, chains stay in the queue.
  */
-import { type DiskMap, type OpenDisk, openDiskMap } from '../../disk/disk-map.js';
-import { Errno, errnoName } from '../../host/errno.js';
+import type { OpenDisk } from '../../disk/disk-map.js';
 import type { DataPath, DataPathHost } from '../device.js';
 import { type FeatureWords, hasFeature } from '../features.js';
 import type { Chain } from '../queue/chain.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
+import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import {
   BlkCounter,
   BlkFeature,
@@ -20,32 +18,28 @@ import {
   BlkStatus,
   headerSize,
   idSize,
-  maxChain,
   sectorSize,
   writebackOffset,
 } from './blk-format.js';
-import { IoVectors } from './io-vectors.js';
+import { maxOperationBytes } from './file-backend.js';
+import { openBackend } from './open-backend.js';
 
 /** Requests that the kernel may have of one disk. */
 const maxInFlight = 128;
 /** No driver asks for as much at once. */
 const maxRequestBytes = 256 * 2 ** 20;
-/** A longer request is performed in parts, between which others have their turn. */
-const maxOperationBytes = 2 ** 20;
 /** What the operations of one disk may move at a time; a chain beyond it waits in its queue. */
 const maxBytesInFlight = 8 * 2 ** 20;
 /** Sector numbers from 2^53 up are not exact; no disk has them. */
 const highSectorLimit = 0x20_0000;
 const TWO_32 = 0x1_0000_0000;
-const RWF_DSYNC = 2;
 
-export class BlkDevice implements DataPath {
-  readonly slotCount = maxInFlight;
-  readonly #disk: DiskMap;
+export class BlkDevice implements DataPath, BlkRequests {
+  readonly slotCount: number;
+  readonly #backend: BlkBackend;
   readonly #sectors: number;
   readonly #readOnly: boolean;
   readonly #id: Uint8Array;
-  readonly #vectors = new IoVectors(maxInFlight, maxChain);
   readonly #header = new Uint8Array(headerSize);
   readonly #headerView = new DataView(this.#header.buffer);
   #host!: DataPathHost;
@@ -64,16 +58,14 @@ export class BlkDevice implements DataPath {
   readonly #head = new Uint16Array(maxInFlight);
   readonly #statusAt = new Float64Array(maxInFlight);
   readonly #total = new Float64Array(maxInFlight);
-  /** Where on the disk the next operation goes, and how many bytes are left. */
-  readonly #offset = new Float64Array(maxInFlight);
-  readonly #left = new Float64Array(maxInFlight);
 
   // The request being parsed.
   #requestType = 0;
   #sector = 0;
 
   constructor(disk: OpenDisk, id: string) {
-    this.#disk = openDiskMap(disk);
+    this.#backend = openBackend(disk, maxInFlight);
+    this.slotCount = this.#backend.slotCount;
     this.#sectors = Math.floor(disk.size / sectorSize);
     this.#readOnly = disk.readOnly;
     const bytes = Buffer.alloc(idSize);
@@ -84,12 +76,14 @@ export class BlkDevice implements DataPath {
 
   attach(host: DataPathHost): void {
     this.#host = host;
+    this.#backend.attach(host, this);
   }
 
   activate(queues: readonly (SplitQueue | undefined)[], features: FeatureWords): void {
     this.#queues = queues;
     this.#flushes = hasFeature(features, BlkFeature.flush);
     this.#choosesCache = hasFeature(features, BlkFeature.configWce);
+    this.#backend.activate();
     // §5.2.6.2: with CONFIG_WCE and without FLUSH the cache starts as writethrough.
     if (this.#choosesCache && !this.#flushes) this.#host.config[writebackOffset] = 0;
   }
@@ -110,7 +104,7 @@ export class BlkDevice implements DataPath {
       case BlkRequest.out:
         return this.#transfer(queue, index);
       case BlkRequest.flush:
-        this.#flush(queue, index);
+        this.#backend.flush(this.#occupy(queue, index, 0));
         break;
       case BlkRequest.getId:
         this.#getId(queue);
@@ -122,33 +116,25 @@ export class BlkDevice implements DataPath {
   }
 
   onCompletion(slot: number, result: number): void {
-    if (this.#queues.length === 0) {
-      this.#release(slot); // reset meanwhile: there is nobody to tell
-      return;
-    }
-    const type = this.#type[slot]!;
-    if (result < 0) this.#fail(slot, result);
-    else if (type === BlkRequest.flush) this.#finish(slot, BlkStatus.ok);
-    else if (result === 0) this.#fail(slot, -Errno.EIO);
-    else {
-      if (type === BlkRequest.out) this.#disk.wrote(this.#offset[slot]!, result);
-      this.#vectors.advance(slot, result);
-      this.#offset[slot]! += result;
-      this.#left[slot]! -= result;
-      if (this.#left[slot]! > 0) this.#operate(slot);
-      else this.#finish(slot, BlkStatus.ok);
-    }
+    this.#backend.onCompletion(slot, result);
+  }
+
+  done(request: number, result: number): void {
+    if (this.#queues.length === 0)
+      this.#release(request); // reset meanwhile: there is nobody to tell
+    else this.#finish(request, result < 0 ? BlkStatus.ioError : BlkStatus.ok);
   }
 
   stop(): void {
     this.#queues = [];
     this.#stalled = false;
+    this.#backend.stop();
     // For the next driver: the cache is on until it says otherwise.
     this.#host.config[writebackOffset] = 1;
   }
 
   close(): void {
-    this.#vectors.close();
+    this.#backend.close();
   }
 
   /** Each field is fetched once (trap T9); a header cut into pieces is put together first. */
@@ -187,10 +173,10 @@ export class BlkDevice implements DataPath {
       this.#stalled = true;
       return false;
     }
-    const slot = this.#occupy(queue, index, bytes);
-    if (writes) this.#vectors.fill(slot, chain, 0, chain.readableCount, headerSize, bytes);
-    else this.#vectors.fill(slot, chain, chain.readableCount, chain.count, 0, bytes);
-    this.#operate(slot);
+    const request = this.#occupy(queue, index, bytes);
+    const offset = this.#sector * sectorSize;
+    if (writes) this.#backend.write(request, offset, bytes, chain, !this.#cached);
+    else this.#backend.read(request, offset, bytes, chain);
     return true;
   }
 
@@ -198,16 +184,6 @@ export class BlkDevice implements DataPath {
   #inRange(bytes: number): boolean {
     if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
     return this.#sector <= this.#sectors - bytes / sectorSize;
-  }
-
-  #flush(queue: SplitQueue, index: number): void {
-    if (this.#disk.syncFd < 0) {
-      this.#host.counters[BlkCounter.flushes]! += 1;
-      this.#answer(queue, BlkStatus.ok, 0);
-      return;
-    }
-    const slot = this.#occupy(queue, index, 0);
-    this.#host.slots.dataSync(slot, this.#disk.syncFd);
   }
 
   #getId(queue: SplitQueue): void {
@@ -225,8 +201,6 @@ export class BlkDevice implements DataPath {
     this.#head[slot] = queue.chain.head;
     this.#statusAt[slot] = statusAddress(queue.chain);
     this.#total[slot] = bytes;
-    this.#left[slot] = bytes;
-    this.#offset[slot] = this.#sector * sectorSize;
     this.#bytesInFlight += inFlightOf(bytes);
     return slot;
   }
@@ -236,41 +210,9 @@ export class BlkDevice implements DataPath {
     this.#free[this.#freeCount++] = slot;
   }
 
-  /** The next operation of a request: as much of the rest as lies in one file and is done at a time. */
-  #operate(slot: number): void {
-    const { slots } = this.#host;
-    const writes = this.#type[slot] === BlkRequest.out;
-    const offset = this.#offset[slot]!;
-    const left = inFlightOf(this.#left[slot]!);
-    const bytes = writes ? this.#disk.locateWrite(offset, left) : this.#disk.locateRead(offset, left);
-    if (bytes === 0) {
-      this.#fail(slot, -Errno.ENOSPC);
-      return;
-    }
-    const count = this.#vectors.take(slot, bytes);
-    const { fd } = this.#disk;
-    const flags = writes && this.#disk.syncFd >= 0 && !this.#cached ? RWF_DSYNC : 0;
-    if (count > 1) {
-      const vectors = this.#vectors.address(slot);
-      if (writes) slots.writev(slot, fd, vectors, count, bytes, offset, flags);
-      else slots.readv(slot, fd, vectors, count, bytes, offset);
-    } else {
-      const buffer = this.#vectors.firstBuffer(slot);
-      if (writes) slots.write(slot, fd, buffer, bytes, offset, flags);
-      else slots.read(slot, fd, buffer, bytes, offset);
-    }
-  }
-
   /** Writes may complete before they are durable: the driver flushes, and has not turned the cache off (contract §5.3). */
   get #cached(): boolean {
     return this.#flushes && (!this.#choosesCache || this.#host.config[writebackOffset] !== 0);
-  }
-
-  #fail(slot: number, result: number): void {
-    const what =
-      this.#type[slot] === BlkRequest.flush ? 'flush' : this.#type[slot] === BlkRequest.out ? 'write' : 'read';
-    this.#host.warn('host', `disk ${what} at byte ${this.#offset[slot]} failed: ${errnoName(result)}`);
-    this.#finish(slot, BlkStatus.ioError);
   }
 
   #finish(slot: number, status: number): void {

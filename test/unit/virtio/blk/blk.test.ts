@@ -476,7 +476,7 @@ describe('what the kernel answers', () => {
     expect(bench.warnings).toEqual([
       'host: disk read at byte 2048 failed: EIO',
       'host: disk write at byte 2048 failed: EIO',
-      'host: disk flush at byte 0 failed: EIO',
+      'host: disk flush failed: EIO',
     ]);
   });
 

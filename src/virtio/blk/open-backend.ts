@@ -1,0 +1,9 @@
+/** Which backend a disk has. The I/O worker. */
+import { type OpenDisk, openDiskMap } from '../../disk/disk-map.js';
+import type { BlkBackend } from './blk-backend.js';
+import { FileBackend } from './file-backend.js';
+
+/** For at most `requests` at a time. */
+export function openBackend(disk: OpenDisk, requests: number): BlkBackend {
+  return new FileBackend(openDiskMap(disk), requests);
+}
