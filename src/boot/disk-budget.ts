@@ -53,7 +53,8 @@ export class DiskBudget {
   #work = 0;
   /** When the event loop turned last. */
   #since = performance.now();
-  #failure: TsvmmError | undefined;
+  /** What every step throws from now on: who catches one of them gets no further. */
+  #failure: { readonly error: unknown } | undefined;
 
   /** `disk` is for messages. */
   constructor(disk?: Pick<BlockReader, 'size'> & { readonly path?: string }, signal?: AbortSignal) {
@@ -68,19 +69,19 @@ export class DiskBudget {
 
   /** Throws if a limit was hit or the signal has aborted. */
   check(): void {
-    this.#signal?.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#signal?.aborted) this.#failure ??= { error: this.#signal.reason };
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   spend(limit: DiskLimit, amount = 1): void {
     this.#spent[limit] += amount;
     if (this.#spent[limit] > diskLimits[limit]) this.#fail(exceeding[limit]);
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   /** Now and then lets the event loop turn; undefined when it is not yet time. */
   turn(): Promise<void> | undefined {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure.error;
     return performance.now() - this.#since < slice ? undefined : this.wait(setImmediate());
   }
 
@@ -99,8 +100,10 @@ export class DiskBudget {
   }
 
   #fail(what: string): void {
-    this.#failure ??= new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `finding out what ${this.#name} boots ${what}`, {
-      hint: 'the image may be damaged or hostile; pass a kernel with boot: { kernel, initrd, cmdline } to boot without looking into it',
-    });
+    this.#failure ??= {
+      error: new TsvmmError('ERR_TSVMM_BOOT_NOT_FOUND', `finding out what ${this.#name} boots ${what}`, {
+        hint: 'the image may be damaged or hostile; pass a kernel with boot: { kernel, initrd, cmdline } to boot without looking into it',
+      }),
+    };
   }
 }
