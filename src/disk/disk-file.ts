@@ -6,7 +6,7 @@
  * probed (raw-image.ts).
  */
 import { close as closeCallback, constants, fstat, open as openCallback, type Stats, unlink } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { raiseOpenFiles, TsvmmError } from '../errors.js';
@@ -71,16 +71,38 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     fds.push(base);
     const size = await sizeOf(path, base);
     await lock(path, base, writes ? 'write' : 'read');
-    if (ephemeral === false) return new OpenFile(path, { kind: 'file', fd: base, size, readOnly }, fds);
+    if (ephemeral === false) {
+      const brief = !readOnly && (await writesBriefly(base));
+      return new OpenFile(path, { kind: 'file', fd: base, size, readOnly, writesBriefly: brief }, fds);
+    }
     const overlay = await openTemporary(path, options.temporaryDirectory);
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
-    return new OpenFile(path, { kind: 'overlay', base, overlay, written, size, readOnly: false, limit }, fds);
+    const brief = await writesBriefly(overlay);
+    const open = {
+      kind: 'overlay',
+      base,
+      overlay,
+      written,
+      size,
+      readOnly: false,
+      limit,
+      writesBriefly: brief,
+    } as const;
+    return new OpenFile(path, open, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
     throw error;
   }
+}
+
+/** Magic numbers of file systems (statfs(2)) whose buffered writes are quick and cannot be asked not to block: ext4, tmpfs. */
+const briefFileSystems: readonly number[] = [0xef53, 0x0102_1994];
+
+async function writesBriefly(fd: number): Promise<boolean> {
+  const { type } = await statfs(`/proc/self/fd/${fd}`);
+  return briefFileSystems.includes(type);
 }
 
 function writtenBits(path: string, size: number, limit: number | undefined): SharedArrayBuffer {

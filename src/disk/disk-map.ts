@@ -8,7 +8,14 @@ import { OverlayMap } from './overlay-map.js';
 
 /** A disk as main opened it; plain data, posted to the I/O worker. Main closes the descriptors. */
 export type OpenDisk =
-  | { readonly kind: 'file'; readonly fd: number; readonly size: number; readonly readOnly: boolean }
+  | {
+      readonly kind: 'file';
+      readonly fd: number;
+      readonly size: number;
+      readonly readOnly: boolean;
+      /** See `DiskMap.writesBriefly`. */
+      readonly writesBriefly?: boolean;
+    }
   | {
       readonly kind: 'overlay';
       /** Never written. */
@@ -21,6 +28,7 @@ export type OpenDisk =
       readonly readOnly: false;
       /** Most bytes that it may take, in blocks of 4096; undefined leaves it to the file system. */
       readonly limit?: number | undefined;
+      readonly writesBriefly?: boolean;
     };
 
 export interface DiskMap {
@@ -34,18 +42,22 @@ export interface DiskMap {
   wrote(offset: number, length: number): void;
   /** What a flush has to sync, or -1 when nothing outlives the machine. */
   readonly syncFd: number;
+  /** Writes end in the page cache, by a file system that cannot say whether they would block (host/brief-writes.ts). */
+  readonly writesBriefly: boolean;
 }
 
 export function openDiskMap(disk: OpenDisk): DiskMap {
-  if (disk.kind === 'file') return new FileMap(disk.fd);
-  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit);
+  if (disk.kind === 'file') return new FileMap(disk.fd, disk.writesBriefly);
+  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit, disk.writesBriefly);
 }
 
 class FileMap implements DiskMap {
   readonly fd: number;
+  readonly writesBriefly: boolean;
 
-  constructor(fd: number) {
+  constructor(fd: number, writesBriefly = false) {
     this.fd = fd;
+    this.writesBriefly = writesBriefly;
   }
 
   get syncFd(): number {

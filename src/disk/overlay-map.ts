@@ -34,6 +34,7 @@ export class OverlayMap implements DiskMap {
   fd = -1;
   /** Nothing of it is wanted after a crash. */
   readonly syncFd = -1;
+  readonly writesBriefly: boolean;
   readonly #base: number;
   readonly #overlay: number;
   readonly #bits: Uint32Array;
@@ -43,7 +44,15 @@ export class OverlayMap implements DiskMap {
   readonly #given: Uint32Array;
 
   /** `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
-  constructor(base: number, overlay: number, written: SharedArrayBuffer, size: number, limit?: number) {
+  constructor(
+    base: number,
+    overlay: number,
+    written: SharedArrayBuffer,
+    size: number,
+    limit?: number,
+    writesBriefly = false,
+  ) {
+    this.writesBriefly = writesBriefly;
     this.#base = base;
     this.#overlay = overlay;
     this.#used = new Float64Array(written, 0, 1);

@@ -20,6 +20,9 @@ export const Operation = {
   eventWrite: 8,
   poll: 9,
   close: 10,
+  /** As `write` and `writeVector`, where the engine's own thread may do it (brief-writes.ts). */
+  briefWrite: 11,
+  briefWriteVector: 12,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -225,6 +228,11 @@ export class IoSlots {
     this.#table.start(this.#at(slot), Operation.write, fd, address, length, offset, flags, length);
   }
 
+  /** A write to the page cache of a file system that cannot say whether it would block, and rarely does. */
+  writeBriefly(slot: number, fd: number, address: number, length: number, offset: number): void {
+    this.#table.start(this.#at(slot), Operation.briefWrite, fd, address, length, offset, 0, length);
+  }
+
   /** `vectors` is the address of `count` iovecs for `bytes` bytes, which stay as they are until the completion. */
   readv(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
     this.#table.start(this.#at(slot), Operation.readVector, fd, vectors, count, offset, flags, bytes);
@@ -232,6 +240,10 @@ export class IoSlots {
 
   writev(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
     this.#table.start(this.#at(slot), Operation.writeVector, fd, vectors, count, offset, flags, bytes);
+  }
+
+  writevBriefly(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number): void {
+    this.#table.start(this.#at(slot), Operation.briefWriteVector, fd, vectors, count, offset, 0, bytes);
   }
 
   sync(slot: number, fd: number): void {

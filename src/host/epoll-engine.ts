@@ -4,6 +4,7 @@
  * §5.2). The I/O worker.
  */
 import { native } from './addon.js';
+import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { EPOLLET, EPOLLIN, EPOLLONESHOT, EpollSet } from './epoll-events.js';
@@ -46,6 +47,7 @@ export class EpollEngine implements IoEngine {
   readonly #helping: Uint8Array;
   readonly #startHelper: StartHelper;
   readonly #helperDone: number;
+  readonly #brief = new BriefWrites();
   #channel: HelperChannel | undefined;
   #inTurn = false;
 
@@ -105,6 +107,7 @@ export class EpollEngine implements IoEngine {
 
   close(): void {
     this.#channel?.stop();
+    this.#brief.close();
     this.#epoll.close();
     this.#memory.close();
     closeFd(this.#helperDone);
@@ -131,6 +134,10 @@ export class EpollEngine implements IoEngine {
   #begin(slot: number): void {
     const slots = this.#slots;
     slots.markStarted(slot);
+    if (slots.operation[slot]! >= Operation.briefWrite && this.#brief.perform(slots, slot)) {
+      this.#end(slot, this.#brief.result);
+      return;
+    }
     const fd = slots.fd[slot]!;
     switch (slots.operation[slot]) {
       case Operation.read:

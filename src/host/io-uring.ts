@@ -6,9 +6,11 @@
  * everything that can be outstanding; no registered buffers over guest RAM.
  */
 import { native } from './addon.js';
+import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine, POLLIN } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { Errno, errnoName } from './errno.js';
+import { IndexRing } from './index-ring.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
 import { Rings } from './io-uring-rings.js';
 
@@ -36,6 +38,10 @@ export class IoUringEngine implements IoEngine {
   /** Addresses: where eventfd counters are dropped, and the 1 that is written to them. */
   readonly #sink = native().eventWords();
   readonly #one = native().eventWords() + eventBytes;
+  readonly #brief = new BriefWrites();
+  /** Slots whose operation this thread has performed, with their results. */
+  readonly #ended: IndexRing;
+  readonly #results: Int32Array;
   #inTurn = false;
   /** Of `copiedAtOnce`, in this batch. */
   #copiesLeft = 0;
@@ -50,6 +56,8 @@ export class IoUringEngine implements IoEngine {
     this.#rings = rings;
     // Cancellations complete as well: one submission queue of them beside one completion for every slot.
     this.#slots = new SlotTable(rings.completionEntries - rings.submissionEntries);
+    this.#ended = new IndexRing(this.#slots.capacity);
+    this.#results = new Int32Array(this.#slots.capacity);
   }
 
   get setupFlags(): number {
@@ -73,10 +81,13 @@ export class IoUringEngine implements IoEngine {
 
   get pending(): boolean {
     const { starts, copies, cancelsQueued } = this.#slots;
-    return starts.size > 0 || copies.size > 0 || cancelsQueued || this.#rings.ready > 0 || this.#rings.hasDeferred;
+    const rings = this.#rings;
+    const ended = this.#ended.size > 0;
+    return starts.size > 0 || copies.size > 0 || cancelsQueued || ended || rings.ready > 0 || rings.hasDeferred;
   }
 
   close(): void {
+    this.#brief.close();
     this.#rings.close();
   }
 
@@ -88,7 +99,8 @@ export class IoUringEngine implements IoEngine {
       if (!this.#enter(0)) return; // back-pressure: dispatch what has completed, the rest waits for the next turn
       this.#fill();
     }
-    this.#enter(wait && rings.ready === 0 && this.#slots.copies.size === 0 ? 1 : 0);
+    const idle = rings.ready === 0 && this.#ended.size === 0 && this.#slots.copies.size === 0;
+    this.#enter(wait && idle ? 1 : 0);
   }
 
   get #mayCopy(): boolean {
@@ -136,6 +148,11 @@ export class IoUringEngine implements IoEngine {
     const rings = this.#rings;
     const fd = slots.fd[slot]!;
     const step = slots.step[slot]!;
+    if (slots.operation[slot]! >= Operation.briefWrite && this.#brief.perform(slots, slot)) {
+      this.#results[slot] = this.#brief.result;
+      this.#ended.push(slot);
+      return;
+    }
     const operation = slots.operation[slot]!;
     switch (operation) {
       case Operation.read:
@@ -183,7 +200,11 @@ export class IoUringEngine implements IoEngine {
 
   #dispatch(): number {
     const rings = this.#rings;
-    let completed = 0;
+    let completed = this.#ended.size;
+    for (let left = completed; left > 0; left--) {
+      const slot = this.#ended.shift();
+      this.#slots.complete(slot, this.#results[slot]!);
+    }
     try {
       for (let left = rings.ready; left > 0; left--) {
         rings.next();

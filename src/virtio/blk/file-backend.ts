@@ -20,6 +20,10 @@ const RWF_DSYNC = 2;
 const Kind = { read: 0, write: 1, durableWrite: 2, flush: 3 } as const;
 const kindNames = ['read', 'write', 'write', 'flush'] as const;
 
+const page = 4096;
+/** A page that is written in part is read first, and that may take long. */
+const areWholePages = (offset: number, bytes: number): boolean => offset % page === 0 && bytes % page === 0;
+
 export class FileBackend implements BlkBackend {
   readonly slotCount: number;
   readonly #disk: DiskMap;
@@ -119,13 +123,16 @@ export class FileBackend implements BlkBackend {
     const count = this.#vectors.take(request, bytes);
     const { fd } = this.#disk;
     const flags = kind === Kind.durableWrite ? RWF_DSYNC : 0;
+    const brief = kind === Kind.write && this.#disk.writesBriefly && areWholePages(offset, bytes);
     if (count > 1) {
       const vectors = this.#vectors.address(request);
       if (kind === Kind.read) slots.readv(request, fd, vectors, count, bytes, offset);
+      else if (brief) slots.writevBriefly(request, fd, vectors, count, bytes, offset);
       else slots.writev(request, fd, vectors, count, bytes, offset, flags);
     } else {
       const buffer = this.#vectors.firstBuffer(request);
       if (kind === Kind.read) slots.read(request, fd, buffer, bytes, offset);
+      else if (brief) slots.writeBriefly(request, fd, buffer, bytes, offset);
       else slots.write(request, fd, buffer, bytes, offset, flags);
     }
   }

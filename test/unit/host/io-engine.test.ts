@@ -112,6 +112,29 @@ describe.each(engineKinds)('%s', (kind) => {
     slots.release();
   });
 
+  maybe('brief writes end as others do, also while the kernel has none of them', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 3)!;
+    bytes.fill(0x77, 0, 8192);
+    slots.writeBriefly(0, fd, block.address, 4096, 4096);
+    slots.writevBriefly(1, fd, vectors(block, 1 << 20, [block.address, 4096], [block.address, 4096]), 2, 8192, 16_384);
+    slots.writeBriefly(2, 1 << 20, block.address, 4096, 0);
+    expect(engine.pending).toBe(true);
+    turnUntil(engine, recorder, 3);
+    expect(engine.pending).toBe(false);
+    expect(recorder.completions.sort()).toEqual([
+      [0, 4096],
+      [1, 8192],
+      [2, -9], // EBADF
+    ]);
+    const now = readFileSync(file);
+    for (const at of [4096, 16_384, 20_480])
+      expect(now.subarray(at, at + 4096).every((byte) => byte === 0x77)).toBe(true);
+    expect(Buffer.compare(now.subarray(0, 4096), content.subarray(0, 4096))).toBe(0);
+    slots.release();
+  });
+
   maybe('answers a short read at the end of a file, 0 past it, and errors as -errno', () => {
     const fd = filled();
     const readOnly = open(constants.O_RDONLY);
@@ -360,10 +383,12 @@ describe.each(engineKinds)('%s', (kind) => {
     const fd = filled();
     const bell = event();
     const recorder = { onCompletion: () => {} };
-    const slots = engine.claim(recorder, 66)!;
+    const slots = engine.claim(recorder, 66 + 16)!;
     const run = (operations: number) => {
       for (let done = 0; done < operations; ) {
         for (let i = 0; i < 64; i++) if (!slots.isBusy(i)) slots.read(i, fd, block.address + i * 64, 64, i * 4096);
+        for (let i = 0; i < 16; i++)
+          if (!slots.isBusy(66 + i)) slots.writeBriefly(66 + i, fd, block.address, 64, i * 4096);
         if (!slots.isBusy(64)) slots.eventRead(64, bell);
         slots.ring(65, bell);
         done += engine.turn(true);
