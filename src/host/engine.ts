@@ -43,4 +43,4 @@ export const POLLIN = 1;
  * begins with no more than these bytes of them (and at least one), behind everything that is short, so that no guest's large
  * requests keep the others, and Node, waiting.
  */
-export const copiedAtOnce = 2 * 1024 * 1024;
+export const copiedAtOnce = 512 * 1024;
