@@ -20,11 +20,16 @@ export const Operation = {
   eventWrite: 8,
   poll: 9,
   close: 10,
-  /** As `write` and `writeVector`, where the engine's own thread may do it (brief-writes.ts). */
-  briefWrite: 11,
-  briefWriteVector: 12,
+  /** fallocate(2): `address` is how many bytes, `length` the mode. */
+  allocate: 11,
+  /** As `write` and `writeVector`, where the engine's own thread may do it (brief-writes.ts). From here on. */
+  briefWrite: 12,
+  briefWriteVector: 13,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
+
+/** Modes of fallocate(2), linux/falloc.h; each with KEEP_SIZE, as PUNCH_HOLE must and ZERO_RANGE should. */
+export const FallocateMode = { punchHole: 0x02 | 0x01, zeroRange: 0x10 | 0x01 } as const;
 
 /** Beside the call itself not worth counting. */
 const shortCopy = 16 * 1024;
@@ -252,6 +257,11 @@ export class IoSlots {
 
   dataSync(slot: number, fd: number): void {
     this.#table.start(this.#at(slot), Operation.dataSync, fd, 0, 0, 0, 0);
+  }
+
+  /** fallocate(2) with a mode of `FallocateMode`. May take long where much is there: ask for parts. */
+  allocate(slot: number, fd: number, mode: number, offset: number, bytes: number): void {
+    this.#table.start(this.#at(slot), Operation.allocate, fd, bytes, mode, offset, 0);
   }
 
   /**

@@ -158,7 +158,7 @@ export class EpollEngine implements IoEngine {
         break;
       }
       default:
-        this.#toHelper(slot, slots.operation[slot]!, fd, 0, 0);
+        this.#toHelper(slot, slots.operation[slot]!, fd, slots.address[slot]!, slots.length[slot]!);
     }
   }
 

@@ -13,7 +13,7 @@ import { closeFd, Sys, syscall } from './system.js';
 /** Words of the head. */
 const Head = { requested: 0, completed: 1, eventFd: 2, capacity: 3 } as const;
 const headWords = 8;
-/** Words of a request: slot, operation, descriptor, iovec count, flags; address and offset are doubles. */
+/** Words of a request: slot, operation, descriptor, iovec count, flags; address and offset are doubles. fallocate(2): see `Operation`. */
 const requestWords = 6;
 const completionWords = 2;
 /** Not an operation of a slot: the helper ends. */
@@ -55,7 +55,7 @@ export class HelperChannel {
     this.#completions = new Int32Array(buffer, at, capacity * completionWords);
   }
 
-  /** Engine: hands over one operation on `count` iovecs at `address`. */
+  /** Engine: hands over one operation on `count` iovecs at `address`, or on what else the slot's row says. */
   request(
     slot: number,
     operation: number,
@@ -134,6 +134,8 @@ export class HelperChannel {
         return syscall(Sys.fsync, fd);
       case Operation.dataSync:
         return syscall(Sys.fdatasync, fd);
+      case Operation.allocate:
+        return syscall(Sys.fallocate, fd, count, offset, address);
       case Operation.close:
         return closeFd(fd);
       default:

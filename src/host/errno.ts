@@ -9,6 +9,7 @@ export const Errno = {
   EINTR: 4,
   EIO: 5,
   E2BIG: 7,
+  EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,

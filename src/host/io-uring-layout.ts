@@ -63,6 +63,7 @@ export const Opcode = {
   fsync: 3,
   pollAdd: 6,
   asyncCancel: 14,
+  fallocate: 17,
   close: 19,
   read: 22,
   write: 23,

@@ -190,6 +190,20 @@ export class IoUringEngine implements IoEngine {
       case Operation.poll:
         rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, slots.flags[slot]!, slot, 0);
         break;
+      case Operation.allocate:
+        // The kernel takes the mode from `len` and the length from `addr` (io_uring_prep_fallocate(3)).
+        rings.prepare(
+          Opcode.fallocate,
+          0,
+          fd,
+          slots.offset[slot]!,
+          slots.address[slot]!,
+          slots.length[slot]!,
+          0,
+          slot,
+          0,
+        );
+        break;
       case Operation.close:
         rings.prepare(Opcode.close, SqeFlag.async, fd, 0, 0, 0, 0, slot, 0);
         break;

@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
+  fstatSync,
   ftruncateSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  readSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -15,6 +17,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { type IoEngine, POLLIN } from '../../../src/host/engine.js';
+import { FallocateMode } from '../../../src/host/engine-slots.js';
 import { Errno } from '../../../src/host/errno.js';
 import { HostBlock } from '../../../src/host/host-block.js';
 import { closeFd, eventFd } from '../../../src/host/system.js';
@@ -194,6 +197,54 @@ describe.each(engineKinds)('%s', (kind) => {
     slots.cancel(16);
     turnUntil(engine, recorder, 17);
     expect(recorder.completions.find(([slot]) => slot === 16)).toEqual([16, -Errno.ECANCELED]);
+    slots.release();
+  });
+
+  maybe('punches holes and makes zeroes, without a change of size', () => {
+    const fd = filled();
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 3)!;
+    const { punchHole, zeroRange } = FallocateMode;
+    const before = fstatSync(fd).blocks;
+    slots.allocate(0, fd, punchHole, 65_536, 131_072);
+    slots.allocate(1, fd, punchHole, content.length - 4096 - 7, 2 ** 33); // beyond the end, in part
+    slots.allocate(2, 1_000_000, punchHole, 0, 4096);
+    turnUntil(engine, recorder, 3);
+    expect(recorder.completions.sort()).toEqual([
+      [0, 0],
+      [1, 0],
+      [2, -Errno.EBADF],
+    ]);
+    const expected = Buffer.from(content);
+    expected.fill(0, 65_536, 65_536 + 131_072);
+    expected.fill(0, content.length - 4096 - 7);
+    expect(readFileSync(file).equals(expected)).toBe(true);
+    expect((before - fstatSync(fd).blocks) * 512).toBeGreaterThanOrEqual(131_072 + 4096);
+    slots.allocate(0, fd, zeroRange, 300_000, 100_001);
+    turnUntil(engine, recorder, 4);
+    // tmpfs has no ZERO_RANGE.
+    const result = recorder.completions[3]![1];
+    if (result !== -Errno.EOPNOTSUPP) {
+      expect(result).toBe(0);
+      expected.fill(0, 300_000, 400_001);
+    }
+    expect(readFileSync(file).equals(expected)).toBe(true);
+    slots.release();
+  });
+
+  maybe('allocates beyond 4 GiB', () => {
+    const fd = filled();
+    const at = 5 * 2 ** 30;
+    ftruncateSync(fd, 16 * 2 ** 30);
+    writeSync(fd, content, 0, 8192, at);
+    const recorder = new Recorder();
+    const slots = engine.claim(recorder, 1)!;
+    slots.allocate(0, fd, FallocateMode.punchHole, at + 4096, 6 * 2 ** 30);
+    turnUntil(engine, recorder, 1);
+    expect(recorder.completions).toEqual([[0, 0]]);
+    const now = Buffer.alloc(8192);
+    readSync(fd, now, 0, now.length, at);
+    expect(now.equals(Buffer.concat([content.subarray(0, 4096), Buffer.alloc(4096)]))).toBe(true);
     slots.release();
   });
 
