@@ -5,7 +5,7 @@
  * other user, a read-only one excludes writers. The content is not looked at here: formats are refused where images are
  * probed (raw-image.ts).
  */
-import { close as closeCallback, constants, fstat, open as openCallback, type Stats, unlink } from 'node:fs';
+import { close as closeCallback, constants, fstat, ftruncate, open as openCallback, type Stats, unlink } from 'node:fs';
 import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -34,6 +34,8 @@ export interface DiskFile extends AsyncDisposable {
   readonly size: number;
   /** As the guest sees it. */
   readonly readOnly: boolean;
+  /** Bytes that the host likes to transfer at a time: st_blksize of the image. */
+  readonly ioSize: number;
   /** For the I/O worker. Its descriptors are this object's. */
   readonly open: OpenDisk;
   /** Closes the descriptors and with them the lock. No operation may be outstanding. */
@@ -44,6 +46,7 @@ const openFd = promisify(openCallback);
 const closeFd = promisify(closeCallback);
 const fileStatus = promisify(fstat);
 const removeFile = promisify(unlink);
+const setSize = promisify(ftruncate);
 
 const sectorSize = 512;
 /** _IOR(0x12, 114, size_t) of linux/fs.h. */
@@ -69,28 +72,21 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const writes = !readOnly && ephemeral === false;
     const base = await openImage(path, writes);
     fds.push(base);
-    const size = await sizeOf(path, base);
+    const stats = await fileStatus(base);
+    const size = sizeOf(path, base, stats);
+    const ioSize = stats.blksize;
     await lock(path, base, writes ? 'write' : 'read');
     if (ephemeral === false) {
       const brief = !readOnly && (await writesBriefly(base));
-      return new OpenFile(path, { kind: 'file', fd: base, size, readOnly, writesBriefly: brief }, fds);
+      return new OpenFile(path, { kind: 'file', fd: base, size, readOnly, writesBriefly: brief }, ioSize, fds);
     }
-    const overlay = await openTemporary(path, options.temporaryDirectory);
+    const overlay = await openTemporary(path, size, options.temporaryDirectory);
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
     const brief = await writesBriefly(overlay);
-    const open = {
-      kind: 'overlay',
-      base,
-      overlay,
-      written,
-      size,
-      readOnly: false,
-      limit,
-      writesBriefly: brief,
-    } as const;
-    return new OpenFile(path, open, fds);
+    const files = { base, overlay, written, limit };
+    return new OpenFile(path, { kind: 'overlay', ...files, size, readOnly: false, writesBriefly: brief }, ioSize, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
     throw error;
@@ -119,12 +115,14 @@ function writtenBits(path: string, size: number, limit: number | undefined): Sha
 class OpenFile implements DiskFile {
   readonly path: string;
   readonly open: OpenDisk;
+  readonly ioSize: number;
   readonly #fds: readonly number[];
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, open: OpenDisk, fds: readonly number[]) {
+  constructor(path: string, open: OpenDisk, ioSize: number, fds: readonly number[]) {
     this.path = path;
     this.open = open;
+    this.ioSize = ioSize;
     this.#fds = fds;
   }
 
@@ -167,8 +165,7 @@ async function openImage(path: string, writes: boolean): Promise<number> {
   throw refused ?? new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)} cannot be opened for waiting reads`);
 }
 
-async function sizeOf(path: string, fd: number): Promise<number> {
-  const stats = await fileStatus(fd);
+function sizeOf(path: string, fd: number, stats: Stats): number {
   const size = stats.isBlockDevice() ? deviceSize(path, fd) : stats.size;
   if (size === 0)
     throw notADisk(path, 'is empty', 'Give a disk image with content, or make one: truncate -s 10G FILE.');
@@ -206,15 +203,21 @@ async function lock(path: string, fd: number, kind: LockKind): Promise<void> {
   });
 }
 
-/** A file that nobody can find and that is gone when it is closed. */
-async function openTemporary(image: string, directory: string | undefined): Promise<number> {
+/** A file that nobody can find and that is gone when it is closed: a hole of the image's size. */
+async function openTemporary(image: string, size: number, directory: string | undefined): Promise<number> {
   const tried: string[] = [];
   let cause: unknown;
   for (const candidate of directory === undefined ? temporaryDirectories : [directory]) {
     try {
-      return await openFd(candidate, O_TMPFILE | constants.O_RDWR, 0o600).catch((cause) =>
+      const fd = await openFd(candidate, O_TMPFILE | constants.O_RDWR, 0o600).catch((cause) =>
         openUnlinked(candidate, cause),
       );
+      // What the guest discards or zeroes is read there as well, with nothing written behind it.
+      await setSize(fd, size).catch(async (cause) => {
+        await closeFd(fd);
+        throw cause;
+      });
+      return fd;
     } catch (error) {
       cause = error;
       tried.push(`${candidate}: ${error instanceof Error ? error.message : String(error)}`);

@@ -38,6 +38,8 @@ export interface DiskMap {
   locateRead(offset: number, length: number): number;
   /** The same for writing; 0 when there is no room. */
   locateWrite(offset: number, length: number): number;
+  /** The same for a hole, which needs no room and reads as zeroes; chooses the file that is written. */
+  locateHole(offset: number, length: number): number;
   /** That many bytes were written at `offset`. */
   wrote(offset: number, length: number): void;
   /** What a flush has to sync, or -1 when nothing outlives the machine. */
@@ -69,6 +71,10 @@ class FileMap implements DiskMap {
   }
 
   locateWrite(_offset: number, length: number): number {
+    return length;
+  }
+
+  locateHole(_offset: number, length: number): number {
     return length;
   }
 

@@ -76,6 +76,12 @@ export class OverlayMap implements DiskMap {
     return Math.max(0, Math.min(block * blockSize - offset, length));
   }
 
+  /** A block that becomes a hole stays given out: a write to it may be under way. */
+  locateHole(_offset: number, length: number): number {
+    this.fd = this.#overlay;
+    return length;
+  }
+
   /** Whether there is room for this block; one that has been given out may be written again when all is full. */
   #giveOut(block: number, limit: number): boolean {
     const at = Math.floor(block / bitsPerWord);

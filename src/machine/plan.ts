@@ -115,7 +115,8 @@ const queuesPerDisk = (cpus: number, disks: number): number =>
 
 function blkPlan(disk: OpenedDisk, index: number, queues: number): DevicePlan {
   const { file, blockSize } = disk;
-  const options = { name: `disk${index}`, size: file.size, readOnly: file.readOnly, blockSize, queues };
+  const { size, readOnly, ioSize } = file;
+  const options = { name: `disk${index}`, size, readOnly, blockSize, ioSize, queues };
   return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
 }
 

@@ -31,6 +31,13 @@ export interface BlkBackend {
    * would survive the loss of power.
    */
   write(request: number, offset: number, bytes: number, chain: Chain, durable: boolean): void;
+  /** What is in these bytes is not wanted any more: a hint, and what is read there later is undefined. */
+  discard(request: number, offset: number, bytes: number): void;
+  /**
+   * These bytes read as zero from now on, whatever the disk is made of. `unmap`: they need not keep their room. `durable`
+   * as for `write`.
+   */
+  writeZeroes(request: number, offset: number, bytes: number, unmap: boolean, durable: boolean): void;
   /** Everything that was written and has ended will survive the loss of power. */
   flush(request: number): void;
   onCompletion(slot: number, result: number): void;

@@ -15,10 +15,12 @@ export const BlkFeature = {
   topology: 10,
   configWce: 11,
   multiQueue: 12,
+  discard: 13,
+  writeZeroes: 14,
 } as const;
 
 /** Request types, §5.2.6. */
-export const BlkRequest = { in: 0, out: 1, flush: 4, getId: 8 } as const;
+export const BlkRequest = { in: 0, out: 1, flush: 4, getId: 8, discard: 11, writeZeroes: 13 } as const;
 export const BlkStatus = { ok: 0, ioError: 1, unsupported: 2 } as const;
 
 /** type u32, reserved u32, sector u64. */
@@ -32,6 +34,12 @@ export const maxChain = queueSize;
 /** Header and status take two of them. */
 const segMax = maxChain - 2;
 
+/** Ranges of one DISCARD or WRITE_ZEROES request, and sectors of each: 1 GiB. */
+export const maxRanges = 16;
+export const maxRangeSectors = 2 ** 21;
+/** In the upper half of a sector number, which is not exact from there on (2^53); no disk has so many. */
+export const highSectorLimit = 0x20_0000;
+
 /** Offsets in configuration space, §5.2.4. */
 const Config = {
   capacity: 0,
@@ -42,12 +50,27 @@ const Config = {
   optIoSize: 28,
   writeback: 32,
   numQueues: 34,
+  maxDiscardSectors: 36,
+  maxDiscardRanges: 40,
+  discardAlignment: 44,
+  maxZeroesSectors: 48,
+  maxZeroesRanges: 52,
+  zeroesMayUnmap: 56,
   size: 60,
 } as const;
 export const writebackOffset = Config.writeback;
 
 /** Indices of its counters. */
-export const BlkCounter = { reads: 0, writes: 1, flushes: 2, bytesRead: 3, bytesWritten: 4, errors: 5 } as const;
+export const BlkCounter = {
+  reads: 0,
+  writes: 1,
+  flushes: 2,
+  bytesRead: 3,
+  bytesWritten: 4,
+  errors: 5,
+  discards: 6,
+  writeZeroes: 7,
+} as const;
 
 export type BlockSize = 512 | 4096;
 
@@ -58,6 +81,8 @@ export interface BlkOptions {
   readonly readOnly: boolean;
   /** Bytes of a logical block: the least that the driver reads and writes, and what a partition table counts in. 512 unless given. */
   readonly blockSize?: BlockSize;
+  /** Bytes that the host likes to transfer at a time (st_blksize); 4096 unless given. */
+  readonly ioSize?: number;
   /** 1 unless given. */
   readonly queues?: number;
 }
@@ -65,7 +90,8 @@ export interface BlkOptions {
 export function blkShape({ name, readOnly, queues = 1 }: BlkOptions): VirtioShape {
   const { segMax, blkSize, flush, topology, configWce, multiQueue } = BlkFeature;
   const features = [...commonFeatures, segMax, blkSize, flush, topology];
-  features.push(readOnly ? BlkFeature.readOnly : configWce);
+  if (readOnly) features.push(BlkFeature.readOnly);
+  else features.push(configWce, BlkFeature.discard, BlkFeature.writeZeroes);
   if (queues > 1) features.push(multiQueue);
   return {
     name,
@@ -77,20 +103,37 @@ export function blkShape({ name, readOnly, queues = 1 }: BlkOptions): VirtioShap
   };
 }
 
-/** Files like it best to be read and written in so many bytes. */
-const physicalBlock = 4096;
+/** What the host likes beyond a page is a good size to transfer, and no block that it must read to write part of it. */
+const pageSize = 4096;
+/** A preference beyond it is no advice to a driver. */
+const maxIoSize = 2 ** 30;
 
 /** The configuration space that the driver finds. Capacity counts in 512 bytes whatever the block size, §5.2.4. */
-export function blkConfig({ size, blockSize = sectorSize, queues = 1 }: BlkOptions): Uint8Array {
+export function blkConfig({ size, blockSize = sectorSize, ioSize = pageSize, queues = 1 }: BlkOptions): Uint8Array {
   const config = new Uint8Array(Config.size);
   const view = new DataView(config.buffer);
   view.setBigUint64(Config.capacity, BigInt(size / sectorSize), true);
   view.setUint32(Config.segMax, segMax, true);
   view.setUint32(Config.blkSize, blockSize, true);
+  const physicalBlock = physicalBlockOf(ioSize, blockSize);
   config[Config.physicalBlockExponent] = Math.log2(physicalBlock / blockSize);
   view.setUint16(Config.minIoSize, physicalBlock / blockSize, true); // in blocks
-  view.setUint32(Config.optIoSize, 0, true);
+  // 0 says nothing; what is no multiple of a physical block would be no help.
+  const likesMore = ioSize > physicalBlock && ioSize <= maxIoSize && ioSize % physicalBlock === 0;
+  view.setUint32(Config.optIoSize, likesMore ? ioSize / blockSize : 0, true);
   config[Config.writeback] = 1;
   view.setUint16(Config.numQueues, queues, true);
+  view.setUint32(Config.maxDiscardSectors, maxRangeSectors, true);
+  view.setUint32(Config.maxDiscardRanges, maxRanges, true);
+  view.setUint32(Config.discardAlignment, physicalBlock / sectorSize, true); // part of a block keeps its room
+  view.setUint32(Config.maxZeroesSectors, maxRangeSectors, true);
+  view.setUint32(Config.maxZeroesRanges, maxRanges, true);
+  config[Config.zeroesMayUnmap] = 1;
   return config;
+}
+
+/** A power of two from the logical block to a page. */
+function physicalBlockOf(ioSize: number, blockSize: number): number {
+  if (!(ioSize >= blockSize)) return blockSize;
+  return Math.max(blockSize, 2 ** Math.floor(Math.log2(Math.min(ioSize, pageSize))));
 }

@@ -17,10 +17,12 @@ import {
   BlkRequest,
   BlkStatus,
   headerSize,
+  highSectorLimit,
   idSize,
   sectorSize,
   writebackOffset,
 } from './blk-format.js';
+import { BlkRanges } from './blk-ranges.js';
 import { maxOperationBytes } from './file-backend.js';
 import { openBackend } from './open-backend.js';
 
@@ -30,8 +32,6 @@ const maxInFlight = 128;
 const maxRequestBytes = 256 * 2 ** 20;
 /** What the operations of one disk may move at a time; a chain beyond it waits in its queue. */
 const maxBytesInFlight = 8 * 2 ** 20;
-/** Sector numbers from 2^53 up are not exact; no disk has them. */
-const highSectorLimit = 0x20_0000;
 const TWO_32 = 0x1_0000_0000;
 
 export class BlkDevice implements DataPath, BlkRequests {
@@ -47,6 +47,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   #queues: readonly (SplitQueue | undefined)[] = [];
   #flushes = false;
   #choosesCache = false;
+  #discards = false;
+  #writesZeroes = false;
   #stalled = false;
 
   // One request each.
@@ -59,6 +61,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly #statusAt = new Float64Array(maxInFlight);
   readonly #total = new Float64Array(maxInFlight);
 
+  readonly #ranges: BlkRanges;
+
   // The request being parsed.
   #requestType = 0;
   #sector = 0;
@@ -67,6 +71,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#backend = openBackend(disk, maxInFlight);
     this.slotCount = this.#backend.slotCount;
     this.#sectors = Math.floor(disk.size / sectorSize);
+    this.#ranges = new BlkRanges(maxInFlight, this.#sectors);
     this.#readOnly = disk.readOnly;
     const bytes = Buffer.alloc(idSize);
     bytes.write(id, 'latin1'); // what is longer is cut
@@ -83,6 +88,8 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#queues = queues;
     this.#flushes = hasFeature(features, BlkFeature.flush);
     this.#choosesCache = hasFeature(features, BlkFeature.configWce);
+    this.#discards = hasFeature(features, BlkFeature.discard);
+    this.#writesZeroes = hasFeature(features, BlkFeature.writeZeroes);
     this.#backend.activate();
     // §5.2.6.2: with CONFIG_WCE and without FLUSH the cache starts as writethrough.
     if (this.#choosesCache && !this.#flushes) this.#host.config[writebackOffset] = 0;
@@ -103,6 +110,9 @@ export class BlkDevice implements DataPath, BlkRequests {
       case BlkRequest.in:
       case BlkRequest.out:
         return this.#transfer(queue, index);
+      case BlkRequest.discard:
+      case BlkRequest.writeZeroes:
+        return this.#clear(queue, index);
       case BlkRequest.flush:
         this.#backend.flush(this.#occupy(queue, index, 0));
         break;
@@ -122,7 +132,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   done(request: number, result: number): void {
     if (this.#queues.length === 0)
       this.#release(request); // reset meanwhile: there is nobody to tell
-    else this.#finish(request, result < 0 ? BlkStatus.ioError : BlkStatus.ok);
+    else if (result < 0) this.#finish(request, BlkStatus.ioError);
+    else if (!clears(this.#type[request]!) || !this.#clearNext(request)) this.#finish(request, BlkStatus.ok);
   }
 
   stop(): void {
@@ -180,6 +191,43 @@ export class BlkDevice implements DataPath, BlkRequests {
     return true;
   }
 
+  /** DISCARD and WRITE_ZEROES. False: too much is under way already. */
+  #clear(queue: SplitQueue, index: number): boolean {
+    const ranges = this.#ranges;
+    const status = this.#readRanges(queue.chain);
+    if (status !== BlkStatus.ok || ranges.total === 0) {
+      this.#answer(queue, status, 0);
+      return true;
+    }
+    if (this.#bytesInFlight + inFlightOf(ranges.total) > maxBytesInFlight) {
+      this.#stalled = true;
+      return false;
+    }
+    const request = this.#occupy(queue, index, ranges.total);
+    ranges.keep(request);
+    this.#clearNext(request);
+    return true;
+  }
+
+  /** The status to answer, or ok when there are ranges to clear, or none. */
+  #readRanges(chain: Chain): number {
+    if (this.#readOnly) return BlkStatus.ioError;
+    const negotiated = this.#requestType === BlkRequest.discard ? this.#discards : this.#writesZeroes;
+    if (!negotiated) return BlkStatus.unsupported; // trap T15
+    return this.#ranges.read(this.#host.memory, chain, this.#requestType);
+  }
+
+  /** Begins the next range of a request; false when all are done. */
+  #clearNext(request: number): boolean {
+    const ranges = this.#ranges;
+    if (!ranges.next(request)) return false;
+    const { offset, bytes } = ranges;
+    if (this.#type[request] === BlkRequest.discard) this.#backend.discard(request, offset, bytes);
+    // The last one makes all of them durable; nothing is answered before.
+    else this.#backend.writeZeroes(request, offset, bytes, ranges.unmap, ranges.last && !this.#cached);
+    return true;
+  }
+
   /** Whole sectors, all of them on the disk (trap T11); sums stay exact below 2^53. */
   #inRange(bytes: number): boolean {
     if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
@@ -227,6 +275,10 @@ export class BlkDevice implements DataPath, BlkRequests {
       counters[BlkCounter.errors]! += 1;
     } else if (type === BlkRequest.flush) {
       counters[BlkCounter.flushes]! += 1;
+    } else if (type === BlkRequest.discard) {
+      counters[BlkCounter.discards]! += 1;
+    } else if (type === BlkRequest.writeZeroes) {
+      counters[BlkCounter.writeZeroes]! += 1;
     } else if (type === BlkRequest.out) {
       counters[BlkCounter.writes]! += 1;
       counters[BlkCounter.bytesWritten]! += total;
@@ -249,6 +301,8 @@ export class BlkDevice implements DataPath, BlkRequests {
     if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
   }
 }
+
+const clears = (type: number): boolean => type === BlkRequest.discard || type === BlkRequest.writeZeroes;
 
 /** Of a request, what is under way at any time. */
 const inFlightOf = (bytes: number): number => Math.min(bytes, maxOperationBytes);

@@ -4,9 +4,14 @@
  * A request is performed in one operation after another until all its bytes are done: a long one in parts, a short
  * transfer goes on where it stopped, and a disk made of two files changes between them. The slot of an operation is its
  * request's number.
+ *
+ * What is to be discarded becomes a hole, and zeroes a hole or an extent without content, so that sparse stays sparse;
+ * where the file system can do neither, zeroes are written.
  */
 import type { DiskMap } from '../../disk/disk-map.js';
+import { FallocateMode } from '../../host/engine-slots.js';
 import { Errno, errnoName } from '../../host/errno.js';
+import { HostBlock } from '../../host/host-block.js';
 import type { DataPathHost } from '../device.js';
 import type { Chain } from '../queue/chain.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
@@ -15,10 +20,26 @@ import { IoVectors } from './io-vectors.js';
 
 /** A longer request is performed in parts, between which others have their turn. */
 export const maxOperationBytes = 2 ** 20;
+/** Likewise: so much of a file is given back in a few milliseconds, however full of extents and cached pages it is. */
+const maxAllocationBytes = 32 * 2 ** 20;
 const RWF_DSYNC = 2;
 
-const Kind = { read: 0, write: 1, durableWrite: 2, flush: 3 } as const;
-const kindNames = ['read', 'write', 'write', 'flush'] as const;
+/** What its operations are. `hole` and `zero` go over to the kind that follows where the file system cannot. */
+const Kind = {
+  read: 0,
+  write: 1,
+  durableWrite: 2,
+  flush: 3,
+  /** PUNCH_HOLE, or nothing. */
+  discard: 4,
+  /** PUNCH_HOLE. */
+  hole: 5,
+  /** ZERO_RANGE: keeps its room. */
+  zero: 6,
+  /** Writes from the block of zeroes. */
+  zeroWrite: 7,
+} as const;
+const kindNames = ['read', 'write', 'write', 'flush', 'discard', 'zeroing', 'zeroing', 'zeroing'] as const;
 
 const page = 4096;
 /** A page that is written in part is read first, and that may take long. */
@@ -31,12 +52,21 @@ export class FileBackend implements BlkBackend {
   #host!: DataPathHost;
   #requests!: BlkRequests;
   #stopped = false;
+  /** What fallocate(2) can do with this disk, as far as it has said. */
+  #holes = true;
+  #zeroRanges = true;
+  /** Read by the kernel, never written: its pages are the one page of zeroes. */
+  readonly #zeroes = new HostBlock(maxOperationBytes);
 
   // One request each.
   readonly #kind: Uint8Array;
   /** Where on the disk the next operation goes, and how many bytes are left. */
   readonly #offset: Float64Array;
   readonly #left: Float64Array;
+  /** Bytes of the allocation under way. */
+  readonly #part: Float64Array;
+  /** 1: what it did must be made durable before it ends. */
+  readonly #syncs: Uint8Array;
 
   constructor(disk: DiskMap, requests: number) {
     this.#disk = disk;
@@ -45,6 +75,8 @@ export class FileBackend implements BlkBackend {
     this.#kind = new Uint8Array(requests);
     this.#offset = new Float64Array(requests);
     this.#left = new Float64Array(requests);
+    this.#part = new Float64Array(requests);
+    this.#syncs = new Uint8Array(requests);
   }
 
   attach(host: DataPathHost, requests: BlkRequests): void {
@@ -66,6 +98,16 @@ export class FileBackend implements BlkBackend {
     this.#begin(request, durable && this.#disk.syncFd >= 0 ? Kind.durableWrite : Kind.write, offset, bytes);
   }
 
+  discard(request: number, offset: number, bytes: number): void {
+    if (this.#holes) this.#begin(request, Kind.discard, offset, bytes);
+    else this.#requests.done(request, 0);
+  }
+
+  writeZeroes(request: number, offset: number, bytes: number, unmap: boolean, durable: boolean): void {
+    const kind = unmap && this.#holes ? Kind.hole : this.#zeroRanges ? Kind.zero : Kind.zeroWrite;
+    this.#begin(request, kind, offset, bytes, durable && this.#disk.syncFd >= 0 ? 1 : 0);
+  }
+
   flush(request: number): void {
     if (this.#disk.syncFd < 0) {
       this.#requests.done(request, 0); // nothing of it outlives the machine
@@ -78,20 +120,11 @@ export class FileBackend implements BlkBackend {
   onCompletion(slot: number, result: number): void {
     const kind = this.#kind[slot]!;
     if (this.#stopped) this.#requests.done(slot, 0);
+    else if (allocates(kind)) this.#allocated(slot, result);
     else if (result < 0) this.#fail(slot, result);
     else if (kind === Kind.flush) this.#requests.done(slot, 0);
     else if (result === 0) this.#fail(slot, -Errno.EIO);
-    else {
-      if (kind !== Kind.read) this.#disk.wrote(this.#offset[slot]!, result);
-      this.#left[slot]! -= result;
-      if (this.#left[slot]! === 0) {
-        this.#requests.done(slot, 0);
-        return;
-      }
-      this.#vectors.advance(slot, result);
-      this.#offset[slot]! += result;
-      this.#operate(slot);
-    }
+    else this.#moved(slot, result);
   }
 
   stop(): void {
@@ -100,10 +133,12 @@ export class FileBackend implements BlkBackend {
 
   close(): void {
     this.#vectors.close();
+    this.#zeroes.close();
   }
 
-  #begin(request: number, kind: number, offset: number, bytes: number): void {
+  #begin(request: number, kind: number, offset: number, bytes: number, syncs = 0): void {
     this.#kind[request] = kind;
+    this.#syncs[request] = syncs;
     this.#offset[request] = offset;
     this.#left[request] = bytes;
     this.#operate(request);
@@ -113,6 +148,10 @@ export class FileBackend implements BlkBackend {
   #operate(request: number): void {
     const { slots } = this.#host;
     const kind = this.#kind[request]!;
+    if (allocates(kind)) {
+      this.#allocate(request, kind);
+      return;
+    }
     const offset = this.#offset[request]!;
     const left = Math.min(this.#left[request]!, maxOperationBytes);
     const bytes = kind === Kind.read ? this.#disk.locateRead(offset, left) : this.#disk.locateWrite(offset, left);
@@ -120,8 +159,12 @@ export class FileBackend implements BlkBackend {
       this.#fail(request, -Errno.ENOSPC);
       return;
     }
-    const count = this.#vectors.take(request, bytes);
     const { fd } = this.#disk;
+    if (kind === Kind.zeroWrite) {
+      slots.write(request, fd, this.#zeroes.address, bytes, offset);
+      return;
+    }
+    const count = this.#vectors.take(request, bytes);
     const flags = kind === Kind.durableWrite ? RWF_DSYNC : 0;
     const brief = kind === Kind.write && this.#disk.writesBriefly && areWholePages(offset, bytes);
     if (count > 1) {
@@ -137,6 +180,56 @@ export class FileBackend implements BlkBackend {
     }
   }
 
+  #allocate(request: number, kind: number): void {
+    const disk = this.#disk;
+    const offset = this.#offset[request]!;
+    const left = Math.min(this.#left[request]!, maxAllocationBytes);
+    const bytes = kind === Kind.zero ? disk.locateWrite(offset, left) : disk.locateHole(offset, left);
+    if (bytes === 0) {
+      this.#fail(request, -Errno.ENOSPC);
+      return;
+    }
+    this.#part[request] = bytes;
+    const mode = kind === Kind.zero ? FallocateMode.zeroRange : FallocateMode.punchHole;
+    this.#host.slots.allocate(request, disk.fd, mode, offset, bytes);
+  }
+
+  #allocated(slot: number, result: number): void {
+    if (result === 0) this.#moved(slot, this.#part[slot]!);
+    else if (isUnable(result)) this.#doOtherwise(slot, result);
+    else this.#fail(slot, result);
+  }
+
+  /** The file system cannot do it: another way, which is remembered unless it may be this range alone. */
+  #doOtherwise(slot: number, result: number): void {
+    const kind = this.#kind[slot]!;
+    if (result !== -Errno.EINVAL) {
+      if (kind === Kind.zero) this.#zeroRanges = false;
+      else this.#holes = false;
+    }
+    if (kind === Kind.discard) {
+      this.#requests.done(slot, 0); // a hint, and nobody took it
+      return;
+    }
+    this.#kind[slot] = kind === Kind.hole && this.#zeroRanges ? Kind.zero : Kind.zeroWrite;
+    this.#operate(slot);
+  }
+
+  /** An operation has done so many bytes of its request. */
+  #moved(slot: number, bytes: number): void {
+    const kind = this.#kind[slot]!;
+    if (kind !== Kind.read) this.#disk.wrote(this.#offset[slot]!, bytes);
+    this.#left[slot]! -= bytes;
+    if (this.#left[slot]! === 0) {
+      if (this.#syncs[slot] === 1) this.flush(slot);
+      else this.#requests.done(slot, 0);
+      return;
+    }
+    if (kind <= Kind.durableWrite) this.#vectors.advance(slot, bytes);
+    this.#offset[slot]! += bytes;
+    this.#operate(slot);
+  }
+
   #fail(request: number, result: number): void {
     const what = kindNames[this.#kind[request]!]!;
     const where = what === 'flush' ? '' : ` at byte ${this.#offset[request]}`;
@@ -144,3 +237,9 @@ export class FileBackend implements BlkBackend {
     this.#requests.done(request, result);
   }
 }
+
+const allocates = (kind: number): boolean => kind >= Kind.discard && kind <= Kind.zero;
+
+/** No such operation on this file; EINVAL: a block device whose blocks are larger than a sector. */
+const isUnable = (result: number): boolean =>
+  result === -Errno.EOPNOTSUPP || result === -Errno.ENODEV || result === -Errno.ENOSYS || result === -Errno.EINVAL;

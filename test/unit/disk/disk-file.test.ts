@@ -9,6 +9,7 @@ import {
   readdirSync,
   readSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -60,6 +61,18 @@ describe('access', () => {
     await disk.close();
     await disk.close();
     expect(openFiles()).toEqual(before);
+  });
+
+  test('says what its file system likes to transfer at a time', async () => {
+    const path = image();
+    await using disk = await openDiskFile({ path });
+    expect(disk.ioSize).toBe(statSync(path).blksize);
+  });
+
+  test('the private file of an ephemeral disk is a hole of its size', async () => {
+    await using disk = await openDiskFile({ path: image(1 << 20), ephemeral: true });
+    if (disk.open.kind !== 'overlay') throw new Error();
+    expect(fstatSync(disk.open.overlay)).toMatchObject({ size: 1 << 20, blocks: 0 });
   });
 
   test('T32: a read-only disk cannot be written by anybody who has its descriptor', async () => {

@@ -8,7 +8,7 @@ import type { IoSlots } from '../../../src/host/engine-slots.js';
 import { Sys } from '../../../src/host/system.js';
 
 export interface Started {
-  readonly operation: 'read' | 'write' | 'readv' | 'writev' | 'dataSync';
+  readonly operation: 'read' | 'write' | 'readv' | 'writev' | 'dataSync' | 'allocate';
   readonly slot: number;
   readonly fd: number;
   readonly address: number;
@@ -25,6 +25,8 @@ export class ScriptedEngine implements IoEngine {
   readonly waiting: Started[] = [];
   /** Most bytes that one operation moves. */
   limit = Number.POSITIVE_INFINITY;
+  /** Modes of fallocate(2) that the file system does not have, and its answer. */
+  readonly unable = new Map<number, number>();
   #client!: IoClient;
   #slots!: { outstanding: number };
 
@@ -51,6 +53,8 @@ export class ScriptedEngine implements IoEngine {
       readv: vectored('readv'),
       writev: vectored('writev'),
       dataSync: start('dataSync'),
+      allocate: (slot: number, fd: number, mode: number, offset: number, bytes: number) =>
+        start('allocate')(slot, fd, 0, bytes, offset, mode),
       release: () => {},
     };
     this.#slots = slots;
@@ -72,8 +76,10 @@ export class ScriptedEngine implements IoEngine {
 
   close(): void {}
 
-  #perform({ operation, fd, address, length, offset }: Started): number {
+  #perform({ operation, fd, address, length, offset, flags }: Started): number {
     if (operation === 'dataSync') return 0;
+    if (operation === 'allocate')
+      return this.unable.get(flags) ?? native().syscall(Sys.fallocate, fd, flags, offset, length);
     let buffer = address;
     let bytes = length;
     if (operation === 'readv' || operation === 'writev') {

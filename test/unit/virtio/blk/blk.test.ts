@@ -1,22 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
-import { allocateWritten } from '../../../../src/disk/overlay-map.js';
 import { Errno } from '../../../../src/host/errno.js';
 import { BlkDevice } from '../../../../src/virtio/blk/blk.js';
 import {
@@ -29,98 +15,29 @@ import {
 } from '../../../../src/virtio/blk/blk-format.js';
 import { hasFeature } from '../../../../src/virtio/features.js';
 import { bytesPerOperation } from '../../support/allocation.js';
+import {
+  ask,
+  cleanups,
+  disk,
+  diskSize,
+  flush,
+  header,
+  newPath,
+  overlay,
+  read,
+  scripted,
+  sector,
+  Type,
+  write,
+  writeback,
+} from '../../support/blk-disks.js';
 import { DeviceBench } from '../../support/device-bench.js';
 import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
 import { type MockBuffer, type Placed, readable, writable } from '../../support/mock-driver.js';
 import { ScriptedEngine } from '../../support/scripted-slots.js';
 import { mappedRam } from '../../support/test-ram.js';
 
-const directory = mkdtempSync(join(tmpdir(), 'tsvmm-blk-'));
-afterAll(() => rmSync(directory, { recursive: true }));
 if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
-
-const sector = 512;
-const diskSize = 256 * sector;
-const Type = { in: 0, out: 1, flush: 4, getId: 8, discard: 11 } as const;
-const writeback = [BlkFeature.flush];
-
-const cleanups: (() => void)[] = [];
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0).reverse()) cleanup();
-});
-
-let files = 0;
-/** A disk of random content. */
-function disk(readOnly = false): { open: OpenDisk; content: Buffer; path: string } {
-  const path = join(directory, `disk${files++}`);
-  const content = randomBytes(diskSize);
-  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
-  writeSync(fd, content);
-  cleanups.push(() => closeSync(fd));
-  return { open: { kind: 'file', fd, size: diskSize, readOnly }, content, path };
-}
-
-function overlay(limit?: number): { open: OpenDisk; content: Buffer; path: string; overlay: number } {
-  const base = disk(true);
-  const path = join(directory, `overlay${files++}`);
-  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
-  ftruncateSync(fd, diskSize);
-  cleanups.push(() => closeSync(fd));
-  const open: OpenDisk = {
-    kind: 'overlay',
-    base: (base.open as { fd: number }).fd,
-    overlay: fd,
-    written: allocateWritten(diskSize, limit),
-    size: diskSize,
-    readOnly: false,
-    limit,
-  };
-  return { ...base, open, overlay: fd };
-}
-
-function header(type: number, at = 0): Uint8Array {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt32LE(type, 0);
-  bytes.writeBigUInt64LE(BigInt(at), 8);
-  return bytes;
-}
-
-const read = (at: number, ...lengths: number[]): MockBuffer[] => [
-  readable(header(Type.in, at)),
-  ...lengths.map(writable),
-  writable(1),
-];
-const write = (at: number, ...data: Uint8Array[]): MockBuffer[] => [
-  readable(header(Type.out, at)),
-  ...data.map(readable),
-  writable(1),
-];
-const flush = (): MockBuffer[] => [readable(header(Type.flush)), writable(1)];
-
-/** A bench whose kernel is a script. */
-function scripted(open: OpenDisk, features: readonly number[] = writeback, ram = 0x40_0000) {
-  const engine = new ScriptedEngine();
-  const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
-  const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(ram), {
-    engine,
-    features,
-    config,
-    queueSize: 256,
-    maxChain: 256,
-  });
-  cleanups.push(() => bench.close());
-  return { bench, engine, driver: bench.driver };
-}
-
-/** Offers one request, runs it, and says its status, used length and data. */
-function ask(bench: DeviceBench, buffers: MockBuffer[], indirect?: number) {
-  bench.driver.offer(buffers, indirect);
-  bench.run();
-  const [used] = bench.driver.collect();
-  const ins = used!.buffers.filter(({ writable }) => writable);
-  const bytes = Buffer.concat(ins.map((buffer) => bench.driver.read(buffer)));
-  return { status: bytes.at(-1), length: used!.length, data: bytes.subarray(0, -1) };
-}
 
 describe.each(engineKinds)('on %s', (kind) => {
   const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
@@ -402,7 +319,7 @@ describe('T39: large requests', () => {
   const mebibyte = 2 ** 20;
   const size = 64 * mebibyte;
   function large() {
-    const path = join(directory, `disk${files++}`);
+    const path = newPath();
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT);
     ftruncateSync(fd, size);
     cleanups.push(() => closeSync(fd));
