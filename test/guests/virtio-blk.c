@@ -6,7 +6,7 @@
  *
  * Options: by=msix | intx | poll; indirect; event-index; device=N; queue-size=N; depth=N; segments=N; start=SECTOR;
  * sectors=N; chunk=SECTORS a request; seed=N; tests=LIST of write, verify, checksum, flush, id, range, odd, read-only,
- * (default: all but verify, checksum and reset, and of write and read-only the one that fits the disk), reset with
+ * clear (default: all but verify, checksum, clear and reset, and of write and read-only the one that fits the disk), reset with
  * resets=N (10); decline=LIST of ro, flush: features not to negotiate.
  */
 #include "runtime/blk.h"
@@ -93,6 +93,33 @@ static void test_id(void) {
   print("blk id: \"%s\"\n", text);
 }
 
+static u8 clear_range(u32 type, u64 sector, u64 count, u32 flags) {
+  *(struct blk_range *)disk.requests[0].data = (struct blk_range){sector, (u32)count, flags};
+  return blk_run(&disk, type, 0, sizeof(struct blk_range));
+}
+
+static void verify_zeroes(u64 sector, u64 end) {
+  for (; sector < end; sector++) {
+    check(blk_run(&disk, BLK_IN, sector, SECTOR_BYTES) == BLK_OK, "cannot read sector %lu", sector);
+    const u64 *words = (const u64 *)disk.requests[0].data;
+    for (u32 i = 0; i < SECTOR_BYTES / sizeof *words; i++) check(words[i] == 0, "sector %lu is not zero", sector);
+  }
+}
+
+/* The first third of the range is discarded, the second zeroed and given back, the last zeroed. */
+static void test_clear(void) {
+  u64 third = sectors / 3, second = start + third, last = second + third, end = start + sectors;
+  check(clear_range(BLK_DISCARD, start, third, 0) == BLK_OK, "discard failed");
+  check(clear_range(BLK_WRITE_ZEROES, second, third, BLK_UNMAP) == BLK_OK, "write-zeroes with unmap failed");
+  check(clear_range(BLK_WRITE_ZEROES, last, end - last, 0) == BLK_OK, "write-zeroes failed");
+  verify_zeroes(start, end);
+  check(clear_range(BLK_DISCARD, disk.sectors, 1, 0) == BLK_IOERR, "a discard at the end is not refused");
+  check(clear_range(BLK_WRITE_ZEROES, ~0ul, 2, 0) == BLK_IOERR, "a sector that wraps is not refused");
+  check(clear_range(BLK_DISCARD, start, 1, BLK_UNMAP) == BLK_UNSUPP, "a discard with a flag is supported");
+  check(clear_range(BLK_WRITE_ZEROES, start, 1, 2) == BLK_UNSUPP, "an unknown flag is supported");
+  print("blk clear: %lu sectors from %lu are zero\n", sectors, start);
+}
+
 static void expect_error(const char *what, u32 type, u64 sector, u32 bytes) {
   u8 status = blk_run(&disk, type, sector, bytes);
   check(status == BLK_IOERR, "%s: status %u instead of an I/O error", what, status);
@@ -132,6 +159,7 @@ static void open_disk(void) {
       (option_given("indirect") ? FEATURE_INDIRECT : 0) | (option_given("event-index") ? FEATURE_EVENT_INDEX : 0);
   if (!option_lists("decline", "ro", false)) wanted |= BLK_FEATURE_RO;
   if (!option_lists("decline", "flush", false)) wanted |= BLK_FEATURE_FLUSH;
+  if (option_lists("tests", "clear", false)) wanted |= BLK_FEATURE_DISCARD | BLK_FEATURE_WRITE_ZEROES;
   blk_open(&disk, (u32)option_number("device", 0), wanted, virtio_mode_option(), (u16)option_number("queue-size", 128),
            (u32)option_number("depth", 4), (u32)option_number("segments", 1), chunk * SECTOR_BYTES + 2 * SECTOR_BYTES);
 }
@@ -184,6 +212,7 @@ void guest_main(void) {
   }
   if (option_lists("tests", "checksum", false)) print("blk checksum: 0x%08x\n", run_range(BLK_IN, false));
   if (option_lists("tests", "write", !disk.read_only)) test_write();
+  if (option_lists("tests", "clear", false)) test_clear();
   if (option_lists("tests", "flush", true)) test_flush();
   if (option_lists("tests", "id", true)) test_id();
   if (option_lists("tests", "range", true)) test_range();

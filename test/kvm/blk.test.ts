@@ -57,6 +57,24 @@ describe.skipIf(never)('a virtio disk', () => {
     },
   );
 
+  test.each([
+    [false, 'by=msix'],
+    [false, 'by=poll decline=flush segments=2'],
+    [true, 'by=msix indirect'],
+  ])('is discarded and zeroed by the guest: holes and zeroes (ephemeral: %s, %s)', async (ephemeral, how) => {
+    const content = pattern(0, 3072, 9);
+    const path = scratch.file('cleared.img', content);
+    const output = await runClean('virtio-blk', {
+      disks: [{ path, ephemeral }],
+      cmdline: `${how} start=64 sectors=1536 tests=write,clear`,
+    });
+    expect(output).toContain('blk clear: 1536 sectors from 64 are zero\n');
+    const expected = ephemeral ? content : Buffer.from(content).fill(0, 64 * sectorBytes, 1600 * sectorBytes);
+    expect(readFileSync(path).equals(expected)).toBe(true);
+    // The two thirds that were given back take no room any more.
+    if (!ephemeral) expect(statSync(path).blocks * 512).toBeLessThanOrEqual((3072 - 1024 + 32) * sectorBytes);
+  });
+
   test('that is read-only refuses writes and is opened for reading only (T17, T32)', async () => {
     const content = pattern(0, 64, 9);
     const path = scratch.file('read-only.img', content);
@@ -221,6 +239,8 @@ describe.skipIf(never)('a virtio disk', () => {
       bytesRead: bytes + sectorBytes,
       bytesWritten: bytes,
       errors: 7,
+      discards: 0,
+      writeZeroes: 0,
     });
   });
 

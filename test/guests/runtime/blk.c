@@ -29,6 +29,9 @@ void blk_open(struct blk *blk, u32 index, u64 wanted, enum interrupt_mode mode, 
   for (u32 i = 0; i < depth; i++) blk->requests[i].data = allocate(buffer_bytes, SECTOR_BYTES);
 }
 
+/* Whether the data of a request is the driver's, for the device to read. */
+static bool is_output(u32 type) { return type == BLK_OUT || type == BLK_DISCARD || type == BLK_WRITE_ZEROES; }
+
 void blk_submit(struct blk *blk, struct blk_request *r, u32 type, u64 sector, u32 data_bytes) {
   check(!r->in_flight && data_bytes <= blk->buffer_bytes, "request of %u bytes", data_bytes);
   struct buffer buffers[2 + BLK_MAX_SEGMENTS];
@@ -41,7 +44,7 @@ void blk_submit(struct blk *blk, struct blk_request *r, u32 type, u64 sector, u3
     /* Pieces of uneven length when there are several: they need not be whole sectors (§5.2.6.1). */
     u32 piece = data_bytes / blk->segments + (count % 2 == 0 ? 8 : 0);
     if (count == blk->segments || piece == 0 || piece > data_bytes - at) piece = data_bytes - at;
-    buffers[count++] = (struct buffer){r->data + at, piece, type != BLK_OUT};
+    buffers[count++] = (struct buffer){r->data + at, piece, !is_output(type)};
     at += piece;
   }
   buffers[count++] = (struct buffer){(void *)&r->status, 1, true};
@@ -58,7 +61,7 @@ struct blk_request *blk_complete(struct blk *blk) {
     if (!r->in_flight || r->head != head) continue;
     r->in_flight = false;
     blk->completed++;
-    u32 writable = 1 + (r->header.type == BLK_OUT ? 0 : r->data_bytes);
+    u32 writable = 1 + (is_output(r->header.type) ? 0 : r->data_bytes);
     check(r->status != BLK_PENDING, "request of type %u at sector %lu finished without a status", r->header.type,
           r->header.sector);
     check(length >= 1 && length <= writable, "request of type %u: used length %u of %u", r->header.type, length,

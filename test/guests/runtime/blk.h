@@ -4,17 +4,26 @@
 
 #include "virtqueue.h"
 
-enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8 };
+enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_WRITE_ZEROES = 13 };
 enum { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_PENDING = 0xee };
 enum { SECTOR_BYTES = 512, BLK_ID_BYTES = 20, BLK_MAX_DEPTH = 64, BLK_MAX_SEGMENTS = 32 };
 #define BLK_FEATURE_RO (1ul << 5)
 #define BLK_FEATURE_BLK_SIZE (1ul << 6)
 #define BLK_FEATURE_FLUSH (1ul << 9)
 #define BLK_FEATURE_MULTI_QUEUE (1ul << 12)
+#define BLK_FEATURE_DISCARD (1ul << 13)
+#define BLK_FEATURE_WRITE_ZEROES (1ul << 14)
 
 struct blk_header {
   u32 type, reserved;
   u64 sector;
+};
+
+/* A range of a discard or write-zeroes request (§5.2.6); the flag is of the latter. */
+enum { BLK_UNMAP = 1 };
+struct blk_range {
+  u64 sector;
+  u32 sectors, flags;
 };
 
 /* One slot of the pipeline: a header, a status byte and a data buffer that belong to it for good. */
