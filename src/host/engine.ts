@@ -6,6 +6,7 @@
  * arrays (engine-slots.ts), so nothing is allocated per operation and everything that can be outstanding is counted
  * before it starts: a claim that does not fit is refused, a claimed slot never fails for lack of room (contract §5.1).
  */
+import type { BatchClock } from './batch-clock.js';
 import type { IoSlots } from './engine-slots.js';
 
 /** Who claimed slots. Called from `turn` only, never from inside the method that started the operation. */
@@ -19,6 +20,8 @@ export interface IoClient {
 
 export interface IoEngine {
   readonly kind: 'io_uring' | 'epoll';
+  /** Expires in a turn between what it submits and what it dispatches. */
+  readonly clock: BatchClock;
   /** `count` slots, or undefined when the engine has no such room left. */
   claim(client: IoClient, count: number): IoSlots | undefined;
   /**

@@ -4,6 +4,7 @@
  * §5.2). The I/O worker.
  */
 import { native } from './addon.js';
+import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
@@ -29,6 +30,7 @@ export const defaultEpollSlots = 16_384;
 
 export class EpollEngine implements IoEngine {
   readonly kind = 'epoll';
+  readonly clock = new BatchClock();
   readonly #epoll = new EpollSet();
   readonly #slots: SlotTable;
   /** One iovec per slot, for plain reads and writes; and 8 bytes where eventfd counters are dropped. */
@@ -108,12 +110,14 @@ export class EpollEngine implements IoEngine {
   close(): void {
     this.#channel?.stop();
     this.#brief.close();
+    this.clock.close();
     this.#epoll.close();
     this.#memory.close();
     closeFd(this.#helperDone);
   }
 
   #dispatch(): number {
+    this.clock.expire();
     const count = this.#ended.size;
     for (let left = count; left > 0; left--) {
       const slot = this.#ended.shift();

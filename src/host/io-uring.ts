@@ -6,6 +6,7 @@
  * everything that can be outstanding; no registered buffers over guest RAM.
  */
 import { native } from './addon.js';
+import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine, POLLIN } from './engine.js';
 import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
@@ -33,6 +34,7 @@ const eventBytes = 8;
 
 export class IoUringEngine implements IoEngine {
   readonly kind = 'io_uring';
+  readonly clock = new BatchClock();
   readonly #rings: Rings;
   readonly #slots: SlotTable;
   /** Addresses: where eventfd counters are dropped, and the 1 that is written to them. */
@@ -88,6 +90,7 @@ export class IoUringEngine implements IoEngine {
 
   close(): void {
     this.#brief.close();
+    this.clock.close();
     this.#rings.close();
   }
 
@@ -213,6 +216,7 @@ export class IoUringEngine implements IoEngine {
   }
 
   #dispatch(): number {
+    this.clock.expire();
     const rings = this.#rings;
     let completed = this.#ended.size;
     for (let left = completed; left > 0; left--) {

@@ -11,7 +11,8 @@ import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
-import { allocateCounters, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
+import { type DeviceMetrics, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
+import { allocateCounters } from '../virtio/device-counters.js';
 import type { VirtioDescriptors } from '../virtio/registers.js';
 import type { Warning } from './events.js';
 import type { DevicePlan, MachinePlan } from './plan.js';
@@ -62,8 +63,7 @@ export class DataPaths {
     else this.doorbell.unref();
   }
 
-  /** Counters by device. */
-  metrics(): Record<string, Record<string, number>> {
+  metrics(): DeviceMetrics {
     return readCounters(this.#attachment);
   }
 

@@ -57,7 +57,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #cycle: PowerCycle | undefined;
   /** A power-on under way: an end waits for it, since it uses the disks. */
   #poweringOn: Promise<unknown> = Promise.resolve();
-  #lastMetrics: CycleMetrics = { exits: {}, devices: {} };
+  #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
   readonly #rest = new Rest();

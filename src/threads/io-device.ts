@@ -5,11 +5,13 @@
  * An exception in a data path stops that device and nothing else: it needs a reset, and stays so. A driver that breaks the
  * protocol gets the same state from a value; then a reset helps.
  */
+import type { BatchClock } from '../host/batch-clock.js';
 import type { IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
 import { IndexRing } from '../host/index-ring.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { DataPath, DataPathHost } from '../virtio/device.js';
+import { CommonCounter, type DeviceCounters } from '../virtio/device-counters.js';
 import { hasFeature, negotiatedFeatures } from '../virtio/features.js';
 import { type InterruptTarget, raiseConfig, raiseQueue } from '../virtio/interrupt.js';
 import { RingFeature } from '../virtio/queue/ring-format.js';
@@ -41,6 +43,9 @@ export class IoDevice implements DataPathHost {
   readonly slots: IoSlots;
   readonly config: Uint8Array;
   readonly counters: Float64Array;
+  readonly latencies: Float64Array;
+  readonly #common: Float64Array;
+  readonly #clock: BatchClock;
   readonly #host: IoDeviceHost;
   readonly #target: InterruptTarget;
   readonly #dataPath: DataPath;
@@ -62,13 +67,13 @@ export class IoDevice implements DataPathHost {
     engine: IoEngine,
     target: InterruptTarget,
     dataPath: DataPath,
-    counters: Float64Array,
+    counters: DeviceCounters,
   ): IoDevice | undefined {
     let device: IoDevice | undefined;
     const client = { onCompletion: (slot: number, result: number) => device?.onCompletion(slot, result) };
     const slots = engine.claim(client, dataPath.slotCount);
     if (slots === undefined) return undefined;
-    device = new IoDevice(host, target, dataPath, slots, counters);
+    device = new IoDevice(host, target, dataPath, slots, counters, engine.clock);
     dataPath.attach(device);
     return device;
   }
@@ -78,7 +83,8 @@ export class IoDevice implements DataPathHost {
     target: InterruptTarget,
     dataPath: DataPath,
     slots: IoSlots,
-    counters: Float64Array,
+    counters: DeviceCounters,
+    clock: BatchClock,
   ) {
     this.#host = host;
     this.#target = target;
@@ -86,7 +92,10 @@ export class IoDevice implements DataPathHost {
     this.name = target.state.shape.name;
     this.slots = slots;
     this.config = target.state.config;
-    this.counters = counters;
+    this.counters = counters.own;
+    this.latencies = counters.latencies;
+    this.#common = counters.common;
+    this.#clock = clock;
     this.#held = new IndexRing(dataPath.slotCount);
     this.#heldResults = new Int32Array(dataPath.slotCount);
   }
@@ -162,8 +171,19 @@ export class IoDevice implements DataPathHost {
     if (!this.#isBusMaster) return;
     for (let index = 0; index < this.#queues.length; index++) {
       const queue = this.#queues[index];
-      if (queue?.publish()) this.#ring(raiseQueue(this.#target, index));
+      if (queue === undefined || !queue.unpublished) continue;
+      if (queue.publish()) {
+        this.#common[CommonCounter.interrupts]! += 1;
+        this.#ring(raiseQueue(this.#target, index));
+      } else {
+        this.#common[CommonCounter.suppressedInterrupts]! += 1;
+      }
     }
+  }
+
+  /** The driver rang the doorbell of a queue. */
+  rung(): void {
+    this.#common[CommonCounter.doorbells]! += 1;
   }
 
   /** Looks at every queue, as if each had been kicked. */
@@ -204,6 +224,10 @@ export class IoDevice implements DataPathHost {
 
   wakeMain(): void {
     this.#host.wakeMain();
+  }
+
+  now(): number {
+    return this.#clock.now();
   }
 
   /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */

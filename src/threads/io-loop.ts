@@ -146,6 +146,7 @@ export class IoLoop implements IoClient {
   }
 
   #work(): void {
+    this.#engine.clock.expire();
     let detached = false;
     for (let i = 0; i < this.#machines.length; i++) {
       const vm = this.#machines[i]!;

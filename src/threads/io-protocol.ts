@@ -7,9 +7,10 @@ import type { OpenDisk } from '../disk/disk-map.js';
 import type { WireError } from '../errors.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import type { RamRegion } from '../memory/guest-memory.js';
-import { BlkCounter } from '../virtio/blk/blk-format.js';
+import { BlkCounter, BlkLatency } from '../virtio/blk/blk-format.js';
 import { ConsoleCounter } from '../virtio/console/console-format.js';
 import type { ConsoleLayout } from '../virtio/console/console-state.js';
+import { CommonCounter, countersOf, latencyBuckets } from '../virtio/device-counters.js';
 import { RngCounter } from '../virtio/rng/rng.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform-layout.js';
 
@@ -40,15 +41,9 @@ export interface IoAttachment {
   readonly ioDoorbell: number;
   /** One for each virtio device of the platform. */
   readonly devices: readonly IoDeviceSpec[];
-  /** `countersPerDevice` doubles for each device; see `readCounters`. */
+  /** Of every device (virtio/device-counters.ts). */
   readonly counters: SharedArrayBuffer;
 }
-
-export const countersPerDevice = 8;
-
-/** Shared memory for the counters of `devices` devices. */
-export const allocateCounters = (devices: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(devices * countersPerDevice * Float64Array.BYTES_PER_ELEMENT);
 
 const counterNames: Readonly<Record<IoDeviceSpec['kind'], Readonly<Record<string, number>>>> = {
   blk: BlkCounter,
@@ -57,17 +52,38 @@ const counterNames: Readonly<Record<IoDeviceSpec['kind'], Readonly<Record<string
   elsewhere: {},
 };
 
-/** The counters of each device, by the device's name: `{ blk0: { reads: 1, ... } }`. */
-export function readCounters(attachment: IoAttachment): Record<string, Record<string, number>> {
-  const values = new Float64Array(attachment.counters);
-  const read: Record<string, Record<string, number>> = {};
-  attachment.devices.forEach((spec, device) => {
-    const entries = Object.entries(counterNames[spec.kind]);
-    const counters = entries.map(([name, index]) => [name, values[device * countersPerDevice + index]!] as const);
-    read[attachment.platform.shape.virtio[device]!.name] = Object.fromEntries(counters);
-  });
-  return read;
+const latencyNames: Readonly<Partial<Record<IoDeviceSpec['kind'], Readonly<Record<string, number>>>>> = {
+  blk: BlkLatency,
+};
+
+/** What was counted, by the device's name: `{ disk0: { reads: 1, ... } }`. */
+export interface DeviceMetrics {
+  readonly devices: Record<string, Record<string, number>>;
+  readonly latencies: Record<string, Record<string, number[]>>;
 }
+
+export function readCounters(attachment: IoAttachment): DeviceMetrics {
+  const devices: DeviceMetrics['devices'] = {};
+  const latencies: DeviceMetrics['latencies'] = {};
+  attachment.devices.forEach((spec, number) => {
+    if (spec.kind === 'elsewhere') return;
+    const { name } = attachment.platform.shape.virtio[number]!;
+    const counters = countersOf(attachment.counters, number);
+    devices[name] = {
+      ...mapValues(counterNames[spec.kind], (index) => counters.own[index]!),
+      ...mapValues(CommonCounter, (index) => counters.common[index]!),
+    };
+    const kinds = latencyNames[spec.kind];
+    if (kinds === undefined) return;
+    latencies[name] = mapValues(kinds, (kind) => [
+      ...counters.latencies.subarray(kind * latencyBuckets, (kind + 1) * latencyBuckets),
+    ]);
+  });
+  return { devices, latencies };
+}
+
+const mapValues = <T>(indices: Readonly<Record<string, number>>, value: (index: number) => T): Record<string, T> =>
+  Object.fromEntries(Object.entries(indices).map(([name, index]) => [name, value(index)]));
 
 /** How the worker is started. */
 export interface IoWorkerData {

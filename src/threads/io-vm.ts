@@ -20,11 +20,12 @@ import { GuestMemory } from '../memory/guest-memory.js';
 import { BlkDevice } from '../virtio/blk/blk.js';
 import { ConsoleDevice } from '../virtio/console/console.js';
 import type { DataPath } from '../virtio/device.js';
+import { countersOf } from '../virtio/device-counters.js';
 import { RngDevice } from '../virtio/rng/rng.js';
 import { Served } from '../virtio/serve.js';
 import { interruptTargets } from '../virtio/transport/platform-layout.js';
 import { IoDevice, type IoDeviceHost } from './io-device.js';
-import { countersPerDevice, type IoAttachment, type IoDeviceSpec, type IoReport } from './io-protocol.js';
+import type { IoAttachment, IoDeviceSpec, IoReport } from './io-protocol.js';
 
 /** Turns of queues that one machine gets before the others. */
 const turnsPerBatch = 8;
@@ -75,7 +76,7 @@ export class IoVm implements IoClient, IoDeviceHost {
         const dataPath = makeDataPath(spec, state);
         if (dataPath === undefined) return;
         const target = targets[number]!;
-        const counters = new Float64Array(attachment.counters, number * countersPerDevice * 8, countersPerDevice);
+        const counters = countersOf(attachment.counters, number);
         const device = IoDevice.create(this, engine, target, dataPath, counters);
         if (device === undefined) throw noRoom(attachment.name);
         this.#devices.push(device);
@@ -202,6 +203,7 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#slots.eventRead(slot, fd);
     if (slot !== CONTROL) {
       const { device, index } = this.#queues[slot - 1]!;
+      device.rung();
       this.schedule(device, index);
     } else {
       for (let i = 0; i < this.#devices.length; i++) this.#devices[i]!.observe();

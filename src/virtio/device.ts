@@ -29,6 +29,10 @@ export interface DataPathHost {
   readonly config: Uint8Array;
   /** By the device's own indices; shared with main, which reads them. */
   readonly counters: Float64Array;
+  /** For `countLatency`, by the device's own kinds. */
+  readonly latencies: Float64Array;
+  /** Microseconds, of one batch the same. */
+  now(): number;
   /** Offers the chains of this queue (again) when the work at hand is done: what stopped it has gone. */
   serve(queue: number): void;
   /** Rate-limited. `guest`: what the driver did; `host`: what the host refused. */

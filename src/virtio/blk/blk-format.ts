@@ -72,6 +72,9 @@ export const BlkCounter = {
   writeZeroes: 7,
 } as const;
 
+/** Kinds of requests whose times are counted, from when the device takes one until it answers. */
+export const BlkLatency = { read: 0, write: 1, flush: 2, clear: 3 } as const;
+
 export type BlockSize = 512 | 4096;
 
 export interface BlkOptions {

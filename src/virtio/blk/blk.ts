@@ -6,6 +6,7 @@
  */
 import type { OpenDisk } from '../../disk/disk-map.js';
 import type { DataPath, DataPathHost } from '../device.js';
+import { countLatency } from '../device-counters.js';
 import { type FeatureWords, hasFeature } from '../features.js';
 import type { Chain } from '../queue/chain.js';
 import type { SplitQueue } from '../queue/split-queue.js';
@@ -14,6 +15,7 @@ import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import {
   BlkCounter,
   BlkFeature,
+  BlkLatency,
   BlkRequest,
   BlkStatus,
   headerSize,
@@ -60,6 +62,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly #head = new Uint16Array(maxInFlight);
   readonly #statusAt = new Float64Array(maxInFlight);
   readonly #total = new Float64Array(maxInFlight);
+  readonly #begun = new Float64Array(maxInFlight);
 
   readonly #ranges: BlkRanges;
 
@@ -249,6 +252,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#head[slot] = queue.chain.head;
     this.#statusAt[slot] = statusAddress(queue.chain);
     this.#total[slot] = bytes;
+    this.#begun[slot] = this.#host.now();
     this.#bytesInFlight += inFlightOf(bytes);
     return slot;
   }
@@ -264,13 +268,14 @@ export class BlkDevice implements DataPath, BlkRequests {
   }
 
   #finish(slot: number, status: number): void {
-    const { memory, counters } = this.#host;
+    const { memory, counters, latencies } = this.#host;
     const queue = this.#queues[this.#queue[slot]!]!;
     const type = this.#type[slot]!;
     const total = this.#total[slot]!;
     memory.setU8(this.#statusAt[slot]!, status);
     queue.push(this.#head[slot]!, status === BlkStatus.ok && type === BlkRequest.in ? total + 1 : 1);
     this.#release(slot);
+    countLatency(latencies, latencyKind(type), this.#host.now() - this.#begun[slot]!);
     if (status !== BlkStatus.ok) {
       counters[BlkCounter.errors]! += 1;
     } else if (type === BlkRequest.flush) {
@@ -299,6 +304,19 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#host.memory.setU8(statusAddress(queue.chain), status);
     queue.push(queue.chain.head, written + 1);
     if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
+  }
+}
+
+function latencyKind(type: number): number {
+  switch (type) {
+    case BlkRequest.in:
+      return BlkLatency.read;
+    case BlkRequest.out:
+      return BlkLatency.write;
+    case BlkRequest.flush:
+      return BlkLatency.flush;
+    default:
+      return BlkLatency.clear;
   }
 }
 

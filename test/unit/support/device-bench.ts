@@ -5,6 +5,7 @@
 import type { IoEngine } from '../../../src/host/engine.js';
 import type { IoSlots } from '../../../src/host/engine-slots.js';
 import type { DataPath, DataPathHost } from '../../../src/virtio/device.js';
+import { latencyBuckets } from '../../../src/virtio/device-counters.js';
 import { featureWords } from '../../../src/virtio/features.js';
 import { RingFeature } from '../../../src/virtio/queue/ring-format.js';
 import { SplitQueue } from '../../../src/virtio/queue/split-queue.js';
@@ -27,7 +28,10 @@ export class DeviceBench implements DataPathHost {
   readonly ram: TestRam;
   readonly drivers: readonly MockDriver[];
   readonly config: Uint8Array;
-  readonly counters = new Float64Array(8);
+  readonly counters = new Float64Array(16);
+  readonly latencies = new Float64Array(4 * latencyBuckets);
+  /** Of the clock, which stands still. */
+  microseconds = 0;
   readonly warnings: string[] = [];
   readonly slots: IoSlots;
   wakes = 0;
@@ -120,6 +124,10 @@ export class DeviceBench implements DataPathHost {
 
   warn(source: 'guest' | 'host', message: string): void {
     this.warnings.push(`${source}: ${message}`);
+  }
+
+  now(): number {
+    return this.microseconds;
   }
 
   wakeMain(): void {

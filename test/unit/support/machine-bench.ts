@@ -5,7 +5,8 @@
 import { native } from '../../../src/host/addon.js';
 import { closeFd, eventFd } from '../../../src/host/system.js';
 import { layoutControl, MachineControlMap } from '../../../src/memory/control.js';
-import { allocateCounters, type IoAttachment, type IoDeviceSpec } from '../../../src/threads/io-protocol.js';
+import type { IoAttachment, IoDeviceSpec } from '../../../src/threads/io-protocol.js';
+import { allocateCounters } from '../../../src/virtio/device-counters.js';
 import { RingFeature } from '../../../src/virtio/queue/ring-format.js';
 import {
   bindVirtio,

@@ -3,6 +3,7 @@
  * told between the first buffer of the operation and a file, by plain system calls.
  */
 import { native } from '../../../src/host/addon.js';
+import { BatchClock } from '../../../src/host/batch-clock.js';
 import type { IoClient, IoEngine } from '../../../src/host/engine.js';
 import type { IoSlots } from '../../../src/host/engine-slots.js';
 import { Sys } from '../../../src/host/system.js';
@@ -20,6 +21,7 @@ export interface Started {
 export class ScriptedEngine implements IoEngine {
   readonly kind = 'epoll';
   readonly pending = false;
+  readonly clock = new BatchClock();
   /** Everything that was ever started. */
   readonly log: Started[] = [];
   readonly waiting: Started[] = [];

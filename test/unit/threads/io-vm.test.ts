@@ -133,9 +133,19 @@ describe.each(engineKinds)('on %s', (kind) => {
         .subarray(9 * 512, 10 * 512)
         .every((byte) => byte === 3),
     ).toBe(true);
-    const counters = readCounters(machine.attachment);
-    expect(counters['blk0']).toMatchObject({ reads: 20, writes: 1, bytesRead: 20 * 512 });
-    expect(Object.keys(counters)).toEqual(['rng0', 'blk0', 'console']);
+    const { devices, latencies } = readCounters(machine.attachment);
+    expect(devices['blk0']).toMatchObject({ reads: 20, writes: 1, bytesRead: 20 * 512, interrupts: 20 });
+    expect(devices['blk0']!['doorbells']).toBeGreaterThan(0);
+    expect(devices['blk0']!['suppressedInterrupts']).toBe(1); // of the write
+    expect(Object.keys(devices)).toEqual(['rng0', 'blk0', 'console']);
+    expect(Object.keys(latencies)).toEqual(['blk0']);
+    const sums = Object.entries(latencies['blk0']!).map(([kind, counts]) => [kind, counts.reduce((a, b) => a + b)]);
+    expect(sums).toEqual([
+      ['read', 20],
+      ['write', 1],
+      ['flush', 0],
+      ['clear', 0],
+    ]);
   });
 
   maybe('a driver is asked to ring only before the worker sleeps; until then its queue is looked at', () => {
