@@ -87,10 +87,12 @@ export function parseCpu(text: string): NonNullable<VmOptions['cpu']> {
   return { ...(model !== 'host' && { model }), ...(add.length > 0 && { add }), ...(remove.length > 0 && { remove }) };
 }
 
+const cacheModes = ['writeback', 'direct', 'unsafe'] as const;
+const diskWords = ['readonly', 'ephemeral', 'format=raw', ...cacheModes.map((mode) => `cache=${mode}`)];
 const diskHint =
-  'options are readonly, ephemeral and format=raw; a comma that belongs to the file name is written twice';
+  'options are readonly, ephemeral, cache=writeback|direct|unsafe and format=raw; a comma that belongs to the file name is written twice';
 
-/** 'FILE', 'FILE,readonly', 'FILE,format=raw': a comma that belongs to the name is written twice. */
+/** 'FILE', 'FILE,readonly', 'FILE,cache=direct': a comma that belongs to the name is written twice. */
 export function parseDisk(text: string, option: string): DiskOptions & { path: string } {
   const [path = '', ...words] = splitAtCommas(text);
   if (path === '')
@@ -100,11 +102,15 @@ export function parseDisk(text: string, option: string): DiskOptions & { path: s
     if (word === 'readonly') disk.readOnly = true;
     else if (word === 'ephemeral') disk.ephemeral = true;
     else if (word === 'format=raw') disk.format = 'raw';
-    else
-      throw usage(
-        `${option} ${shown(text)}: ${shown(word)} is not a disk option`,
-        didYouMean(word, ['readonly', 'ephemeral', 'format=raw'], diskHint),
-      );
+    else {
+      const cache = cacheModes.find((mode) => word === `cache=${mode}`);
+      if (cache === undefined)
+        throw usage(
+          `${option} ${shown(text)}: ${shown(word)} is not a disk option`,
+          didYouMean(word, diskWords, diskHint),
+        );
+      disk.cache = cache;
+    }
   }
   return disk;
 }

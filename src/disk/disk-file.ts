@@ -14,16 +14,22 @@ import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { randomBytes } from '../host/random.js';
 import { Sys, syscall } from '../host/system.js';
+import { openDirect } from './direct-io.js';
 import type { OpenDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
 import { allocateWritten } from './overlay-map.js';
 import { quote } from './range.js';
+
+/** docs/disks.md says what each promises. */
+export type CacheMode = 'writeback' | 'direct' | 'unsafe';
 
 export interface DiskFileOptions {
   readonly path: string;
   readonly readOnly?: boolean | undefined;
   /** Writes go to a private file that ends with the disk; `limit` bounds it in bytes. The image is not written. */
   readonly ephemeral?: boolean | { readonly limit: number } | undefined;
+  /** 'writeback' unless given. */
+  readonly cache?: CacheMode | undefined;
   /** Where the private file is made; /var/tmp, which is seldom memory, unless given. */
   readonly temporaryDirectory?: string | undefined;
 }
@@ -76,16 +82,19 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const size = sizeOf(path, base, stats);
     const ioSize = stats.blksize;
     await lock(path, base, writes ? 'write' : 'read');
+    const direct = options.cache === 'direct' ? await openDirect(path, base, size) : undefined;
     if (ephemeral === false) {
-      const brief = !readOnly && (await writesBriefly(base));
-      return new OpenFile(path, { kind: 'file', fd: base, size, readOnly, writesBriefly: brief }, ioSize, fds);
+      const unsafe = options.cache === 'unsafe';
+      const brief = !readOnly && direct === undefined && (await writesBriefly(base));
+      const open: OpenDisk = { kind: 'file', fd: base, size, readOnly, direct, unsafe, writesBriefly: brief };
+      return new OpenFile(path, open, ioSize, fds);
     }
     const overlay = await openTemporary(path, size, options.temporaryDirectory);
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
     const brief = await writesBriefly(overlay);
-    const files = { base, overlay, written, limit };
+    const files = { base, overlay, written, direct, limit };
     return new OpenFile(path, { kind: 'overlay', ...files, size, readOnly: false, writesBriefly: brief }, ioSize, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));

@@ -4,6 +4,8 @@
  * A device asks for a range and is told a descriptor and how much of the range one operation on it may cover; it goes on
  * with the rest afterwards. Offsets in every file are those of the disk.
  */
+import { DIRECT } from '../host/engine-slots.js';
+import type { DirectIo } from './direct-io.js';
 import { OverlayMap } from './overlay-map.js';
 
 /** A disk as main opened it; plain data, posted to the I/O worker. Main closes the descriptors. */
@@ -13,6 +15,10 @@ export type OpenDisk =
       readonly fd: number;
       readonly size: number;
       readonly readOnly: boolean;
+      /** It is open for direct I/O. */
+      readonly direct?: DirectIo | undefined;
+      /** What the guest wants durable is not made so. */
+      readonly unsafe?: boolean | undefined;
       /** See `DiskMap.writesBriefly`. */
       readonly writesBriefly?: boolean;
     }
@@ -26,14 +32,17 @@ export type OpenDisk =
       readonly written: SharedArrayBuffer;
       readonly size: number;
       readonly readOnly: false;
+      /** The base is open for direct I/O; the overlay never is. */
+      readonly direct?: DirectIo | undefined;
       /** Most bytes that it may take, in blocks of 4096; undefined leaves it to the file system. */
       readonly limit?: number | undefined;
       readonly writesBriefly?: boolean;
     };
 
 export interface DiskMap {
-  /** The file chosen by the last `locate...`. */
+  /** The file chosen by the last `locate...`, and the engine's flags for reading and writing it. */
   readonly fd: number;
+  readonly flags: number;
   /** How many of the `length` bytes at `offset` are in `fd` in a row; at least one sector. */
   locateRead(offset: number, length: number): number;
   /** The same for writing; 0 when there is no room. */
@@ -42,28 +51,30 @@ export interface DiskMap {
   locateHole(offset: number, length: number): number;
   /** That many bytes were written at `offset`. */
   wrote(offset: number, length: number): void;
-  /** What a flush has to sync, or -1 when nothing outlives the machine. */
+  /** What a flush has to sync, or -1: nothing outlives the machine, or nobody cares. */
   readonly syncFd: number;
   /** Writes end in the page cache, by a file system that cannot say whether they would block (host/brief-writes.ts). */
   readonly writesBriefly: boolean;
 }
 
 export function openDiskMap(disk: OpenDisk): DiskMap {
-  if (disk.kind === 'file') return new FileMap(disk.fd, disk.writesBriefly);
-  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit, disk.writesBriefly);
+  const flags = disk.direct === undefined ? 0 : DIRECT;
+  const { writesBriefly = false } = disk;
+  if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);
+  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit, flags, writesBriefly);
 }
 
 class FileMap implements DiskMap {
   readonly fd: number;
+  readonly flags: number;
+  readonly syncFd: number;
   readonly writesBriefly: boolean;
 
-  constructor(fd: number, writesBriefly = false) {
+  constructor(fd: number, flags: number, syncs: boolean, writesBriefly: boolean) {
     this.fd = fd;
+    this.flags = flags;
+    this.syncFd = syncs ? fd : -1;
     this.writesBriefly = writesBriefly;
-  }
-
-  get syncFd(): number {
-    return this.fd;
   }
 
   locateRead(_offset: number, length: number): number {

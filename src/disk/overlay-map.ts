@@ -32,11 +32,14 @@ const bitBytes = (size: number, each: number): number =>
 
 export class OverlayMap implements DiskMap {
   fd = -1;
+  flags = 0;
   /** Nothing of it is wanted after a crash. */
   readonly syncFd = -1;
   readonly writesBriefly: boolean;
   readonly #base: number;
   readonly #overlay: number;
+  /** For reading the base. */
+  readonly #baseFlags: number;
   readonly #bits: Uint32Array;
   /** Blocks that may be given out; undefined: all. */
   readonly #limit: number | undefined;
@@ -50,11 +53,13 @@ export class OverlayMap implements DiskMap {
     written: SharedArrayBuffer,
     size: number,
     limit?: number,
+    baseFlags = 0,
     writesBriefly = false,
   ) {
     this.writesBriefly = writesBriefly;
     this.#base = base;
     this.#overlay = overlay;
+    this.#baseFlags = baseFlags;
     this.#used = new Float64Array(written, 0, 1);
     this.#bits = new Uint32Array(written, headerSize, bitBytes(size, sectorSize) / Uint32Array.BYTES_PER_ELEMENT);
     this.#given = new Uint32Array(written, headerSize + this.#bits.byteLength);
@@ -64,11 +69,13 @@ export class OverlayMap implements DiskMap {
   locateRead(offset: number, length: number): number {
     const written = this.#isWritten(Math.floor(offset / sectorSize));
     this.fd = written ? this.#overlay : this.#base;
+    this.flags = written ? 0 : this.#baseFlags;
     return this.#run(offset, length, written);
   }
 
   locateWrite(offset: number, length: number): number {
     this.fd = this.#overlay;
+    this.flags = 0;
     if (this.#limit === undefined) return length;
     const end = Math.ceil((offset + length) / blockSize);
     let block = Math.floor(offset / blockSize);
@@ -79,6 +86,7 @@ export class OverlayMap implements DiskMap {
   /** A block that becomes a hole stays given out: a write to it may be under way. */
   locateHole(_offset: number, length: number): number {
     this.fd = this.#overlay;
+    this.flags = 0;
     return length;
   }
 

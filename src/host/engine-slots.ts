@@ -31,6 +31,12 @@ export type Operation = (typeof Operation)[keyof typeof Operation];
 /** Modes of fallocate(2), linux/falloc.h; each with KEEP_SIZE, as PUNCH_HOLE must and ZERO_RANGE should. */
 export const FallocateMode = { punchHole: 0x02 | 0x01, zeroRange: 0x10 | 0x01 } as const;
 
+/**
+ * A flag of reads and writes beside the kernel's (RWF_): the file is open for direct I/O, so the operation copies nothing and
+ * waits for the device, whatever RWF_NOWAIT says of the page cache.
+ */
+export const DIRECT = 1 << 30;
+
 /** Beside the call itself not worth counting. */
 const shortCopy = 16 * 1024;
 
@@ -50,7 +56,7 @@ export class SlotTable {
   readonly offset: Float64Array;
   /** What a read or write moves at most: the work that it is. */
   readonly bytes: Float64Array;
-  /** RWF_ flags, or poll events. */
+  /** RWF_ flags and DIRECT, or poll events. */
   readonly flags: Uint32Array;
   /** For the engine: how far a many-step operation is; 0 at its start. */
   readonly step: Uint8Array;
@@ -138,7 +144,7 @@ export class SlotTable {
     this.length[slot] = length;
     this.offset[slot] = offset;
     this.flags[slot] = flags;
-    this.bytes[slot] = bytes;
+    this.bytes[slot] = (flags & DIRECT) === 0 ? bytes : 0;
     this.step[slot] = 0;
     this.#phase[slot] = Phase.queued;
     owner.outstanding++;

@@ -7,7 +7,7 @@ import { native } from './addon.js';
 import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
-import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
+import { DIRECT, type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { EPOLLET, EPOLLIN, EPOLLONESHOT, EpollSet } from './epoll-events.js';
 import { HelperChannel } from './epoll-helper.js';
 import { Errno, errnoName } from './errno.js';
@@ -182,7 +182,7 @@ export class EpollEngine implements IoEngine {
     }
     const reads = operation === Operation.read || operation === Operation.readVector;
     const flags = slots.flags[slot]!;
-    if ((flags & RWF_ANY_SYNC) === 0) {
+    if ((flags & (RWF_ANY_SYNC | DIRECT)) === 0) {
       const number = reads ? Sys.preadv2 : Sys.pwritev2;
       const result = syscall(number, fd, vectors, count, slots.offset[slot]!, 0, flags | RWF_NOWAIT);
       // Would block; or the file system cannot tell (buffered writes on most, before 6.0).

@@ -6,7 +6,7 @@
  * finished one. Rings have room for every slot of the engine, so neither is ever full.
  */
 import { native } from './addon.js';
-import { Operation } from './engine-slots.js';
+import { DIRECT, Operation } from './engine-slots.js';
 import { Errno } from './errno.js';
 import { closeFd, Sys, syscall } from './system.js';
 
@@ -124,7 +124,7 @@ export class HelperChannel {
     const address = this.#numbers[index * 2]!;
     const offset = this.#numbers[index * 2 + 1]!;
     const count = this.#requests[at + 3]!;
-    const flags = this.#requests[at + 4]!;
+    const flags = this.#requests[at + 4]! & ~DIRECT;
     switch (operation) {
       case Operation.readVector:
         return syscall(Sys.preadv2, fd, address, count, offset, 0, flags);

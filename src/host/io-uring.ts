@@ -9,7 +9,7 @@ import { native } from './addon.js';
 import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine, POLLIN } from './engine.js';
-import { type IoSlots, Operation, SlotTable } from './engine-slots.js';
+import { DIRECT, type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { Errno, errnoName } from './errno.js';
 import { IndexRing } from './index-ring.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
@@ -171,7 +171,7 @@ export class IoUringEngine implements IoEngine {
           offset,
           slots.address[slot]!,
           slots.length[slot]!,
-          slots.flags[slot]!,
+          slots.flags[slot]! & ~DIRECT,
           slot,
           0,
         );

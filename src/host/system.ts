@@ -28,6 +28,7 @@ export const Sys = {
   epollCreate1: 291,
   preadv2: 327,
   pwritev2: 328,
+  statx: 332,
   memfdCreate: 319,
   ioUringSetup: 425,
   ioUringEnter: 426,

@@ -1,4 +1,5 @@
 /** Which disks a machine has: options checked. Main thread. */
+import type { CacheMode } from '../disk/disk-file.js';
 import { bad, boolean, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { parseSize, type Size, show } from './units.js';
 
@@ -12,6 +13,11 @@ export interface DiskOptions {
    * blocks of 4096 bytes; then writes to other blocks fail. Without one a guest can fill the host's file system.
    */
   ephemeral?: boolean | { limit: Size } | undefined;
+  /**
+   * What the guest wrote is durable when it has flushed; `writeback` (default) keeps a copy in the host's page cache, `direct`
+   * does not. `unsafe`: flushes do nothing, and a host that crashes can lose everything that was written (docs/disks.md).
+   */
+  cache?: CacheMode | undefined;
   /** What the guest reads as the disk's serial number; at most 20 bytes. */
   serial?: string | undefined;
 }
@@ -21,6 +27,7 @@ export interface DiskConfig {
   readonly explicitRaw: boolean;
   readonly readOnly: boolean;
   readonly ephemeral: boolean | { readonly limit: number };
+  readonly cache: CacheMode;
   readonly serial: string;
 }
 
@@ -39,18 +46,19 @@ function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
   const what = `disks[${index}]`;
   const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
   if (!hasOptions(options)) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
-  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'serial']);
+  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'cache', 'serial']);
   const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
   if (Buffer.byteLength(serial) > maxSerial)
     throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
   // Only what was left out has a default: whoever passes something else means something, and it may cost them their data.
-  const { readOnly = false, ephemeral: kept = false } = options;
+  const { readOnly = false, ephemeral: kept = false, cache = 'writeback' } = options;
   return {
     path: path(`${what}.path`, options.path),
     explicitRaw: options.format === 'raw',
     readOnly: boolean(`${what}.readOnly`, readOnly),
     ephemeral: ephemeral(`${what}.ephemeral`, kept),
+    cache: oneOf(`${what}.cache`, cache, ['writeback', 'direct', 'unsafe']),
     serial,
   };
 }

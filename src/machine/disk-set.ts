@@ -3,14 +3,19 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import type { BlockReader } from '../disk/block-reader.js';
 import { type DiskFile, openDiskFile } from '../disk/disk-file.js';
+import { quote } from '../disk/range.js';
 import { openRawImage } from '../disk/raw-image.js';
+import { TsvmmError } from '../errors.js';
 import type { BlockSize } from '../virtio/blk/blk-format.js';
 import type { DiskConfig } from './disk-options.js';
 
 export interface OpenedDisk {
   readonly config: DiskConfig;
   readonly file: DiskFile;
-  /** Bytes: what its partition table counts in, for a guest finds it only on a disk of that block size. */
+  /**
+   * Bytes: what its partition table counts in, for a guest finds it only on a disk of that block size; without one, what
+   * direct I/O goes by.
+   */
   readonly blockSize: BlockSize;
 }
 
@@ -36,11 +41,14 @@ export async function openDisks(configs: readonly DiskConfig[]): Promise<DiskSet
   const disks: OpenedDisk[] = [];
   try {
     for (const config of configs) {
-      const { path, explicitRaw, ephemeral } = config;
+      const { path, explicitRaw, ephemeral, cache } = config;
       await using image = await openRawImage(path, explicitRaw ? { format: 'raw' } : {});
-      const blockSize = await blockSizeOf(image);
+      const layout = await layoutOf(image);
       const readOnly = config.readOnly || (ephemeral === false && (await isUnwritableCd(path)));
-      disks.push({ config, file: await openDiskFile({ path, readOnly, ephemeral }), blockSize });
+      const file = await openDiskFile({ path, readOnly, ephemeral, cache });
+      const opened = { config, file, blockSize: layout.blockSize };
+      disks.push(opened); // from here on it is closed with the others
+      opened.blockSize = blockSizeFor(file, layout);
     }
     return new DiskSet(disks);
   } catch (error) {
@@ -54,13 +62,37 @@ const gptSignature = 'EFI PART';
 const mbrTypes = [450, 466, 482, 498];
 const protective = 0xee;
 
+/** How a disk's content counts its blocks. */
+interface Layout {
+  readonly blockSize: BlockSize;
+  /** There is a table, or another boot sector: it is wrong on a disk with other blocks. */
+  readonly fixed: boolean;
+}
+
+/** What the guest is told: direct I/O cannot do less than its unit, and the content cannot do with more than its own. */
+function blockSizeFor({ path, open }: DiskFile, { blockSize, fixed }: Layout): BlockSize {
+  const unit = open.direct?.offset ?? blockSize;
+  if (unit <= blockSize) return blockSize;
+  if (!fixed) return 4096; // openDirect knows one unit beyond a sector
+  throw new TsvmmError(
+    'ERR_TSVMM_DISK_FORMAT',
+    `${quote(path)} counts in blocks of ${blockSize} bytes, and direct I/O goes by ${unit} bytes here`,
+    {
+      hint: "use cache: 'writeback', or keep the image on a device with 512-byte blocks",
+      details: { path, blockSize: unit },
+    },
+  );
+}
+
 /** A disk without a GPT, or with one for 512-byte sectors as nearly all have, costs one look at its beginning. */
-async function blockSizeOf(image: BlockReader): Promise<BlockSize> {
+async function layoutOf(image: BlockReader): Promise<Layout> {
   const head = await image.read(0, Math.min(image.size, 4096 + gptSignature.length));
   const hasHeader = (at: number): boolean => head.toString('latin1', at, at + gptSignature.length) === gptSignature;
-  if (!mbrTypes.some((at) => head[at] === protective) || (hasHeader(512) && !hasHeader(4096))) return 512;
+  const fixed = head[510] === 0x55 && head[511] === 0xaa;
+  if (!mbrTypes.some((at) => head[at] === protective) || (hasHeader(512) && !hasHeader(4096)))
+    return { blockSize: 512, fixed: fixed || hasHeader(512) };
   const { readPartitions } = await import('../boot/disk/partition-table.js');
-  return (await readPartitions(image)).sectorSize;
+  return { blockSize: (await readPartitions(image)).sectorSize, fixed: true };
 }
 
 /** A CD image that may not be written is read-only without being told so: nobody writes to one. */

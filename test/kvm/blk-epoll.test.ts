@@ -67,6 +67,12 @@ describe.skipIf(whyNoKvm !== undefined)('without io_uring', () => {
     expect(readFileSync(path).equals(Buffer.concat([zeros(8), pattern(8, 64, 77), zeros(56)]))).toBe(true);
   });
 
+  test.each(['direct', 'unsafe'] as const)('a disk can be written with cache %s', async (cache) => {
+    const path = scratch.file('cache.img', 128 * sectorBytes);
+    await runClean('virtio-blk', { disks: [{ path, cache }], cmdline: 'segments=3 seed=77 sectors=128' });
+    expect(readFileSync(path).equals(pattern(0, 128, 77))).toBe(true);
+  });
+
   test('there really is none', async () => {
     await using _vm = await startGuest('halt', { disks: [scratch.file('idle.img', sectorBytes)] });
     await expect.poll(anonymous).toContain('[eventpoll]');

@@ -75,6 +75,22 @@ describe.skipIf(never)('a virtio disk', () => {
     if (!ephemeral) expect(statSync(path).blocks * 512).toBeLessThanOrEqual((3072 - 1024 + 32) * sectorBytes);
   });
 
+  test.each([
+    ['direct', 'by=msix'],
+    ['direct', 'by=poll segments=3'],
+    ['direct', 'decline=flush depth=8 chunk=16'],
+    ['unsafe', 'by=msix'],
+    ['unsafe', 'decline=flush'],
+  ] as const)('is written with cache %s as the host then reads it (%s)', async (cache, how) => {
+    const path = scratch.file('cache.img', 128 * sectorBytes);
+    await runClean('virtio-blk', {
+      disks: [{ path, cache }],
+      cmdline: `${how} start=8 sectors=64 seed=77 tests=write,flush`,
+    });
+    const zeros = (sectors: number) => Buffer.alloc(sectors * sectorBytes);
+    expect(readFileSync(path).equals(Buffer.concat([zeros(8), pattern(8, 64, 77), zeros(56)]))).toBe(true);
+  });
+
   test('that is read-only refuses writes and is opened for reading only (T17, T32)', async () => {
     const content = pattern(0, 64, 9);
     const path = scratch.file('read-only.img', content);

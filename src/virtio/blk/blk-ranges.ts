@@ -34,6 +34,7 @@ export class BlkRanges {
   last = false;
 
   readonly #sectors: number;
+  readonly #unit: number;
   readonly #copy = new Uint8Array(maxRanges * rangeSize);
   readonly #view = new DataView(this.#copy.buffer);
   /** Of each request, and behind them of the one being read: its ranges, how many, and how many are done. */
@@ -44,9 +45,10 @@ export class BlkRanges {
   readonly #taken: Uint8Array;
   readonly #reading: number;
 
-  /** For at most `requests` at a time, on a disk of so many sectors. */
-  constructor(requests: number, sectors: number) {
+  /** For at most `requests` at a time, on a disk of so many sectors, in multiples of `unit` of them. */
+  constructor(requests: number, sectors: number, unit: number) {
     this.#sectors = sectors;
+    this.#unit = unit;
     this.#reading = requests;
     const places = (requests + 1) * maxRanges;
     this.#offsets = new Float64Array(places);
@@ -106,7 +108,8 @@ export class BlkRanges {
     const sector = high * TWO_32 + this.#view.getUint32(at, true);
     const sectors = this.#view.getUint32(at + 8, true);
     const onDisk = high < highSectorLimit && sector <= this.#sectors - sectors;
-    if (!onDisk || sectors > maxRangeSectors) return BlkStatus.ioError;
+    const isWhole = sector % this.#unit === 0 && sectors % this.#unit === 0;
+    if (!onDisk || !isWhole || sectors > maxRangeSectors) return BlkStatus.ioError;
     if (sectors === 0) return BlkStatus.ok;
     const place = this.#reading * maxRanges + this.#count[this.#reading]!++;
     this.#offsets[place] = sector * sectorSize;

@@ -40,6 +40,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly slotCount: number;
   readonly #backend: BlkBackend;
   readonly #sectors: number;
+  /** Requests are of whole ones, in sectors. */
+  readonly #unit: number;
   readonly #readOnly: boolean;
   readonly #id: Uint8Array;
   readonly #header = new Uint8Array(headerSize);
@@ -74,7 +76,8 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#backend = openBackend(disk, maxInFlight);
     this.slotCount = this.#backend.slotCount;
     this.#sectors = Math.floor(disk.size / sectorSize);
-    this.#ranges = new BlkRanges(maxInFlight, this.#sectors);
+    this.#unit = (disk.direct?.offset ?? sectorSize) / sectorSize;
+    this.#ranges = new BlkRanges(maxInFlight, this.#sectors, this.#unit);
     this.#readOnly = disk.readOnly;
     const bytes = Buffer.alloc(idSize);
     bytes.write(id, 'latin1'); // what is longer is cut
@@ -231,10 +234,12 @@ export class BlkDevice implements DataPath, BlkRequests {
     return true;
   }
 
-  /** Whole sectors, all of them on the disk (trap T11); sums stay exact below 2^53. */
+  /** Whole sectors, or blocks of direct I/O, all of them on the disk (trap T11); sums stay exact below 2^53. */
   #inRange(bytes: number): boolean {
     if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
-    return this.#sector <= this.#sectors - bytes / sectorSize;
+    const sectors = bytes / sectorSize;
+    if (this.#unit > 1 && (this.#sector % this.#unit !== 0 || sectors % this.#unit !== 0)) return false;
+    return this.#sector <= this.#sectors - sectors;
   }
 
   #getId(queue: SplitQueue): void {

@@ -7,7 +7,10 @@
  *
  * What is to be discarded becomes a hole, and zeroes a hole or an extent without content, so that sparse stays sparse;
  * where the file system can do neither, zeroes are written.
+ *
+ * With direct I/O, buffers that the device cannot reach are copied (bounce.ts); offsets always fit, as the device checks.
  */
+import type { DirectIo } from '../../disk/direct-io.js';
 import type { DiskMap } from '../../disk/disk-map.js';
 import { FallocateMode } from '../../host/engine-slots.js';
 import { Errno, errnoName } from '../../host/errno.js';
@@ -16,6 +19,7 @@ import type { DataPathHost } from '../device.js';
 import type { Chain } from '../queue/chain.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import { headerSize, maxChain } from './blk-format.js';
+import { BounceBuffers, bounceBytes } from './bounce.js';
 import { IoVectors } from './io-vectors.js';
 
 /** A longer request is performed in parts, between which others have their turn. */
@@ -49,6 +53,8 @@ export class FileBackend implements BlkBackend {
   readonly slotCount: number;
   readonly #disk: DiskMap;
   readonly #vectors: IoVectors;
+  readonly #direct: DirectIo | undefined;
+  readonly #bounce: BounceBuffers | undefined;
   #host!: DataPathHost;
   #requests!: BlkRequests;
   #stopped = false;
@@ -65,17 +71,22 @@ export class FileBackend implements BlkBackend {
   readonly #left: Float64Array;
   /** Bytes of the allocation under way. */
   readonly #part: Float64Array;
+  /** 1: its data goes through its bounce buffer. */
+  readonly #bounced: Uint8Array;
   /** 1: what it did must be made durable before it ends. */
   readonly #syncs: Uint8Array;
 
-  constructor(disk: DiskMap, requests: number) {
+  constructor(disk: DiskMap, requests: number, direct?: DirectIo) {
     this.#disk = disk;
+    this.#direct = direct;
+    if (direct !== undefined) this.#bounce = new BounceBuffers(requests);
     this.slotCount = requests;
     this.#vectors = new IoVectors(requests, maxChain);
     this.#kind = new Uint8Array(requests);
     this.#offset = new Float64Array(requests);
     this.#left = new Float64Array(requests);
     this.#part = new Float64Array(requests);
+    this.#bounced = new Uint8Array(requests);
     this.#syncs = new Uint8Array(requests);
   }
 
@@ -134,6 +145,7 @@ export class FileBackend implements BlkBackend {
   close(): void {
     this.#vectors.close();
     this.#zeroes.close();
+    this.#bounce?.close();
   }
 
   #begin(request: number, kind: number, offset: number, bytes: number, syncs = 0): void {
@@ -141,6 +153,7 @@ export class FileBackend implements BlkBackend {
     this.#syncs[request] = syncs;
     this.#offset[request] = offset;
     this.#left[request] = bytes;
+    if (this.#direct !== undefined) this.#bounced[request] = this.#reaches(request, kind, this.#direct) ? 0 : 1;
     this.#operate(request);
   }
 
@@ -153,31 +166,55 @@ export class FileBackend implements BlkBackend {
       return;
     }
     const offset = this.#offset[request]!;
-    const left = Math.min(this.#left[request]!, maxOperationBytes);
+    const bounced = this.#bounced[request] === 1;
+    const left = Math.min(this.#left[request]!, bounced ? bounceBytes : maxOperationBytes);
     const bytes = kind === Kind.read ? this.#disk.locateRead(offset, left) : this.#disk.locateWrite(offset, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
       return;
     }
     const { fd } = this.#disk;
+    const flags = kind === Kind.durableWrite ? this.#disk.flags | RWF_DSYNC : this.#disk.flags;
     if (kind === Kind.zeroWrite) {
-      slots.write(request, fd, this.#zeroes.address, bytes, offset);
+      slots.write(request, fd, this.#zeroes.address, bytes, offset, flags);
+      return;
+    }
+    if (bounced) {
+      this.#operateBounced(request, kind, bytes, flags);
       return;
     }
     const count = this.#vectors.take(request, bytes);
-    const flags = kind === Kind.durableWrite ? RWF_DSYNC : 0;
     const brief = kind === Kind.write && this.#disk.writesBriefly && areWholePages(offset, bytes);
     if (count > 1) {
       const vectors = this.#vectors.address(request);
-      if (kind === Kind.read) slots.readv(request, fd, vectors, count, bytes, offset);
+      if (kind === Kind.read) slots.readv(request, fd, vectors, count, bytes, offset, flags);
       else if (brief) slots.writevBriefly(request, fd, vectors, count, bytes, offset);
       else slots.writev(request, fd, vectors, count, bytes, offset, flags);
     } else {
       const buffer = this.#vectors.firstBuffer(request);
-      if (kind === Kind.read) slots.read(request, fd, buffer, bytes, offset);
+      if (kind === Kind.read) slots.read(request, fd, buffer, bytes, offset, flags);
       else if (brief) slots.writeBriefly(request, fd, buffer, bytes, offset);
       else slots.write(request, fd, buffer, bytes, offset, flags);
     }
+  }
+
+  /** Whether the device can reach the request's memory, as far as it is the guest's. */
+  #reaches(request: number, kind: number, { memory, offset }: DirectIo): boolean {
+    return kind > Kind.durableWrite || this.#vectors.isAligned(request, memory, offset);
+  }
+
+  #operateBounced(request: number, kind: number, bytes: number, flags: number): void {
+    const bounce = this.#bounce!;
+    const { slots } = this.#host;
+    const { fd } = this.#disk;
+    const buffer = bounce.address(request);
+    const offset = this.#offset[request]!;
+    if (kind === Kind.read) {
+      slots.read(request, fd, buffer, bytes, offset, flags);
+      return;
+    }
+    bounce.gather(request, this.#vectors, bytes);
+    slots.write(request, fd, buffer, bytes, offset, flags);
   }
 
   #allocate(request: number, kind: number): void {
@@ -219,6 +256,7 @@ export class FileBackend implements BlkBackend {
   #moved(slot: number, bytes: number): void {
     const kind = this.#kind[slot]!;
     if (kind !== Kind.read) this.#disk.wrote(this.#offset[slot]!, bytes);
+    else if (this.#bounced[slot] === 1) this.#bounce!.scatter(slot, this.#vectors, bytes);
     this.#left[slot]! -= bytes;
     if (this.#left[slot]! === 0) {
       if (this.#syncs[slot] === 1) this.flush(slot);

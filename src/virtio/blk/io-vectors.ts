@@ -5,6 +5,7 @@
  * Part of an array may be used at a time: `take` cuts the last iovec where the operation shall end, `advance` mends it
  * and goes on behind what was transferred.
  */
+import { native } from '../../host/addon.js';
 import { HostBlock } from '../../host/host-block.js';
 import type { Chain } from '../queue/chain.js';
 
@@ -96,6 +97,34 @@ export class IoVectors {
     this.#first[request] = first;
   }
 
+  /** Whether every buffer of the request begins at a multiple of `memory` and is a multiple of `length` long. */
+  isAligned(request: number, memory: number, length: number): boolean {
+    const end = this.#end[request]!;
+    for (let i = this.#first[request]!; i < end; i++) {
+      const at = this.#at(request, i);
+      if ((this.#words[at]! & (memory - 1)) !== 0 || (this.#words[at + 2]! & (length - 1)) !== 0) return false;
+    }
+    return true;
+  }
+
+  /** Copies what comes next in the request's buffers into `target`, all of it. */
+  copyOut(request: number, target: Uint8Array): void {
+    for (let i = this.#first[request]!, done = 0; done < target.length; i++) {
+      const part = this.#part(request, i, target, done);
+      native().copyOut(this.#bufferAt(request, i), part);
+      done += part.length;
+    }
+  }
+
+  /** Copies `source` to what comes next in the request's buffers, all of it. */
+  copyIn(request: number, source: Uint8Array): void {
+    for (let i = this.#first[request]!, done = 0; done < source.length; i++) {
+      const part = this.#part(request, i, source, done);
+      native().copyIn(this.#bufferAt(request, i), part);
+      done += part.length;
+    }
+  }
+
   /** Where the iovecs of the next operation are. */
   address(request: number): number {
     return this.#block.address + (request * this.#stride + this.#first[request]!) * iovecSize;
@@ -103,12 +132,21 @@ export class IoVectors {
 
   /** The buffer of the next operation, if it is one iovec. */
   firstBuffer(request: number): number {
-    const at = this.#at(request, this.#first[request]!);
-    return this.#words[at]! + this.#words[at + 1]! * TWO_32;
+    return this.#bufferAt(request, this.#first[request]!);
   }
 
   close(): void {
     this.#block.close();
+  }
+
+  #bufferAt(request: number, index: number): number {
+    const at = this.#at(request, index);
+    return this.#words[at]! + this.#words[at + 1]! * TWO_32;
+  }
+
+  /** Of `bytes` from `done` on, what belongs into one buffer. */
+  #part(request: number, index: number, bytes: Uint8Array, done: number): Uint8Array {
+    return bytes.subarray(done, done + this.#words[this.#at(request, index) + 2]!);
   }
 
   #at(request: number, index: number): number {

@@ -5,5 +5,5 @@ import { FileBackend } from './file-backend.js';
 
 /** For at most `requests` at a time. */
 export function openBackend(disk: OpenDisk, requests: number): BlkBackend {
-  return new FileBackend(openDiskMap(disk), requests);
+  return new FileBackend(openDiskMap(disk), requests, disk.direct);
 }

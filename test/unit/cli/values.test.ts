@@ -105,6 +105,8 @@ describe('disks', () => {
       format: 'raw',
       ephemeral: true,
     });
+    for (const cache of ['writeback', 'direct', 'unsafe'] as const)
+      expect(parseDisk(`a.img,cache=${cache}`, '--disk')).toEqual({ path: 'a.img', cache });
   });
   it('takes a doubled comma for one of the name', () => {
     expect(parseDisk('a,,b.img,readonly', '--disk')).toEqual({ path: 'a,b.img', readOnly: true });
@@ -114,7 +116,7 @@ describe('disks', () => {
       }),
     );
   });
-  it.each(['', ',readonly', 'a.img,', 'a.img,ro', 'a.img,format=vhd', 'a.img,,'])(
+  it.each(['', ',readonly', 'a.img,', 'a.img,ro', 'a.img,format=vhd', 'a.img,cache=', 'a.img,cache', 'a.img,,'])(
     'refuses or keeps %j apart',
     (text) => {
       if (text === 'a.img,,') expect(parseDisk(text, '--disk')).toEqual({ path: 'a.img,' });

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import type { DiskConfig } from '../../../src/machine/disk-options.js';
 import { openDisks } from '../../../src/machine/disk-set.js';
 import { haveTools, run, scratch } from '../boot/fs/images.js';
 
@@ -10,7 +11,14 @@ const folder = scratch();
 const mounted = join(folder, 'read-only');
 afterAll(() => void spawnSync('umount', [mounted]));
 
-const config = (path: string) => ({ path, explicitRaw: false, readOnly: false, ephemeral: false, serial: '' });
+const config = (path: string): DiskConfig => ({
+  path,
+  explicitRaw: false,
+  readOnly: false,
+  ephemeral: false,
+  cache: 'writeback',
+  serial: '',
+});
 
 test.each([
   ['no table', 512, undefined],

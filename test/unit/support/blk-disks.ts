@@ -76,6 +76,27 @@ export const write = (at: number, ...data: Uint8Array[]): MockBuffer[] => [
 ];
 export const flush = (): MockBuffer[] => [readable(header(Type.flush)), writable(1)];
 
+/** A range of a discard or write-zeroes request, as the driver says it. */
+export type Segment = readonly [sector: number | bigint, sectors: number, flags?: number];
+export function segments(...list: readonly Segment[]): Buffer {
+  const bytes = Buffer.alloc(list.length * 16);
+  list.forEach(([at, count, flags = 0], i) => {
+    bytes.writeBigUInt64LE(BigInt(at), i * 16);
+    bytes.writeUInt32LE(count, i * 16 + 8);
+    bytes.writeUInt32LE(flags, i * 16 + 12);
+  });
+  return bytes;
+}
+export const discard = (...list: readonly Segment[]): MockBuffer[] => [
+  readable(header(Type.discard)),
+  readable(segments(...list)),
+  writable(1),
+];
+export const zeroes = (...list: readonly Segment[]): MockBuffer[] => [
+  readable(header(Type.writeZeroes)),
+  readable(segments(...list)),
+  writable(1),
+];
 /** A bench whose kernel is a script. */
 export function scripted(open: OpenDisk, features: readonly number[] = writeback, ram = 0x40_0000) {
   const engine = new ScriptedEngine();

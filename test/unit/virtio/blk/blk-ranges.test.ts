@@ -18,16 +18,20 @@ import { hasFeature } from '../../../../src/virtio/features.js';
 import {
   ask,
   cleanups,
+  discard,
   disk,
   diskSize,
   header,
   newPath,
   overlay,
   read,
+  type Segment,
   scripted,
   sector,
+  segments,
   Type,
   write,
+  zeroes,
 } from '../../support/blk-disks.js';
 import { DeviceBench } from '../../support/device-bench.js';
 import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
@@ -41,27 +45,6 @@ const mebibyte = 2 ** 20;
 const { punchHole, zeroRange } = FallocateMode;
 const { ok, ioError, unsupported } = BlkStatus;
 
-/** A segment as the driver writes it, and what follows from it. */
-type Segment = readonly [sector: number | bigint, sectors: number, flags?: number];
-function segments(...list: readonly Segment[]): Buffer {
-  const bytes = Buffer.alloc(list.length * 16);
-  list.forEach(([at, count, flags = 0], i) => {
-    bytes.writeBigUInt64LE(BigInt(at), i * 16);
-    bytes.writeUInt32LE(count, i * 16 + 8);
-    bytes.writeUInt32LE(flags, i * 16 + 12);
-  });
-  return bytes;
-}
-const discard = (...list: readonly Segment[]): MockBuffer[] => [
-  readable(header(Type.discard)),
-  readable(segments(...list)),
-  writable(1),
-];
-const zeroes = (...list: readonly Segment[]): MockBuffer[] => [
-  readable(header(Type.writeZeroes)),
-  readable(segments(...list)),
-  writable(1),
-];
 const unmap = 1;
 
 /** `size` bytes of content at the start of a file that is as large as `total`. */
