@@ -22,6 +22,7 @@ const required = {
   cli: 'src/cli/main.ts',
   'vcpu-worker': 'src/threads/vcpu-worker.ts',
   'io-worker': 'src/threads/io-worker.ts',
+  'disk-worker': 'src/threads/disk-worker.ts',
 };
 
 const inputs = () =>
@@ -109,7 +110,7 @@ const starter = (name) => ({
     ? { entryPoints: ['src/cli/start.ts'] }
     : {
         stdin: {
-          contents: `import { startBundle } from './start-bundle.js'; startBundle('${name}', require, __filename, { cache: process.argv[2] || undefined });`,
+          contents: `import { startBundle } from './start-bundle.js'; startBundle('${name}', require, __filename, { cache: process.argv[2] || undefined${name === 'disk-worker' ? ', handed: (url) => import(url)' : ''} });`,
           resolveDir: join(projectRoot, 'src/host'),
         },
       }),

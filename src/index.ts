@@ -3,10 +3,13 @@
  *
  * Importing does nothing: no addon is loaded, no thread started, no hook installed before the first machine.
  */
+export type { RequestContext } from './disk/user-disk.js';
 export { type ErrorCode, type Phase, TsvmmError } from './errors.js';
 export type { Path } from './machine/checks.js';
 export { type CallOptions, GuestConsole } from './machine/console.js';
 export type { TopologyOptions } from './machine/cpu-options.js';
+export { Disk } from './machine/disk.js';
+export type { DiskHandlers } from './machine/disk-handlers.js';
 export type { DiskOptions } from './machine/disk-options.js';
 export type { VmEvents, Warning } from './machine/events.js';
 export type { VmExit } from './machine/exit.js';

@@ -7,9 +7,13 @@
 import { DIRECT } from '../host/engine-slots.js';
 import type { DirectIo } from './direct-io.js';
 import { OverlayMap } from './overlay-map.js';
+import type { OpenUserDisk } from './user-channel.js';
 
 /** A disk as main opened it; plain data, posted to the I/O worker. Main closes the descriptors. */
-export type OpenDisk =
+export type OpenDisk = OpenFileDisk | OpenUserDisk;
+
+/** One of files. */
+export type OpenFileDisk =
   | {
       readonly kind: 'file';
       readonly fd: number;
@@ -57,7 +61,7 @@ export interface DiskMap {
   readonly writesBriefly: boolean;
 }
 
-export function openDiskMap(disk: OpenDisk): DiskMap {
+export function openDiskMap(disk: OpenFileDisk): DiskMap {
   const flags = disk.direct === undefined ? 0 : DIRECT;
   const { writesBriefly = false } = disk;
   if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);

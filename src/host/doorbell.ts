@@ -18,13 +18,14 @@ export class Doorbell {
   #watching = true;
   #closed = false;
 
-  constructor(onRing: () => void) {
+  /** Over a new eventfd, or one of somebody else's, who closes it after `unwatch`. */
+  constructor(onRing: () => void, fd?: number) {
     this.#onRing = onRing;
-    this.fd = eventFd();
+    this.fd = fd ?? eventFd();
     if (this.fd < 0) throw outOfDescriptors(this.fd);
     const handle = native().watchFd(this.fd, () => this.#rung());
     if (handle === undefined) {
-      closeFd(this.fd);
+      if (fd === undefined) closeFd(this.fd);
       throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this runtime has no libuv event loop', {
         hint: 'run it with Node.js',
       });

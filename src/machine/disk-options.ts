@@ -1,6 +1,7 @@
 /** Which disks a machine has: options checked. Main thread. */
 import type { CacheMode } from '../disk/disk-file.js';
 import { bad, boolean, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
+import { Disk } from './disk.js';
 import { parseSize, type Size, show } from './units.js';
 
 export interface DiskOptions {
@@ -31,23 +32,34 @@ export interface DiskConfig {
   readonly serial: string;
 }
 
+/** One that the program supplies. */
+export interface UserDiskConfig {
+  readonly disk: Disk;
+  readonly serial: string;
+}
+
 /** PCI slots 1-31 hold the disks, the console and the entropy device. */
 const maxDisks = 24;
 const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
 const minLimit = 4096; // a block of the private file
 
-export function diskConfigs(value: unknown): DiskConfig[] {
+export function diskConfigs(value: unknown): (DiskConfig | UserDiskConfig)[] {
   if (!Array.isArray(value)) throw bad('disks: expected a list', 'pass ["disk.img"]');
   if (value.length > maxDisks) throw bad(`disks: ${value.length} are too many`, `a machine has at most ${maxDisks}`);
-  return Array.from(value, diskConfig); // and not map, which leaves holes out
+  // And not map, which leaves holes out.
+  return Array.from(value, (disk, index) =>
+    disk instanceof Disk ? { disk, serial: defaultSerial(index) } : diskConfig(disk, index),
+  );
 }
+
+const defaultSerial = (index: number): string => `tsvmm-disk${index}`;
 
 function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
   const what = `disks[${index}]`;
   const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
   if (!hasOptions(options)) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
   known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'cache', 'serial']);
-  const serial = options.serial === undefined ? `tsvmm-disk${index}` : text(`${what}.serial`, options.serial);
+  const serial = options.serial === undefined ? defaultSerial(index) : text(`${what}.serial`, options.serial);
   if (Buffer.byteLength(serial) > maxSerial)
     throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);

@@ -7,11 +7,13 @@ import { quote } from '../disk/range.js';
 import { openRawImage } from '../disk/raw-image.js';
 import { TsvmmError } from '../errors.js';
 import type { BlockSize } from '../virtio/blk/blk-format.js';
-import type { DiskConfig } from './disk-options.js';
+import type { DiskConfig, UserDiskConfig } from './disk-options.js';
+import type { Warning } from './events.js';
+import { UserDiskFile } from './user-disk-file.js';
 
 export interface OpenedDisk {
-  readonly config: DiskConfig;
-  readonly file: DiskFile;
+  readonly config: DiskConfig | UserDiskConfig;
+  readonly file: DiskFile | UserDiskFile;
   /**
    * Bytes: what its partition table counts in, for a guest finds it only on a disk of that block size; without one, what
    * direct I/O goes by.
@@ -27,8 +29,9 @@ export class DiskSet {
   }
 
   /** The image as the boot code reads it; an ephemeral disk boots from what its image carries. Closed by the caller. */
-  openForBoot(index: number): Promise<BlockReader & AsyncDisposable> {
-    return openRawImage(this.disks[index]!.config.path, { format: 'raw' });
+  async openForBoot(index: number, signal: AbortSignal): Promise<BlockReader & AsyncDisposable> {
+    const { file } = this.disks[index]!;
+    return file instanceof UserDiskFile ? file.reader(signal) : openRawImage(file.path, { format: 'raw' });
   }
 
   async close(): Promise<void> {
@@ -36,11 +39,24 @@ export class DiskSet {
   }
 }
 
+export interface DiskHooks {
+  /** What a disk of the program's did wrong; few. */
+  warning(warning: Warning): void;
+  /** Ends the wait for one. */
+  readonly signal: AbortSignal;
+}
+
+const noHooks: DiskHooks = { warning: () => {}, signal: new AbortController().signal };
+
 /** Opens all or none. Images of other formats are refused by their name before anything is locked. */
-export async function openDisks(configs: readonly DiskConfig[]): Promise<DiskSet> {
+export async function openDisks(configs: readonly (DiskConfig | UserDiskConfig)[], hooks = noHooks): Promise<DiskSet> {
   const disks: OpenedDisk[] = [];
   try {
     for (const config of configs) {
+      if ('disk' in config) {
+        disks.push(await openUserDisk(config, `disk${disks.length}`, hooks));
+        continue;
+      }
       const { path, explicitRaw, ephemeral, cache } = config;
       await using image = await openRawImage(path, explicitRaw ? { format: 'raw' } : {});
       const layout = await layoutOf(image);
@@ -53,6 +69,20 @@ export async function openDisks(configs: readonly DiskConfig[]): Promise<DiskSet
     return new DiskSet(disks);
   } catch (error) {
     await new DiskSet(disks).close();
+    throw error;
+  }
+}
+
+async function openUserDisk(config: UserDiskConfig, device: string, hooks: DiskHooks): Promise<OpenedDisk> {
+  const { signal } = hooks;
+  const warn = (message: string, suppressed: number, cause: unknown): void =>
+    hooks.warning({ source: 'host', device, message, suppressed, ...(cause === undefined ? {} : { cause }) });
+  const file = await UserDiskFile.open(config.disk, device, warn, signal);
+  try {
+    await using reader = file.reader(signal);
+    return { config, file, blockSize: file.blockSize ?? (await layoutOf(reader)).blockSize };
+  } catch (error) {
+    await file.close();
     throw error;
   }
 }

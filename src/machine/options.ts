@@ -9,7 +9,8 @@ import type { CpuTopology } from '../kvm/cpu-topology.js';
 import type { CpuChoice } from '../kvm/cpuid.js';
 import { bad, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { cpu, type TopologyOptions, topology } from './cpu-options.js';
-import { type DiskConfig, type DiskOptions, diskConfigs } from './disk-options.js';
+import type { Disk } from './disk.js';
+import { type DiskConfig, type DiskOptions, diskConfigs, type UserDiskConfig } from './disk-options.js';
 import { type MemoryConfig, type MemoryOptions, memory } from './memory-options.js';
 import { parseSize, type Size, show } from './units.js';
 
@@ -62,7 +63,7 @@ export interface VmOptions {
   cpu?: 'host' | { model?: string | undefined; add?: string[] | undefined; remove?: string[] | undefined } | undefined;
   /** Default: the first disk, by what it carries in /boot. */
   boot?: BootOptions | undefined;
-  disks?: (Path | DiskOptions)[] | undefined;
+  disks?: (Path | DiskOptions | Disk)[] | undefined;
   console?: ConsoleOptions | undefined;
   /**
    * How the guest reaches its devices: `pci` (default), which stock kernels have, or `mmio`, for kernels built for microVMs;
@@ -99,7 +100,7 @@ export interface VmConfig {
   readonly topology: CpuTopology;
   readonly cpu: CpuChoice;
   readonly boot: BootConfig;
-  readonly disks: readonly DiskConfig[];
+  readonly disks: readonly (DiskConfig | UserDiskConfig)[];
   readonly console: {
     readonly device: 'serial' | 'virtio';
     readonly whenUnread: 'drop-oldest' | 'block';

@@ -352,7 +352,7 @@ async function prepare(
 ): Promise<BootImage> {
   const opened: AsyncDisposable[] = [];
   const disk = async (index: number) => {
-    const reader = await disks.openForBoot(index);
+    const reader = await disks.openForBoot(index, signal);
     opened.push(reader);
     return reader;
   };

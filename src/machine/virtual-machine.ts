@@ -193,7 +193,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** An end that comes meanwhile waits, so that it finds them and closes them. */
   async #openDisks(): Promise<void> {
     const opening = this.#phases.run('open disks', async () => {
-      this.#disks = await openDisks(this.#config.disks);
+      this.#disks = await openDisks(this.#config.disks, {
+        warning: (warning) => this.#warn(warning),
+        signal: this.#ended.signal,
+      });
     });
     this.#poweringOn = opening.catch(() => {});
     await opening;

@@ -13,13 +13,15 @@ export function keepWorkerCode(cache: string | undefined): void {
 /** The heap of a vCPU's worker holds the register code and nothing that grows. */
 const vcpuHeapMegabytes = 64;
 
+type WorkerOwn = Pick<WorkerOptions, 'name' | 'workerData' | 'resourceLimits' | 'stdout' | 'stderr'>;
+
 /**
  * The environment and flags of the embedding program are not inherited (contract §1.5), nor its streams: Node would put
  * listeners of each worker on them, and warn of a leak when there are ten.
  */
-export function startWorker(url: URL, own: Pick<WorkerOptions, 'name' | 'workerData' | 'resourceLimits'>): Worker {
+export function startWorker(url: URL, own: WorkerOwn): Worker {
   try {
-    return new Worker(url, { ...own, argv: [codeCache ?? ''], execArgv: [], env: {}, stdout: true, stderr: true });
+    return new Worker(url, { stdout: true, stderr: true, ...own, argv: [codeCache ?? ''], execArgv: [], env: {} });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw cause;
     throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this process may not start worker threads', {

@@ -2,8 +2,10 @@
 import { type OpenDisk, openDiskMap } from '../../disk/disk-map.js';
 import type { BlkBackend } from './blk-backend.js';
 import { FileBackend } from './file-backend.js';
+import { UserBackend } from './user-backend.js';
 
 /** For at most `requests` at a time. */
 export function openBackend(disk: OpenDisk, requests: number): BlkBackend {
+  if (disk.kind === 'user') return new UserBackend(disk, requests);
   return new FileBackend(openDiskMap(disk), requests, disk.direct);
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TsvmmError } from '../../../src/errors.js';
+import type { DiskConfig } from '../../../src/machine/disk-options.js';
 import { normalize, type VmConfig, type VmOptions } from '../../../src/machine/options.js';
 import { formatSize, parseDuration, parseSize } from '../../../src/machine/units.js';
 
@@ -16,6 +17,8 @@ const refused = (options: unknown): TsvmmError => {
   throw new Error('accepted');
 };
 
+const fileDisk = (config: VmConfig, index: number): DiskConfig => config.disks[index] as DiskConfig;
+
 test('the defaults', () => {
   const config = normalize({ disks: ['a.img', { path: 'b.img', readOnly: true }] });
   expect(config).toMatchObject({
@@ -24,7 +27,7 @@ test('the defaults', () => {
     onReboot: 'reboot',
     boot: { kind: 'disk', disk: 0 },
   });
-  expect(config.disks.map(({ path, readOnly }) => [path, readOnly])).toEqual([
+  expect([0, 1].map((index) => fileDisk(config, index)).map(({ path, readOnly }) => [path, readOnly])).toEqual([
     ['a.img', false],
     ['b.img', true],
   ]);
@@ -137,11 +140,15 @@ describe('each mistake is one error that names the option', () => {
 describe('what decides about data is what it says, or refused', () => {
   const booleans: [string, (value: unknown) => unknown, (config: VmConfig) => unknown][] = [
     ['memory.prefault', (prefault) => ({ memory: { prefault } }), ({ memory }) => memory.prefault],
-    ['disks[1].readOnly', (readOnly) => ({ disks: ['a', { path: 'b', readOnly }] }), ({ disks }) => disks[1]!.readOnly],
+    [
+      'disks[1].readOnly',
+      (readOnly) => ({ disks: ['a', { path: 'b', readOnly }] }),
+      (config) => fileDisk(config, 1).readOnly,
+    ],
     [
       'disks[1].ephemeral',
       (ephemeral) => ({ disks: ['a', { path: 'b', ephemeral }] }),
-      ({ disks }) => disks[1]!.ephemeral,
+      (config) => fileDisk(config, 1).ephemeral,
     ],
   ];
   test.each(booleans)('%s', (name, options, configured) => {
@@ -160,7 +167,7 @@ describe('what decides about data is what it says, or refused', () => {
 
   test('an ephemeral disk with a limit', () => {
     const ephemeral = (value: unknown) =>
-      normalize({ disks: [{ path: 'a', ephemeral: value as boolean }] }).disks[0]!.ephemeral;
+      fileDisk(normalize({ disks: [{ path: 'a', ephemeral: value as boolean }] }), 0).ephemeral;
     expect(ephemeral({ limit: '1G' })).toEqual({ limit: 2 ** 30 });
     for (const value of [{}, { limit: 0 }, { limit: '-1' }, { limit: null }, { limit: 4095 }])
       expect(refused({ disks: [{ path: 'a', ephemeral: value }] }).message).toMatch(/disks\[0\]\.ephemeral\.limit/);

@@ -26,7 +26,7 @@ export async function bundle(entry: string): Promise<Bundle> {
     format: 'esm',
     target: 'node20',
     logLevel: 'silent',
-    banner: { js: 'const keepCode = () => {};' }, // what host/start-bundle.ts hands a program
+    banner: { js: 'const keepCode = () => {}; const handed = (url) => import(url);' }, // what host/start-bundle.ts hands a program
     // .cache has no package.json of its own: the nearest is the package's, which says "module"
   });
   return { url: pathToFileURL(outfile), remove: () => rmSync(outfile, { force: true }) };

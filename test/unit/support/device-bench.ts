@@ -99,6 +99,17 @@ export class DeviceBench implements DataPathHost {
     }
   }
 
+  /** One batch without waiting, for what also needs the event loop. */
+  turn(): void {
+    this.#lookAtAll();
+    for (const index of [...this.#pending]) {
+      this.#pending.delete(index);
+      serveQueue(this.device, this.#queues[index]!, index, 16);
+    }
+    this.#engine?.turn(false);
+    for (const queue of this.#queues) queue.publish();
+  }
+
   /** One look at every queue: what the device starts is not performed, what it answers not published. */
   start(): void {
     this.#queues.forEach((queue, index) => {

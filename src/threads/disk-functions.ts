@@ -1,0 +1,62 @@
+/** Functions of this thread as a machine's disk. Main thread. */
+import type { OpenUserDisk } from '../disk/user-channel.js';
+import { UserOperation } from '../disk/user-channel.js';
+import type { UserDiskFacts, UserDiskSource } from '../disk/user-disk.js';
+import { TsvmmError } from '../errors.js';
+import type { DiskRequests, DiskWarning } from './user-disk-requests.js';
+import { UserDiskServer } from './user-disk-server.js';
+
+export class DiskFunctions implements UserDiskSource {
+  readonly facts: UserDiskFacts;
+  readonly #requests: DiskRequests;
+  readonly #warn: DiskWarning;
+  #server: UserDiskServer | undefined;
+
+  /** `requests` are the disk's, and outlive the machine: what still runs then is waited for by the next. */
+  constructor(facts: UserDiskFacts, requests: DiskRequests, warn: DiskWarning) {
+    this.facts = facts;
+    this.#requests = requests;
+    this.#warn = warn;
+  }
+
+  serve(disk: OpenUserDisk): void {
+    this.#server = new UserDiskServer(disk, this.#requests);
+  }
+
+  read(offset: number, length: number, signal: AbortSignal): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const onAbort = (): void => {
+        this.#requests.abort(request, signal.reason);
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      const request = this.#requests.add({
+        operation: UserOperation.read,
+        offset,
+        length,
+        ended: (failure, bytes) => {
+          signal.removeEventListener('abort', onAbort);
+          if (failure === undefined)
+            resolve(new Uint8Array(bytes!)); // a copy: the function may still have its buffer
+          else
+            reject(
+              new TsvmmError('ERR_TSVMM_DISK_IO', `the disk's function failed: ${failure.message}`, {
+                cause: failure.cause,
+              }),
+            );
+        },
+      });
+    });
+  }
+
+  async fail(why: string): Promise<void> {
+    this.#warn(`the disk ${why}; every request fails from now on`, 0, undefined);
+    await this.#requests.close({ message: `the disk ${why}` });
+  }
+
+  async close(): Promise<void> {
+    this.#server?.close();
+    await this.#requests.settled();
+  }
+}
