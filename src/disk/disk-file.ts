@@ -15,7 +15,7 @@ import { Errno, errnoName } from '../host/errno.js';
 import { randomBytes } from '../host/random.js';
 import { Sys, syscall } from '../host/system.js';
 import { openDirect } from './direct-io.js';
-import type { OpenDisk } from './disk-map.js';
+import type { OpenFileDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
 import { allocateWritten } from './overlay-map.js';
 import { quote } from './range.js';
@@ -43,7 +43,7 @@ export interface DiskFile extends AsyncDisposable {
   /** Bytes that the host likes to transfer at a time: st_blksize of the image. */
   readonly ioSize: number;
   /** For the I/O worker. Its descriptors are this object's. */
-  readonly open: OpenDisk;
+  readonly open: OpenFileDisk;
   /** Closes the descriptors and with them the lock. No operation may be outstanding. */
   close(): Promise<void>;
 }
@@ -86,7 +86,7 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     if (ephemeral === false) {
       const unsafe = options.cache === 'unsafe';
       const brief = !readOnly && direct === undefined && (await writesBriefly(base));
-      const open: OpenDisk = { kind: 'file', fd: base, size, readOnly, direct, unsafe, writesBriefly: brief };
+      const open: OpenFileDisk = { kind: 'file', fd: base, size, readOnly, direct, unsafe, writesBriefly: brief };
       return new OpenFile(path, open, ioSize, fds);
     }
     const overlay = await openTemporary(path, size, options.temporaryDirectory);
@@ -123,12 +123,12 @@ function writtenBits(path: string, size: number, limit: number | undefined): Sha
 
 class OpenFile implements DiskFile {
   readonly path: string;
-  readonly open: OpenDisk;
+  readonly open: OpenFileDisk;
   readonly ioSize: number;
   readonly #fds: readonly number[];
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, open: OpenDisk, ioSize: number, fds: readonly number[]) {
+  constructor(path: string, open: OpenFileDisk, ioSize: number, fds: readonly number[]) {
     this.path = path;
     this.open = open;
     this.ioSize = ioSize;

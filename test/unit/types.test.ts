@@ -12,8 +12,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Every option may be passed as undefined; what is not for everybody cannot be reached. */
 const program = `
 import { Duplex } from 'node:stream';
-import { GuestConsole, TsvmmError, VirtualMachine, prewarm } from 'tsvmm';
-import type { BootOptions, CallOptions, ConsoleOptions, DiskOptions, MemoryOptions, TopologyOptions, VmExit, VmOptions, Warning } from 'tsvmm';
+import { Disk, GuestConsole, TsvmmError, VirtualMachine, prewarm } from 'tsvmm';
+import type { BootOptions, CallOptions, ConsoleOptions, DiskHandlers, DiskOptions, MemoryOptions, RequestContext, TopologyOptions, VmExit, VmOptions, Warning } from 'tsvmm';
 
 type Undefined<T> = { [K in keyof T]-?: undefined extends T[K] ? K : never }[keyof T];
 type Optional<T> = { [K in keyof T]-?: object extends Pick<T, K> ? K : never }[keyof T];
@@ -21,6 +21,7 @@ type AcceptsUndefined<T> = [Optional<T>] extends [Undefined<T>] ? true : never;
 const all: [
   AcceptsUndefined<VmOptions>,
   AcceptsUndefined<DiskOptions>,
+  AcceptsUndefined<DiskHandlers>,
   AcceptsUndefined<MemoryOptions>,
   AcceptsUndefined<TopologyOptions>,
   AcceptsUndefined<ConsoleOptions>,
@@ -28,7 +29,7 @@ const all: [
   AcceptsUndefined<Extract<BootOptions, { kernel: unknown }>>,
   AcceptsUndefined<Exclude<BootOptions, { kernel: unknown }>>,
   AcceptsUndefined<Exclude<NonNullable<VmOptions['cpu']>, string>>,
-] = [true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true];
 
 export async function main(given: { name?: string; timeout?: number }): Promise<VmExit> {
   const vm = await VirtualMachine.start({ name: given.name, disks: [{ path: 'a.img', readOnly: undefined }] });
@@ -40,6 +41,24 @@ export async function main(given: { name?: string; timeout?: number }): Promise<
 }
 export const code = (error: unknown): string => (error instanceof TsvmmError ? error.code : String(all));
 
+class Zeroes implements DiskHandlers {
+  size = '1G' as const;
+  async read(_offset: number, into: Uint8Array, { signal }: RequestContext): Promise<void> {
+    signal.throwIfAborted();
+    into.fill(0);
+  }
+}
+const zeroes: Disk = Disk.from(new Zeroes());
+const bytes = Disk.from({ size: 512, read: async (_offset, into) => new Uint8Array(into.length), write: undefined });
+export const options: VmOptions = { disks: ['a', zeroes, bytes, Disk.fromModule(new URL('file:///disk.js'), 1)] };
+export const size: number = zeroes.size;
+
+// @ts-expect-error: an answer is bytes
+Disk.from({ size: 512, read: async () => 512 });
+// @ts-expect-error: of the machine alone
+void zeroes.open;
+// @ts-expect-error: disks are made
+new Disk();
 // @ts-expect-error: machines are started
 new VirtualMachine();
 // @ts-expect-error: of the machine alone

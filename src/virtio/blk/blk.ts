@@ -76,7 +76,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#backend = openBackend(disk, maxInFlight);
     this.slotCount = this.#backend.slotCount;
     this.#sectors = Math.floor(disk.size / sectorSize);
-    this.#unit = (disk.direct?.offset ?? sectorSize) / sectorSize;
+    this.#unit = (('direct' in disk ? disk.direct?.offset : undefined) ?? sectorSize) / sectorSize;
     this.#ranges = new BlkRanges(maxInFlight, this.#sectors, this.#unit);
     this.#readOnly = disk.readOnly;
     const bytes = Buffer.alloc(idSize);
