@@ -34,7 +34,10 @@ export interface OpenUserDisk {
   readonly readOnly: boolean;
   /** What requests are multiples of. */
   readonly blockSize: number;
+  /** Which functions there are. */
   readonly flushes: boolean;
+  readonly discards: boolean;
+  readonly zeroes: boolean;
   readonly channel: SharedArrayBuffer;
   /** eventfd that the I/O worker listens to while it waits for answers. */
   readonly ioDoorbell: number;

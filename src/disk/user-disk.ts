@@ -34,6 +34,9 @@ export interface UserDiskFacts {
   readonly timeout: number;
   /** There is a `flush`; without one every write that has ended is durable. */
   readonly flushes: boolean;
+  /** There is a `discard`, and a `zeroes`; without the latter zeroes are written. */
+  readonly discards: boolean;
+  readonly zeroes: boolean;
 }
 
 export interface UserDisk {
@@ -50,7 +53,7 @@ export interface UserDiskSource {
   readonly facts: UserDiskFacts;
   /** From here on what the I/O worker asks is answered. Once. */
   serve(disk: OpenUserDisk): void;
-  /** Reads for the boot: whole blocks, at most `partBytes` (user-channel.ts). Rejects when the functions fail. */
+  /** Reads for the boot: whole blocks, at most `partBytes` (user-channel.ts). Rejects with why when the functions fail. */
   read(offset: number, length: number, signal: AbortSignal): Promise<Uint8Array>;
   /** Every request fails from now on, and a warning says why. */
   fail(why: string): Promise<void>;

@@ -1,4 +1,5 @@
 /** What a program says of a disk that its own functions serve: checked. Main thread. */
+import { channelSlots } from '../disk/user-channel.js';
 import {
   type RequestContext,
   type UserDisk,
@@ -24,9 +25,9 @@ export interface DiskHandlers {
   blockSize?: 512 | 4096 | undefined;
   /** Default: true without `write`. */
   readOnly?: boolean | undefined;
-  /** Calls that have not settled, at most, from 1 to 64; more requests wait. Default 8. */
+  /** Calls that have not settled, at most, from 1 to 16; more requests wait. Default 8. */
   concurrency?: number | undefined;
-  /** From when the guest's request arrives. Default 30 s. */
+  /** Until a request has failed, from when it is handed over. Default 30 s. */
   timeout?: Duration | undefined;
   /** Fills all of `into`, or answers with as many bytes. */
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is one that fills its buffer
@@ -34,14 +35,13 @@ export interface DiskHandlers {
   write?: ((offset: number, data: Buffer, context: RequestContext) => Awaitable<void>) | undefined;
   /** Makes durable what was written by calls of `write` that have settled. Without it, what `write` has done is durable. */
   flush?: ((context: RequestContext) => Awaitable<void>) | undefined;
-  /** The content of these bytes is not needed any more. */
+  /** The content of these bytes (at most 1 GiB) is not needed any more. Without it nothing is done. */
   discard?: ((offset: number, length: number, context: RequestContext) => Awaitable<void>) | undefined;
-  /** These bytes are to be read as zeroes. */
+  /** These bytes (at most 1 GiB) are to be read as zeroes. Without it `write` writes them. */
   zeroes?: ((offset: number, length: number, context: RequestContext) => Awaitable<void>) | undefined;
 }
 
 const defaultConcurrency = 8;
-const mostConcurrency = 64;
 const defaultTimeout = 30_000;
 const blockSizes: readonly unknown[] = [512, 4096];
 
@@ -86,9 +86,11 @@ export function diskFacts(what: string, value: Readonly<Record<string, unknown>>
     size: diskSize(`${what}.size`, value['size'], (blockSize as number | undefined) ?? 512),
     blockSize: blockSize as UserDiskFacts['blockSize'],
     readOnly,
-    concurrency: integer(`${what}.concurrency`, value['concurrency'] ?? defaultConcurrency, 1, mostConcurrency),
+    concurrency: integer(`${what}.concurrency`, value['concurrency'] ?? defaultConcurrency, 1, channelSlots),
     timeout: deadline(`${what}.timeout`, value['timeout'] ?? defaultTimeout),
     flushes: value['flush'] !== undefined,
+    discards: value['discard'] !== undefined,
+    zeroes: value['zeroes'] !== undefined,
   };
 }
 

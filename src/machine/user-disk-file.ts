@@ -17,8 +17,11 @@ const partsAtOnce = 4;
 const sectorSize = 512;
 
 export class UserDiskFile {
+  /** Nothing is known of what it likes to transfer at a time. */
+  readonly ioSize = 4096;
   readonly open: OpenUserDisk;
   readonly #disk: Disk;
+  readonly #what: string;
   readonly #source: UserDiskSource;
   #closing: Promise<void> | undefined;
 
@@ -32,7 +35,7 @@ export class UserDiskFile {
         if (fd < 0) throw outOfDescriptors(fd);
         fds.push(fd);
       }
-      return new UserDiskFile(disk, source, fds[0]!, fds[1]!);
+      return new UserDiskFile(disk, what, source, fds[0]!, fds[1]!);
     } catch (error) {
       await disk.release(source);
       for (const fd of fds) closeFd(fd);
@@ -40,12 +43,14 @@ export class UserDiskFile {
     }
   }
 
-  private constructor(disk: Disk, source: UserDiskSource, ioDoorbell: number, serverDoorbell: number) {
+  private constructor(disk: Disk, what: string, source: UserDiskSource, ioDoorbell: number, serverDoorbell: number) {
     this.#disk = disk;
+    this.#what = what;
     this.#source = source;
-    const { size, readOnly, blockSize = sectorSize, flushes } = source.facts;
+    const { size, readOnly, blockSize = sectorSize, flushes, discards, zeroes } = source.facts;
     const channel = allocateChannel();
-    this.open = { kind: 'user', size, readOnly, blockSize, flushes, channel, ioDoorbell, serverDoorbell };
+    const functions = { flushes, discards, zeroes };
+    this.open = { kind: 'user', size, readOnly, blockSize, ...functions, channel, ioDoorbell, serverDoorbell };
     source.serve(this.open);
   }
 
@@ -64,7 +69,7 @@ export class UserDiskFile {
 
   /** Until it is closed or `signal` aborts. */
   reader(signal: AbortSignal): BlockReader & AsyncDisposable {
-    return new UserDiskReader(this.#source, this.open, signal);
+    return new UserDiskReader(this.#what, this.#source, this.open, signal);
   }
 
   /** No I/O worker may use it any more. */
@@ -82,12 +87,14 @@ export class UserDiskFile {
 
 class UserDiskReader implements BlockReader, AsyncDisposable {
   readonly size: number;
+  readonly #what: string;
   readonly #source: UserDiskSource;
   readonly #blockSize: number;
   readonly #signal: AbortSignal;
   readonly #closed = new AbortController();
 
-  constructor(source: UserDiskSource, { size, blockSize }: OpenUserDisk, signal: AbortSignal) {
+  constructor(what: string, source: UserDiskSource, { size, blockSize }: OpenUserDisk, signal: AbortSignal) {
+    this.#what = what;
     this.#source = source;
     this.size = size;
     this.#blockSize = blockSize;
@@ -95,14 +102,14 @@ class UserDiskReader implements BlockReader, AsyncDisposable {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    checkRange(offset, length, this.size, 'the disk');
+    checkRange(offset, length, this.size, this.#what);
     const into = Buffer.alloc(length);
     await this.readInto(offset, into);
     return into;
   }
 
   async readInto(offset: number, into: Uint8Array): Promise<void> {
-    checkRange(offset, into.length, this.size, 'the disk');
+    checkRange(offset, into.length, this.size, this.#what);
     let next = offset;
     const end = offset + into.length;
     const readParts = async (): Promise<void> => {
@@ -112,7 +119,7 @@ class UserDiskReader implements BlockReader, AsyncDisposable {
         const partEnd = Math.min(first + partBytes, end);
         next = partEnd;
         const last = Math.ceil(partEnd / this.#blockSize) * this.#blockSize;
-        const bytes = await this.#source.read(first, last - first, this.#signal);
+        const bytes = await this.#read(first, last - first);
         this.#signal.throwIfAborted(); // `into` may be somebody else's by now
         into.set(bytes.subarray(at - first, partEnd - first), at - offset);
       }
@@ -123,7 +130,16 @@ class UserDiskReader implements BlockReader, AsyncDisposable {
     if (failed !== undefined) throw failed.reason;
   }
 
+  #read(offset: number, length: number): Promise<Uint8Array> {
+    return this.#source.read(offset, length, this.#signal).catch((cause) => {
+      this.#signal.throwIfAborted();
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const message = `${this.#what}: read of ${length} bytes at byte ${offset} failed: ${why}`;
+      throw new TsvmmError('ERR_TSVMM_DISK_IO', message, { cause });
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.abort(new TsvmmError('ERR_TSVMM_DISK_IO', 'the disk is closed'));
+    this.#closed.abort(new TsvmmError('ERR_TSVMM_DISK_IO', `${this.#what} is closed`));
   }
 }

@@ -2,7 +2,6 @@
 import type { OpenUserDisk } from '../disk/user-channel.js';
 import { UserOperation } from '../disk/user-channel.js';
 import type { UserDiskFacts, UserDiskSource } from '../disk/user-disk.js';
-import { TsvmmError } from '../errors.js';
 import type { DiskRequests, DiskWarning } from './user-disk-requests.js';
 import { UserDiskServer } from './user-disk-server.js';
 
@@ -39,12 +38,7 @@ export class DiskFunctions implements UserDiskSource {
           signal.removeEventListener('abort', onAbort);
           if (failure === undefined)
             resolve(new Uint8Array(bytes!)); // a copy: the function may still have its buffer
-          else
-            reject(
-              new TsvmmError('ERR_TSVMM_DISK_IO', `the disk's function failed: ${failure.message}`, {
-                cause: failure.cause,
-              }),
-            );
+          else reject(new Error(failure.message, { cause: failure.cause }));
         },
       });
     });

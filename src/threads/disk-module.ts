@@ -119,7 +119,7 @@ export class DiskModule implements UserDiskSource {
       this.#post({ type: 'read', id, offset, length });
       const report = (await this.#awaiting(answered)) as Extract<DiskReport, { type: 'read' }>;
       if (report.bytes !== undefined) return report.bytes;
-      throw new TsvmmError('ERR_TSVMM_DISK_IO', `the disk's function failed: ${report.failure}`);
+      throw new Error(report.failure);
     } finally {
       clearTimeout(late);
       this.#reads.delete(id);

@@ -15,6 +15,7 @@ import {
   UserChannel,
   UserOperation,
 } from '../../disk/user-channel.js';
+import { copiedAtOnce } from '../../host/engine.js';
 import { Errno } from '../../host/errno.js';
 import { IndexRing } from '../../host/index-ring.js';
 import type { DataPathHost } from '../device.js';
@@ -24,8 +25,8 @@ import { headerSize, maxChain } from './blk-format.js';
 import { RequestBuffers } from './request-buffers.js';
 
 const DOORBELL = 0;
-/** Copying is work of this thread: beyond this others have their turn first. */
-const copiedAtOnce = 2 * 2 ** 20;
+/** Of what has no data, one call may name so much. */
+const wholeBytes = 2 ** 30;
 
 export class UserBackend implements BlkBackend {
   readonly slotCount = 1;
@@ -43,6 +44,8 @@ export class UserBackend implements BlkBackend {
   readonly #isActive: Uint8Array;
   readonly #operation: Uint8Array;
   readonly #durable: Uint8Array;
+  /** What is written are zeroes, and not of the guest's buffers. */
+  readonly #isZero: Uint8Array;
   readonly #offset: Float64Array;
   readonly #bytes: Float64Array;
   /** How much has been asked for, and how many parts of it are not back. */
@@ -66,6 +69,7 @@ export class UserBackend implements BlkBackend {
     this.#isActive = new Uint8Array(requests);
     this.#operation = new Uint8Array(requests);
     this.#durable = new Uint8Array(requests);
+    this.#isZero = new Uint8Array(requests);
     this.#offset = new Float64Array(requests);
     this.#bytes = new Float64Array(requests);
     this.#asked = new Float64Array(requests);
@@ -94,6 +98,21 @@ export class UserBackend implements BlkBackend {
   write(request: number, offset: number, bytes: number, chain: Chain, durable: boolean): void {
     this.#buffers.keep(request, chain, 0, chain.readableCount, headerSize, bytes);
     this.#begin(request, UserOperation.write, offset, bytes, durable);
+  }
+
+  /** A hint: blocks of which only a part is named stay. */
+  discard(request: number, offset: number, bytes: number): void {
+    const { blockSize, discards } = this.#disk;
+    const first = Math.ceil(offset / blockSize) * blockSize;
+    const length = Math.floor((offset + bytes) / blockSize) * blockSize - first;
+    if (discards && length > 0) this.#begin(request, UserOperation.discard, first, length, false);
+    else this.#requests.done(request, 0);
+  }
+
+  /** By the function for it, or by that for writes. */
+  writeZeroes(request: number, offset: number, bytes: number, _unmap: boolean, durable: boolean): void {
+    const operation = this.#disk.zeroes ? UserOperation.zeroes : UserOperation.write;
+    this.#begin(request, operation, offset, bytes, durable, true);
   }
 
   flush(request: number): void {
@@ -130,10 +149,11 @@ export class UserBackend implements BlkBackend {
 
   close(): void {}
 
-  #begin(request: number, operation: number, offset: number, bytes: number, durable: boolean): void {
+  #begin(request: number, operation: number, offset: number, bytes: number, durable: boolean, zeroes = false): void {
     this.#isActive[request] = 1;
     this.#active++;
     this.#operation[request] = operation;
+    this.#isZero[request] = zeroes ? 1 : 0;
     this.#durable[request] = durable && this.#disk.flushes ? 1 : 0;
     this.#offset[request] = offset;
     this.#bytes[request] = bytes;
@@ -170,9 +190,12 @@ export class UserBackend implements BlkBackend {
   #askPart(request: number, slot: number): void {
     const operation = this.#operation[request]!;
     const at = this.#asked[request]!;
-    const length = Math.min(this.#bytes[request]! - at, partBytes);
+    const moves = operation === UserOperation.read || operation === UserOperation.write;
+    const length = Math.min(this.#bytes[request]! - at, moves ? partBytes : wholeBytes);
     if (operation === UserOperation.write) {
-      this.#buffers.copyOut(this.#host.memory, request, at, this.#channel.data(slot, length));
+      const data = this.#channel.data(slot, length);
+      if (this.#isZero[request] === 1) data.fill(0);
+      else this.#buffers.copyOut(this.#host.memory, request, at, data);
       this.#copied += length;
     }
     this.#owner[slot] = request;

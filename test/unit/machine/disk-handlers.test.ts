@@ -26,15 +26,19 @@ test('the defaults, and what follows from the functions', () => {
     concurrency: 8,
     timeout: 30_000,
     flushes: false,
+    discards: false,
+    zeroes: false,
   });
-  const all = { size: 8192, blockSize: 4096, read, write, flush: read, concurrency: 64, timeout: '2m' };
+  const all = { size: 8192, blockSize: 4096, read, write, flush: read, discard: write, concurrency: 16, timeout: '2m' };
   expect(diskHandlers('disk', all).facts).toEqual({
     size: 8192,
     blockSize: 4096,
     readOnly: false,
-    concurrency: 64,
+    concurrency: 16,
     timeout: 120_000,
     flushes: true,
+    discards: true,
+    zeroes: false,
   });
   expect(diskHandlers('disk', { size: 512, read, write, readOnly: true }).facts.readOnly).toBe(true);
 });
@@ -73,7 +77,7 @@ describe('refused, with a hint', () => {
     [{ size: 512, read, readOnly: 'no' }, /Disk\.from\.readOnly: "no"/],
     [{ size: 512, read, readOnly: false }, /has no function write/],
     [{ size: 512, read, concurrency: 0 }, /Disk\.from\.concurrency: 0/],
-    [{ size: 512, read, concurrency: 65 }, /Disk\.from\.concurrency: 65/],
+    [{ size: 512, read, concurrency: 17 }, /Disk\.from\.concurrency: 17/],
     [{ size: 512, read, timeout: 0 }, /Disk\.from\.timeout: 0/],
     [{ size: 512, read, timeout: 'soon' }, /Disk\.from\.timeout: "soon"/],
   ])('%o', (value, message) => {

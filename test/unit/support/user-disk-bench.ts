@@ -23,7 +23,7 @@ import { type MockBuffer, readable, writable } from './mock-driver.js';
 import { mappedRam } from './test-ram.js';
 
 export const sector = 512;
-const Type = { in: 0, out: 1, flush: 4 } as const;
+const Type = { in: 0, out: 1, flush: 4, discard: 11, writeZeroes: 13 } as const;
 
 export function header(type: number, at = 0): Uint8Array {
   const bytes = Buffer.alloc(16);
@@ -43,6 +43,15 @@ export const write = (at: number, data: Uint8Array): MockBuffer[] => [
   writable(1),
 ];
 export const flush = (): MockBuffer[] => [readable(header(Type.flush)), writable(1)];
+
+function clear(type: number, at: number, length: number): MockBuffer[] {
+  const range = Buffer.alloc(16);
+  range.writeBigUInt64LE(BigInt(at), 0);
+  range.writeUInt32LE(length / sector, 8);
+  return [readable(header(type)), readable(range), writable(1)];
+}
+export const discard = (at: number, length: number): MockBuffer[] => clear(Type.discard, at, length);
+export const zero = (at: number, length: number): MockBuffer[] => clear(Type.writeZeroes, at, length);
 
 export interface Answer {
   readonly status: number;
@@ -84,6 +93,8 @@ const usual: UserDiskFacts = {
   concurrency: 8,
   timeout: 10_000,
   flushes: true,
+  discards: false,
+  zeroes: false,
 };
 
 export class UserDiskBench {
@@ -102,7 +113,7 @@ export class UserDiskBench {
     engine: IoEngine,
     functions: UserDiskFunctions,
     facts: Partial<UserDiskFacts> = {},
-    features = [BlkFeature.flush as number],
+    features: readonly number[] = [BlkFeature.flush, BlkFeature.discard, BlkFeature.writeZeroes],
   ) {
     this.#engine = engine;
     this.#features = features;
@@ -114,6 +125,8 @@ export class UserDiskBench {
       readOnly: all.readOnly,
       blockSize: all.blockSize ?? sector,
       flushes: all.flushes,
+      discards: all.discards,
+      zeroes: all.zeroes,
       channel: allocateChannel(),
       ioDoorbell: eventFd(),
       serverDoorbell: eventFd(),

@@ -13,6 +13,8 @@ const facts: UserDiskFacts = {
   concurrency: 2,
   timeout: 10_000,
   flushes: true,
+  discards: true,
+  zeroes: true,
 };
 
 interface Ended {

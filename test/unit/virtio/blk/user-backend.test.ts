@@ -7,7 +7,7 @@ import type { UserDiskFacts, UserDiskFunctions } from '../../../../src/disk/user
 import { BlkFeature, BlkStatus, writebackOffset } from '../../../../src/virtio/blk/blk-format.js';
 import { effort, full } from '../../../support/effort.js';
 import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
-import { flush, HeldCalls, read, sector, UserDiskBench, write } from '../../support/user-disk-bench.js';
+import { discard, flush, HeldCalls, read, sector, UserDiskBench, write, zero } from '../../support/user-disk-bench.js';
 
 const sectors = 256;
 if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
@@ -110,6 +110,27 @@ describe.each(engineKinds)('on %s', (kind) => {
     },
   );
 
+  maybe('discards whole blocks, where there is a function for it, and zeroes much at once', async () => {
+    const calls: unknown[] = [];
+    const functions: UserDiskFunctions = {
+      read: () => {},
+      discard: (offset, length) => void calls.push(['discard', offset, length]),
+      zeroes: (offset, length) => void calls.push(['zeroes', offset, length]),
+      flush: () => void calls.push(['flush']),
+    };
+    const facts = { size: 2 ** 31, blockSize: 4096, discards: true, zeroes: true } as const;
+    const features = [BlkFeature.discard, BlkFeature.writeZeroes]; // no flushes: every change is durable
+    const bench = onBench(functions, facts, features);
+    const ok = { status: BlkStatus.ok };
+    expect(await bench.answer(bench.offer(discard(1, 4 * 4096)))).toMatchObject(ok);
+    expect(await bench.answer(bench.offer(discard(1, 4096)))).toMatchObject(ok);
+    expect(await bench.answer(bench.offer(zero(8, 2 ** 30)))).toMatchObject(ok);
+    expect(calls).toEqual([['discard', 4096, 3 * 4096], ['zeroes', 4096, 2 ** 30], ['flush']]);
+    const without = onBench(functions, { size: 2 ** 20 }, features);
+    expect(await without.answer(without.offer(discard(1, 512)))).toMatchObject(ok);
+    expect(calls).toHaveLength(3);
+  });
+
   maybe('a request that nobody has seen before a reset is never performed', async () => {
     let writes = 0;
     const bench = onBench({ read: () => {}, write: () => void writes++ });
@@ -142,7 +163,7 @@ describe.each(engineKinds)('on %s', (kind) => {
 
   maybe('with random requests, functions that settle in any order or fail, and resets: each answer is its own', () => {
     const request = fc.record({
-      kind: fc.constantFrom('read', 'write', 'flush'),
+      kind: fc.constantFrom('read', 'write', 'write', 'zero', 'flush'),
       at: fc.nat(sectors - 1),
       count: fc.integer({ min: 1, max: 20 }),
       fails: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
@@ -157,12 +178,12 @@ describe.each(engineKinds)('on %s', (kind) => {
       { maxLength: 6 },
     );
     return fc.assert(
-      fc.asyncProperty(batches, fc.integer({ min: 1, max: 12 }), async (list, concurrency) => {
+      fc.asyncProperty(batches, fc.integer({ min: 1, max: 12 }), fc.boolean(), async (list, concurrency, zeroes) => {
         const model = randomBytes(sectors * sector);
         const content = Buffer.from(model);
         const calls = new HeldCalls();
         const failing = new Set<number>();
-        const count = { read: 0, write: 0, flush: 0 };
+        const count = { read: 0, write: 0, zero: 0, flush: 0 };
         let running = 0;
         const call = <T>(kind: keyof typeof count, offset: number, effect: () => T): Promise<T> => {
           count[kind]++;
@@ -185,8 +206,9 @@ describe.each(engineKinds)('on %s', (kind) => {
                 setImmediate(() => data.fill(0xee));
               }),
             flush: () => call('flush', -1, () => {}),
+            zeroes: (offset, length) => call('zero', offset, () => void content.fill(0, offset, offset + length)),
           },
-          { concurrency },
+          { concurrency, zeroes },
         );
         /** Sectors of which nobody can say what they hold: a write to them has failed, or was given up. */
         const unknown = new Set<number>();
@@ -205,8 +227,9 @@ describe.each(engineKinds)('on %s', (kind) => {
             else {
               for (const one of range) used.add(one);
               if (fails) failing.add(at * sector);
-              const data = kind === 'write' ? randomBytes(bytes) : undefined;
-              const number = bench.offer(data === undefined ? read(at, bytes) : write(at, data));
+              const data = kind === 'write' ? randomBytes(bytes) : kind === 'zero' ? Buffer.alloc(bytes) : undefined;
+              const asked = kind === 'read' ? read(at, bytes) : kind === 'zero' ? zero(at, bytes) : write(at, data!);
+              const number = bench.offer(asked);
               offered.push({ number, kind, at, bytes, fails, ...(data && { data }) });
             }
           }
@@ -219,19 +242,21 @@ describe.each(engineKinds)('on %s', (kind) => {
             }
             bench.reset(turn % 2 === 0);
             for (const { kind, at, bytes } of offered)
-              if (kind === 'write') for (let i = 0; i < bytes / sector; i++) unknown.add(at + i);
+              if (kind !== 'read') for (let i = 0; i < bytes / sector; i++) unknown.add(at + i);
             continue;
           }
           await bench.until(() => offered.every(({ number }) => bench.answers.has(number)), letOne);
           const kinds = offered.map(({ kind }) => kind);
           // Those of an earlier driver may come in between; but none of this one's is called twice.
           if (!list.some((batch) => batch.reset))
-            for (const kind of ['read', 'write', 'flush'] as const)
-              expect(count[kind] - before[kind]).toBe(kinds.filter((one) => one === kind).length);
+            for (const kind of ['read', 'write', 'zero', 'flush'] as const) {
+              const called = (one: string): string => (one === 'zero' && !zeroes ? 'write' : one);
+              expect(count[kind] - before[kind]).toBe(kinds.filter((one) => called(one) === kind).length);
+            }
           for (const { number, kind, at, bytes, fails, data } of offered) {
             const { status, data: found } = bench.answers.get(number)!;
             expect(status).toBe(fails ? BlkStatus.ioError : BlkStatus.ok);
-            if (kind === 'write') {
+            if (data !== undefined) {
               for (let i = 0; i < bytes / sector; i++) {
                 if (fails) unknown.add(at + i);
                 else {
