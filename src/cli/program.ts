@@ -55,7 +55,10 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
       .description(`${text[0]!.toUpperCase()}${text.slice(1)}.`);
 
   const runCommand = add(program, 'run', 'boot a disk image, or a kernel, with its console here')
-    .argument('[disk]', 'disk image; options follow its name: readonly, ephemeral, cache=MODE, format=raw')
+    .argument(
+      '[disk]',
+      'disk image; options follow its name: readonly, ephemeral, cache=MODE, on-error=stop, format=raw',
+    )
     .action(async (disk: string | undefined, parsed: Record<string, unknown>) => {
       code = await actions.run(runArguments(disk, byFlagName(parsed)));
     });

@@ -88,9 +88,15 @@ export function parseCpu(text: string): NonNullable<VmOptions['cpu']> {
 }
 
 const cacheModes = ['writeback', 'direct', 'unsafe'] as const;
-const diskWords = ['readonly', 'ephemeral', 'format=raw', ...cacheModes.map((mode) => `cache=${mode}`)];
+const diskWords = [
+  'readonly',
+  'ephemeral',
+  'on-error=stop',
+  'format=raw',
+  ...cacheModes.map((mode) => `cache=${mode}`),
+];
 const diskHint =
-  'options are readonly, ephemeral, cache=writeback|direct|unsafe and format=raw; a comma that belongs to the file name is written twice';
+  'options are readonly, ephemeral, cache=writeback|direct|unsafe, on-error=stop and format=raw; a comma that belongs to the file name is written twice';
 
 /** 'FILE', 'FILE,readonly', 'FILE,cache=direct': a comma that belongs to the name is written twice. */
 export function parseDisk(text: string, option: string): DiskOptions & { path: string } {
@@ -101,6 +107,7 @@ export function parseDisk(text: string, option: string): DiskOptions & { path: s
   for (const word of words) {
     if (word === 'readonly') disk.readOnly = true;
     else if (word === 'ephemeral') disk.ephemeral = true;
+    else if (word === 'on-error=stop') disk.onError = 'stop';
     else if (word === 'format=raw') disk.format = 'raw';
     else {
       const cache = cacheModes.find((mode) => word === `cache=${mode}`);

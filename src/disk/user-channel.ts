@@ -34,6 +34,7 @@ export interface OpenUserDisk {
   readonly readOnly: boolean;
   /** What requests are multiples of. */
   readonly blockSize: number;
+  readonly direct?: undefined;
   /** Which functions there are. */
   readonly flushes: boolean;
   readonly discards: boolean;

@@ -6,7 +6,8 @@
  * that never does costs no worker. With virtio-mmio a vCPU waits for a reset inside the access (contract §2.7), and must not
  * wait for main: such a machine is attached at once as well.
  */
-import { asTsvmmError, type TsvmmError } from '../errors.js';
+import { quote } from '../disk/range.js';
+import { asTsvmmError, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -91,7 +92,17 @@ export class DataPaths {
     const worker = this.#options.ioWorker === 'own' ? this.#ownWorker() : sharedIoWorker({ url: workerUrl });
     return worker.attach(this.#attachment, {
       warning: (source, device, message, suppressed) => this.#options.warning({ source, device, message, suppressed }),
+      deviceFailed: (device, message) => this.#options.failed(this.#diskFailed(device, message)),
       failed: (error) => this.#options.failed(error),
+    });
+  }
+
+  #diskFailed(device: string, message: string): TsvmmError {
+    const plan = this.#options.plan.devices.find(({ shape }) => shape.name === device);
+    const path = plan?.kind === 'blk' ? plan.disk.file.path : device;
+    return new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)}: ${message}`, {
+      hint: 'the guest has not been told (onError: stop); put right what is wrong on the host and start the machine again',
+      details: { path, device },
     });
   }
 
@@ -103,8 +114,10 @@ export class DataPaths {
 
 function deviceSpec(plan: DevicePlan): IoDeviceSpec {
   switch (plan.kind) {
-    case 'blk':
-      return { kind: 'blk', disk: plan.disk.file.open, id: plan.disk.config.serial };
+    case 'blk': {
+      const { config, file } = plan.disk;
+      return { kind: 'blk', disk: file.open, id: config.serial, stopOnError: config.onError === 'stop' };
+    }
     case 'console':
       return { kind: 'console', layout: plan.layout };
     case 'rng':

@@ -19,6 +19,11 @@ export interface DiskOptions {
    * does not. `unsafe`: flushes do nothing, and a host that crashes can lose everything that was written (docs/disks.md).
    */
   cache?: CacheMode | undefined;
+  /**
+   * What the host cannot read or write: `report` (default) is an I/O error for the guest and a `warning`; `stop` ends the machine with
+   * `ERR_TSVMM_DISK_IO`, and the guest does not see the error.
+   */
+  onError?: 'report' | 'stop' | undefined;
   /** What the guest reads as the disk's serial number; at most 20 bytes. */
   serial?: string | undefined;
 }
@@ -29,6 +34,7 @@ export interface DiskConfig {
   readonly readOnly: boolean;
   readonly ephemeral: boolean | { readonly limit: number };
   readonly cache: CacheMode;
+  readonly onError: 'report' | 'stop';
   readonly serial: string;
 }
 
@@ -58,19 +64,20 @@ function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
   const what = `disks[${index}]`;
   const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
   if (!hasOptions(options)) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
-  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'cache', 'serial']);
+  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'cache', 'onError', 'serial']);
   const serial = options.serial === undefined ? defaultSerial(index) : text(`${what}.serial`, options.serial);
   if (Buffer.byteLength(serial) > maxSerial)
     throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
   // Only what was left out has a default: whoever passes something else means something, and it may cost them their data.
-  const { readOnly = false, ephemeral: kept = false, cache = 'writeback' } = options;
+  const { readOnly = false, ephemeral: kept = false, cache = 'writeback', onError = 'report' } = options;
   return {
     path: path(`${what}.path`, options.path),
     explicitRaw: options.format === 'raw',
     readOnly: boolean(`${what}.readOnly`, readOnly),
     ephemeral: ephemeral(`${what}.ephemeral`, kept),
     cache: oneOf(`${what}.cache`, cache, ['writeback', 'direct', 'unsafe']),
+    onError: oneOf(`${what}.onError`, onError, ['report', 'stop']),
     serial,
   };
 }

@@ -34,6 +34,7 @@ export interface IoDeviceHost {
   ringVector(irqfd: number): void;
   /** The last operation of a device that is to become quiet has ended. */
   settled(): void;
+  endMachine(device: string, message: string): void;
   wakeMain(): void;
   warn(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;
 }
@@ -220,6 +221,10 @@ export class IoDevice implements DataPathHost {
 
   warn(source: 'guest' | 'host', message: string): void {
     this.#warn(source, source === 'guest' ? `driver: ${message}` : message);
+  }
+
+  endMachine(message: string): void {
+    this.#host.endMachine(this.name, message);
   }
 
   wakeMain(): void {

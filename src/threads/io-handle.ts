@@ -29,6 +29,8 @@ const defaultNice = 5;
 
 export interface IoEvents {
   warning(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;
+  /** The machine shall end: the host has failed this device. The worker serves the others until `detach`. */
+  deviceFailed(device: string, message: string): void;
   /** The worker is gone and with it the machine's devices. Once at most, and not after `detach` was called. */
   failed(error: TsvmmError): void;
 }
@@ -211,6 +213,9 @@ export class IoWorker {
         break;
       case 'warning':
         this.#machines.get(report.vm)?.events.warning(report.source, report.device, report.message, report.suppressed);
+        break;
+      case 'device-failed':
+        this.#machines.get(report.vm)?.events.deviceFailed(report.device, report.message);
         break;
       default:
         report satisfies never;

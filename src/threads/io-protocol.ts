@@ -16,7 +16,14 @@ import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/pl
 
 /** What serves one virtio device of a machine. Plain data. */
 export type IoDeviceSpec =
-  | { readonly kind: 'blk'; readonly disk: OpenDisk /** Answer to GET_ID: 20 bytes at most. */; readonly id: string }
+  | {
+      readonly kind: 'blk';
+      readonly disk: OpenDisk;
+      /** Answer to GET_ID: 20 bytes at most. */
+      readonly id: string;
+      /** The machine ends where the guest would get an I/O error of the host's. */
+      readonly stopOnError?: boolean;
+    }
   /** The layout is of machine state. */
   | { readonly kind: 'console'; readonly layout: ConsoleLayout }
   | { readonly kind: 'rng' }
@@ -116,6 +123,8 @@ export type IoReport =
   | { readonly type: 'detached'; readonly vm: number }
   | { readonly type: 'quiesced'; readonly vm: number }
   | { readonly type: 'resumed'; readonly vm: number }
+  /** The machine is to end: the host has failed one of its devices. */
+  | { readonly type: 'device-failed'; readonly vm: number; readonly device: string; readonly message: string }
   | { readonly type: 'closed'; readonly request: number }
   | {
       readonly type: 'warning';

@@ -231,6 +231,10 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#settled = true;
   }
 
+  endMachine(device: string, message: string): void {
+    this.#report({ type: 'device-failed', vm: this.id, device, message });
+  }
+
   wakeMain(): void {
     if (Atomics.exchange(this.#control.mainRung, 0, 1) === 0) native().ring(this.#attachment.mainDoorbell);
   }
@@ -291,7 +295,7 @@ function wrap(address: number, length: number): ArrayBuffer {
 function makeDataPath(spec: IoDeviceSpec, state: SharedArrayBuffer): DataPath | undefined {
   switch (spec.kind) {
     case 'blk':
-      return new BlkDevice(spec.disk, spec.id);
+      return new BlkDevice(spec.disk, spec.id, spec.stopOnError);
     case 'console':
       return new ConsoleDevice(state, spec.layout);
     case 'rng':

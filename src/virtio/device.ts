@@ -37,6 +37,8 @@ export interface DataPathHost {
   serve(queue: number): void;
   /** Rate-limited. `guest`: what the driver did; `host`: what the host refused. */
   warn(source: 'guest' | 'host', message: string): void;
+  /** The host has failed the device, and its owner wants no machine that goes on without it: the machine ends with this. */
+  endMachine(message: string): void;
   /** Bytes for main are in a ring of shared memory. */
   wakeMain(): void;
 }

@@ -289,6 +289,20 @@ describe.skipIf(never)('a host file that fails', () => {
     );
   });
 
+  test('and is to stop the machine: it ends with why, and the guest sees nothing', async () => {
+    const path = scratch.file('stopped.img', 1024 * sectorBytes);
+    const disks = [{ path, onError: 'stop' as const }];
+    const vm = await startGuest('virtio-blk', { disks, cmdline: 'start=512 sectors=8 tests=checksum' });
+    truncateSync(path, 256 * sectorBytes); // the guest has not come as far as its first request yet
+    const exit = await vm.exited;
+    expect(exit).toMatchObject({
+      reason: 'error',
+      error: { code: 'ERR_TSVMM_DISK_IO', message: `${JSON.stringify(path)}: a disk read failed: EIO` },
+    });
+    expect(exit.consoleTail).not.toContain('FAIL');
+    expect(accessModes(path)).toEqual([]);
+  });
+
   const mount = scratch.path('small');
   const whyNoMount = ((): string | undefined => {
     if (never) return whyNoKvm;

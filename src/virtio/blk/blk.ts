@@ -5,6 +5,7 @@
  * are taken or too many bytes are under way, chains stay in the queue.
  */
 import type { OpenDisk } from '../../disk/disk-map.js';
+import { errnoName } from '../../host/errno.js';
 import type { DataPath, DataPathHost } from '../device.js';
 import { countLatency } from '../device-counters.js';
 import { type FeatureWords, hasFeature } from '../features.js';
@@ -54,6 +55,9 @@ export class BlkDevice implements DataPath, BlkRequests {
   #discards = false;
   #writesZeroes = false;
   #stalled = false;
+  /** The host has failed it and the machine is to end: nothing is answered any more. */
+  #failed = false;
+  readonly #stopOnError: boolean;
 
   // One request each.
   readonly #free = new Uint8Array(maxInFlight);
@@ -72,11 +76,12 @@ export class BlkDevice implements DataPath, BlkRequests {
   #requestType = 0;
   #sector = 0;
 
-  constructor(disk: OpenDisk, id: string) {
+  constructor(disk: OpenDisk, id: string, stopOnError = false) {
+    this.#stopOnError = stopOnError;
     this.#backend = openBackend(disk, maxInFlight);
     this.slotCount = this.#backend.slotCount;
     this.#sectors = Math.floor(disk.size / sectorSize);
-    this.#unit = (('direct' in disk ? disk.direct?.offset : undefined) ?? sectorSize) / sectorSize;
+    this.#unit = (disk.direct?.offset ?? sectorSize) / sectorSize;
     this.#ranges = new BlkRanges(maxInFlight, this.#sectors, this.#unit);
     this.#readOnly = disk.readOnly;
     const bytes = Buffer.alloc(idSize);
@@ -107,6 +112,7 @@ export class BlkDevice implements DataPath, BlkRequests {
       queue.violate('a block request has no header or no status byte (virtio 1.2 §5.2.6)');
       return true;
     }
+    if (this.#failed) return false; // for good
     if (this.#freeCount === 0) {
       this.#stalled = true;
       return false;
@@ -138,7 +144,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   done(request: number, result: number): void {
     if (this.#queues.length === 0)
       this.#release(request); // reset meanwhile: there is nobody to tell
-    else if (result < 0) this.#finish(request, BlkStatus.ioError);
+    else if (result < 0) this.#refuse(request, result);
     else if (!clears(this.#type[request]!) || !this.#clearNext(request)) this.#finish(request, BlkStatus.ok);
   }
 
@@ -272,6 +278,20 @@ export class BlkDevice implements DataPath, BlkRequests {
     return this.#flushes && (!this.#choosesCache || this.#host.config[writebackOffset] !== 0);
   }
 
+  /** The host could not do it. */
+  #refuse(request: number, result: number): void {
+    if (!this.#stopOnError) {
+      this.#finish(request, BlkStatus.ioError);
+      return;
+    }
+    // The guest waits for an answer that does not come: it must not act upon an error that its owner wants to mend.
+    this.#queues = [];
+    this.#failed = true;
+    this.#release(request);
+    this.#host.counters[BlkCounter.errors]! += 1;
+    this.#host.endMachine(`a disk ${operationNames[this.#type[request]!]} failed: ${errnoName(result)}`);
+  }
+
   #finish(slot: number, status: number): void {
     const { memory, counters, latencies } = this.#host;
     const queue = this.#queues[this.#queue[slot]!]!;
@@ -324,6 +344,14 @@ function latencyKind(type: number): number {
       return BlkLatency.clear;
   }
 }
+
+const operationNames: Readonly<Record<number, string>> = {
+  [BlkRequest.in]: 'read',
+  [BlkRequest.out]: 'write',
+  [BlkRequest.flush]: 'flush',
+  [BlkRequest.discard]: 'discard',
+  [BlkRequest.writeZeroes]: 'zeroing',
+};
 
 const clears = (type: number): boolean => type === BlkRequest.discard || type === BlkRequest.writeZeroes;
 

@@ -105,6 +105,7 @@ describe('disks', () => {
       format: 'raw',
       ephemeral: true,
     });
+    expect(parseDisk('a.img,on-error=stop', '--disk')).toEqual({ path: 'a.img', onError: 'stop' });
     for (const cache of ['writeback', 'direct', 'unsafe'] as const)
       expect(parseDisk(`a.img,cache=${cache}`, '--disk')).toEqual({ path: 'a.img', cache });
   });

@@ -115,6 +115,7 @@ describe('on a device with blocks of 4096 bytes', () => {
     readOnly: false,
     ephemeral: false,
     cache: 'direct' as const,
+    onError: 'report' as const,
     serial: '',
   });
 

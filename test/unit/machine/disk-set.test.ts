@@ -17,6 +17,7 @@ const config = (path: string): DiskConfig => ({
   readOnly: false,
   ephemeral: false,
   cache: 'writeback',
+  onError: 'report',
   serial: '',
 });
 

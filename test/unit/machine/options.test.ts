@@ -95,6 +95,7 @@ describe('each mistake is one error that names the option', () => {
     ['a disk option that is not known', { disks: [{ path: 'a', readonly: true }] }, /no option "readonly"/],
     ['a format that is not there yet', { disks: [{ path: 'a', format: 'vmdk' }] }, /disks\[0\]\.format/],
     ['a cache mode that is none', { disks: [{ path: 'a', cache: 'none' as 'direct' }] }, /disks\[0\]\.cache/],
+    ['an unknown policy for errors', { disks: [{ path: 'a', onError: 'ignore' as 'stop' }] }, /disks\[0\]\.onError/],
     ['a long serial', { disks: [{ path: 'a', serial: 'x'.repeat(21) }] }, /serial/],
     ['a kernel without a path', { boot: { kernel: '' } }, /boot\.kernel: the path is empty/],
     ['NUL in a path', { disks: ['a\0b'] }, /expected text/],

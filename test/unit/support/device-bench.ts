@@ -33,6 +33,8 @@ export class DeviceBench implements DataPathHost {
   /** Of the clock, which stands still. */
   microseconds = 0;
   readonly warnings: string[] = [];
+  /** Why the machine should have ended. */
+  readonly failures: string[] = [];
   readonly slots: IoSlots;
   wakes = 0;
   readonly #engine: IoEngine | undefined;
@@ -139,6 +141,10 @@ export class DeviceBench implements DataPathHost {
 
   now(): number {
     return this.microseconds;
+  }
+
+  endMachine(message: string): void {
+    this.failures.push(message);
   }
 
   wakeMain(): void {

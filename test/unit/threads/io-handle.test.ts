@@ -39,6 +39,7 @@ const events = () => {
     warnings,
     failures,
     warning: (_source: string, device: string, message: string) => void warnings.push(`${device}: ${message}`),
+    deviceFailed: (device: string, message: string) => void warnings.push(`${device} failed: ${message}`),
     failed: (error: TsvmmError) => void failures.push(error),
   };
 };

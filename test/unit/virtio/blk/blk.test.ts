@@ -397,6 +397,32 @@ describe('what the kernel answers', () => {
     ]);
   });
 
+  test('with stopOnError the guest gets no answer, and the machine is to end', () => {
+    const { open } = disk();
+    const engine = new ScriptedEngine();
+    const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
+    const bench = new DeviceBench(new BlkDevice(open, 'serial-0', true), mappedRam(0x40_0000), {
+      engine,
+      features: writeback,
+      config,
+      queueSize: 256,
+      maxChain: 256,
+    });
+    cleanups.push(() => bench.close());
+    expect(ask(bench, read(255, 1024)).status).toBe(BlkStatus.ioError); // the driver's own mistake
+    expect(bench.failures).toEqual([]);
+    for (const at of [1, 2, 3]) bench.driver.offer(write(at, Buffer.alloc(512)));
+    bench.start();
+    engine.complete(-Errno.EIO);
+    bench.run();
+    bench.driver.offer(flush());
+    bench.start();
+    expect(engine.waiting).toEqual([]);
+    expect(bench.driver.collect()).toEqual([]);
+    expect(bench.failures).toEqual(['a disk write failed: EIO']);
+    expect(bench.warnings).toEqual(['host: disk write at byte 512 failed: EIO']);
+  });
+
   test('a file that was truncated fails reads past its end', () => {
     const { open } = disk();
     ftruncateSync((open as { fd: number }).fd, 1000);
