@@ -99,7 +99,7 @@ export class DataPaths {
 
   #diskFailed(device: string, message: string): TsvmmError {
     const plan = this.#options.plan.devices.find(({ shape }) => shape.name === device);
-    const path = plan?.kind === 'blk' ? plan.disk.file.path : device;
+    const path = plan?.kind === 'blk' && 'path' in plan.disk.config ? plan.disk.config.path : device;
     return new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)}: ${message}`, {
       hint: 'the guest has not been told (onError: stop); put right what is wrong on the host and start the machine again',
       details: { path, device },
@@ -116,7 +116,8 @@ function deviceSpec(plan: DevicePlan): IoDeviceSpec {
   switch (plan.kind) {
     case 'blk': {
       const { config, file } = plan.disk;
-      return { kind: 'blk', disk: file.open, id: config.serial, stopOnError: config.onError === 'stop' };
+      const stopOnError = 'onError' in config && config.onError === 'stop';
+      return { kind: 'blk', disk: file.open, id: config.serial, stopOnError };
     }
     case 'console':
       return { kind: 'console', layout: plan.layout };
