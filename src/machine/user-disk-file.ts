@@ -2,6 +2,7 @@
  * A disk of the program's, opened for a machine as one of files is: the channel to the I/O worker, and a reader for the
  * boot. Main thread.
  */
+import { setMaxListeners } from 'node:events';
 import type { BlockReader } from '../disk/block-reader.js';
 import { checkRange } from '../disk/range.js';
 import { allocateChannel, type OpenUserDisk, partBytes } from '../disk/user-channel.js';
@@ -99,6 +100,7 @@ class UserDiskReader implements BlockReader, AsyncDisposable {
     this.size = size;
     this.#blockSize = blockSize;
     this.#signal = AbortSignal.any([signal, this.#closed.signal]);
+    setMaxListeners(0, this.#signal); // as many reads as there are
   }
 
   async read(offset: number, length: number): Promise<Buffer> {

@@ -69,6 +69,32 @@ describe.skipIf(never)('a disk of functions', () => {
     expect(content.subarray(72 * sectorBytes).every((byte) => byte === 0)).toBe(true);
   });
 
+  test.each([true, false])('is discarded and zeroed by the guest (by functions for that: %s)', async (own) => {
+    const content = pattern(0, 3072, 9);
+    const expected = Buffer.from(content).fill(0, 64 * sectorBytes, 1600 * sectorBytes);
+    const calls = { discard: 0, zeroes: 0 };
+    const clearing: Partial<DiskHandlers> = {
+      discard: async (offset, length) => {
+        calls.discard++;
+        content.fill(0, offset, offset + length);
+      },
+      zeroes: async (offset, length) => {
+        calls.zeroes++;
+        content.fill(0, offset, offset + length);
+      },
+    };
+    const cmdline = `by=msix start=64 sectors=1536 tests=write,clear`;
+    const { output } = await runGuest('virtio-blk', {
+      disks: [Disk.from(memoryDisk(content, own ? clearing : {}))],
+      cmdline,
+    });
+    if (own) {
+      expect(output).toContain('blk clear: 1536 sectors from 64 are zero\n');
+      expect(content.equals(expected)).toBe(true);
+    }
+    expect(calls.discard > 0 && calls.zeroes > 0).toBe(own);
+  });
+
   test('of a module runs in a worker of its own, and ends with the machine', async () => {
     const shared = new SharedArrayBuffer(128 * sectorBytes);
     const disk = sharedModule(shared);
@@ -123,6 +149,17 @@ describe.skipIf(never)('a disk of functions', () => {
         cause: expect.objectContaining({ message: 'the far end has gone' }),
       }),
     );
+  });
+
+  test('that fails while the machine starts is named in its error', async () => {
+    const read = async (): Promise<never> => {
+      throw new Error('the far end has gone');
+    };
+    const error = await startGuest('halt', { disks: [Disk.from({ size: '1M', read })] }).catch((cause) => cause);
+    expect(error).toMatchObject({
+      code: 'ERR_TSVMM_DISK_IO',
+      message: expect.stringMatching(/^disk0: read of \d+ bytes at byte 0 failed: the far end has gone$/),
+    });
   });
 
   test('that never answers: an I/O error at its deadline, and an end that does not wait', async () => {

@@ -288,64 +288,68 @@ describe.each(engineKinds)('on %s', (kind) => {
     );
   });
 
-  maybe('what was flushed is there after the loss of power', () => {
-    const step = fc.record({
-      kind: fc.constantFrom('write', 'write', 'write', 'flush', 'let', 'let'),
-      at: fc.nat(15),
-      choice: fc.nat(30),
-    });
-    return fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), fc.boolean(), async (steps, durable) => {
-        const calls = new HeldCalls();
-        // Numbers of writes: what the disk's cache holds, and what has come to rest.
-        const cache = new Map<number, number>();
-        const rest = new Map<number, number>();
-        const bench = onBench(
-          {
-            read: () => {},
-            write: (offset, data) => {
-              const value = data.readUInt32LE();
-              return calls.hold(() => void cache.set(offset / sector, value));
+  maybe(
+    'what was flushed is there after the loss of power',
+    () => {
+      const step = fc.record({
+        kind: fc.constantFrom('write', 'write', 'write', 'flush', 'let', 'let'),
+        at: fc.nat(15),
+        choice: fc.nat(30),
+      });
+      return fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), fc.boolean(), async (steps, durable) => {
+          const calls = new HeldCalls();
+          // Numbers of writes: what the disk's cache holds, and what has come to rest.
+          const cache = new Map<number, number>();
+          const rest = new Map<number, number>();
+          const bench = onBench(
+            {
+              read: () => {},
+              write: (offset, data) => {
+                const value = data.readUInt32LE();
+                return calls.hold(() => void cache.set(offset / sector, value));
+              },
+              flush: () => {
+                const now = new Map(cache);
+                return calls.hold(() => {
+                  for (const [at, value] of now) rest.set(at, value);
+                });
+              },
             },
-            flush: () => {
-              const now = new Map(cache);
-              return calls.hold(() => {
-                for (const [at, value] of now) rest.set(at, value);
-              });
-            },
-          },
-          {},
-          durable ? [BlkFeature.flush, BlkFeature.configWce] : undefined,
-        );
-        if (durable) bench.bench.config[writebackOffset] = 0; // every write that ends is flushed
-        const writes: { number: number; at: number; value: number; offered: number; answered: number }[] = [];
-        const flushes: { number: number; offered: number; answered: number }[] = [];
-        let now = 0;
-        const note = (): void => {
-          for (const one of [...writes, ...flushes])
-            if (one.answered < 0 && bench.answers.has(one.number)) one.answered = now;
-        };
-        for (const { kind, at, choice } of steps) {
-          now++;
-          if (kind === 'let') calls.release(choice);
-          else if (kind === 'flush') flushes.push({ number: bench.offer(flush()), offered: now, answered: -1 });
-          else if (!writes.some((one) => one.at === at && one.answered < 0)) {
-            const data = Buffer.alloc(sector);
-            data.writeUInt32LE(now);
-            writes.push({ number: bench.offer(write(at, data)), at, value: now, offered: now, answered: -1 });
+            {},
+            durable ? [BlkFeature.flush, BlkFeature.configWce] : undefined,
+          );
+          if (durable) bench.bench.config[writebackOffset] = 0; // every write that ends is flushed
+          const writes: { number: number; at: number; value: number; offered: number; answered: number }[] = [];
+          const flushes: { number: number; offered: number; answered: number }[] = [];
+          let now = 0;
+          const note = (): void => {
+            for (const one of [...writes, ...flushes])
+              if (one.answered < 0 && bench.answers.has(one.number)) one.answered = now;
+          };
+          for (const { kind, at, choice } of steps) {
+            now++;
+            if (kind === 'let') calls.release(choice);
+            else if (kind === 'flush') flushes.push({ number: bench.offer(flush()), offered: now, answered: -1 });
+            else if (!writes.some((one) => one.at === at && one.answered < 0)) {
+              const data = Buffer.alloc(sector);
+              data.writeUInt32LE(now);
+              writes.push({ number: bench.offer(write(at, data)), at, value: now, offered: now, answered: -1 });
+            }
+            await bench.step();
+            note();
           }
-          await bench.step();
-          note();
-        }
-        // The power goes. Of each write that was done before a flush was asked for that is done, it or a later one is there.
-        for (const { at, value, answered } of writes) {
-          if (answered < 0) continue;
-          const isFlushed = flushes.some((one) => one.offered > answered && one.answered >= 0);
-          if (durable || isFlushed) expect(rest.get(at) ?? -1).toBeGreaterThanOrEqual(value);
-        }
-        for (const one of benches.splice(0)) one.close();
-      }),
-      { numRuns: full ? 10_000 : 300 },
-    );
-  });
+          // The power goes. Of each write that was done before a flush was asked for that is done, it or a later one is there.
+          for (const { at, value, answered } of writes) {
+            if (answered < 0) continue;
+            const isFlushed = flushes.some((one) => one.offered > answered && one.answered >= 0);
+            if (durable || isFlushed) expect(rest.get(at) ?? -1).toBeGreaterThanOrEqual(value);
+          }
+          for (const one of benches.splice(0)) one.close();
+        }),
+        { numRuns: full ? 10_000 : 300 },
+      );
+    },
+    600_000,
+  );
 });
