@@ -23,6 +23,7 @@ export const guestNames = [
   'panic',
   'power-button',
   'poweroff',
+  'records',
   'reset',
   'smp',
   'spin',

@@ -15,6 +15,7 @@ import {
   whyNoKvm,
   whyNoQemu,
 } from '../guests/under-qemu.js';
+import { diskBytes, examine } from '../support/records.js';
 
 const success = exitCodeOf(GuestExit.ok);
 const sectorBytes = 512;
@@ -305,6 +306,14 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
       /^blk read-only: write refused, content unchanged$/m,
     );
     expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test.each(['flush', 'through', 'declined'])('records cache=%s', async (cache) => {
+    const path = join(folder, `records.img`);
+    writeFileSync(path, Buffer.alloc(diskBytes(8)));
+    const append = `cache=${cache} slots=8 count=20`;
+    await expectSuccess({ ...on, guest: 'records', append, args: blk(path) }, /^record 20$/m);
+    expect(examine(readFileSync(path), 20)).toEqual({ highest: 20, missing: [] });
   });
 
   test('virtio-blk finds a wrong word', async () => {
