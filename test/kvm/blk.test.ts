@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { accessModes, checksum, pattern, readSectors, scratchFolder, sectorBytes } from './support/disks.js';
@@ -301,6 +301,17 @@ describe.skipIf(never)('a host file that fails', () => {
     });
     expect(exit.consoleTail).not.toContain('FAIL');
     expect(accessModes(path)).toEqual([]);
+  });
+
+  test('removed while in use: the guest notices nothing, and nobody finds its writes', async () => {
+    const path = scratch.file('removed.img', 64 * sectorBytes);
+    const vm = await startGuest('virtio-blk', { disks: [path], cmdline: 'sectors=64 tests=write,flush' });
+    const warnings: unknown[] = [];
+    vm.on('warning', (warning) => warnings.push(warning));
+    rmSync(path); // a name is no part of what is open
+    expect(await vm.exited).toMatchObject({ reason: 'power-off', debugExit: 0 });
+    expect(warnings).toEqual([]);
+    await expect(startGuest('halt', { disks: [path] })).rejects.toMatchObject({ code: 'ERR_TSVMM_DISK_IO' });
   });
 
   const mount = scratch.path('small');
