@@ -107,14 +107,10 @@ export class Disk implements AsyncDisposable {
 }
 
 function functionsOrigin(disk: UserDisk): Origin {
-  let warned: DiskWarning | undefined;
-  const requests = new DiskRequests(disk, (...warning) => warned?.(...warning));
+  const requests = new DiskRequests(disk);
   return {
     facts: disk.facts,
-    open: async (warn) => {
-      warned = warn;
-      return new DiskFunctions(disk.facts, requests, warn);
-    },
+    open: async (warn) => new DiskFunctions(disk.facts, requests, warn),
   };
 }
 

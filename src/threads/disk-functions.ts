@@ -2,20 +2,19 @@
 import type { OpenUserDisk } from '../disk/user-channel.js';
 import { UserOperation } from '../disk/user-channel.js';
 import type { UserDiskFacts, UserDiskSource } from '../disk/user-disk.js';
-import type { DiskRequests, DiskWarning } from './user-disk-requests.js';
+import { type DiskRequests, type DiskWarning, nobody } from './user-disk-requests.js';
 import { UserDiskServer } from './user-disk-server.js';
 
 export class DiskFunctions implements UserDiskSource {
   readonly facts: UserDiskFacts;
   readonly #requests: DiskRequests;
-  readonly #warn: DiskWarning;
   #server: UserDiskServer | undefined;
 
   /** `requests` are the disk's, and outlive the machine: what still runs then is waited for by the next. */
   constructor(facts: UserDiskFacts, requests: DiskRequests, warn: DiskWarning) {
     this.facts = facts;
     this.#requests = requests;
-    this.#warn = warn;
+    requests.warn = warn;
   }
 
   serve(disk: OpenUserDisk): void {
@@ -45,12 +44,13 @@ export class DiskFunctions implements UserDiskSource {
   }
 
   async fail(why: string): Promise<void> {
-    this.#warn(`the disk ${why}; every request fails from now on`, 0, undefined);
+    this.#requests.warn(`the disk ${why}; every request fails from now on`, 0, undefined);
     await this.#requests.close({ message: `the disk ${why}` });
   }
 
   async close(): Promise<void> {
     this.#server?.close();
     await this.#requests.settled();
+    this.#requests.warn = nobody; // the disk may outlive its machine by far
   }
 }

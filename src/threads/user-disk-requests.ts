@@ -18,11 +18,13 @@ import { WarningLimit } from './warning-limit.js';
 const settleMs = 1000;
 const reasonLength = 300;
 
+export const nobody = (): void => {};
 export type DiskWarning = (message: string, suppressed: number, cause: unknown) => void;
 
 export class DiskRequests {
   readonly #disk: UserDisk;
-  readonly #warn: DiskWarning;
+  /** Who is told: the machine that has the disk. */
+  warn: DiskWarning;
   readonly #limit = new WarningLimit();
   readonly #waiting: UserRequest[] = [];
   /** Called and not settled, whether anybody waits for them or not. */
@@ -31,9 +33,9 @@ export class DiskRequests {
   /** To be called when no function runs. */
   #idle: (() => void)[] = [];
 
-  constructor(disk: UserDisk, warn: DiskWarning) {
+  constructor(disk: UserDisk, warn: DiskWarning = nobody) {
     this.#disk = disk;
-    this.#warn = warn;
+    this.warn = warn;
   }
 
   /** Functions that have been called and have not settled. */
@@ -163,7 +165,7 @@ export class DiskRequests {
     const name = userOperationNames[operation];
     const what = name === 'flush' ? name : `${name} of ${length} bytes at byte ${offset}`;
     const suppressed = this.#limit.pass();
-    if (suppressed >= 0) this.#warn(`disk ${what} failed: ${failure.message}`, suppressed, failure.cause);
+    if (suppressed >= 0) this.warn(`disk ${what} failed: ${failure.message}`, suppressed, failure.cause);
   }
 }
 
