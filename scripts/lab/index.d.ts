@@ -94,6 +94,8 @@ export function runInLab(
 /** The paths of the test disks, built if need be. They are shared and read-only: copy one before booting it. */
 export function ensureDisks(): Promise<Record<DiskName, string>>;
 export function ensureDisk(name: DiskName): Promise<string>;
+/** The path of a disk with a Debian that has fio and boots with the kernel of the test disks; built if need be, in a minute. */
+export function ensureFioDisk(): Promise<string>;
 /** The paths of a kernel without PCI and modules, built if need be, which takes a quarter of an hour. */
 export function ensureMicrovmKernel(): Promise<{ bzImage: string; vmlinux: string }>;
 /** The cache folder of the test beds. */

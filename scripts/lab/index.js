@@ -1,5 +1,6 @@
 /** What other scripts and the tests use of the test beds. */
 export { ensureDisk, ensureDisks } from '../images/disks.js';
+export { ensureFioDisk } from '../images/fio.js';
 export { cacheFolder } from './cache.js';
 export { ensureLab, Lab, openLab } from './lab.js';
 export { ensureMicrovmKernel } from './microvm-kernel.js';
