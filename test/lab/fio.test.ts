@@ -24,6 +24,8 @@ interface DiskKind {
 /** All are disks of one machine: /dev/vdb is the first. */
 const kinds: readonly DiskKind[] = [
   { name: 'file', options: '', kept: true },
+  { name: 'direct', options: ',cache=direct', kept: true },
+  { name: 'unsafe', options: ',cache=unsafe', kept: true },
   { name: 'ephemeral', options: ',ephemeral', kept: false },
 ];
 
