@@ -5,7 +5,7 @@
 import { TsvmmError } from '../errors.js';
 import type { IoEngine } from './engine.js';
 import { EpollEngine, type StartHelper } from './epoll-engine.js';
-import { errnoName } from './errno.js';
+import { Errno, errnoName, systemError } from './errno.js';
 import { IoUringEngine } from './io-uring.js';
 
 /** `auto` falls back; the others are for tests and for hosts where one misbehaves. */
@@ -16,6 +16,7 @@ export function openEngine(kind: EngineKind, startHelper: StartHelper): IoEngine
   if (kind === 'epoll') return new EpollEngine(startHelper);
   const engine = IoUringEngine.open();
   if (typeof engine !== 'number') return engine;
+  if (engine === -Errno.EMFILE) throw systemError('io_uring_setup', engine); // not forbidden: the others need one as well
   if (kind === 'auto') return new EpollEngine(startHelper);
   throw new TsvmmError('ERR_TSVMM_CONFIG', `io_uring is not available: ${errnoName(engine)}`, {
     hint: 'leave the I/O engine to be chosen, or allow io_uring: sysctl kernel.io_uring_disabled=0',

@@ -10,7 +10,7 @@ import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
 import { DIRECT, type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { EPOLLET, EPOLLIN, EPOLLONESHOT, EpollSet } from './epoll-events.js';
 import { HelperChannel } from './epoll-helper.js';
-import { Errno, errnoName } from './errno.js';
+import { Errno, systemError } from './errno.js';
 import { HostBlock } from './host-block.js';
 import { IndexRing } from './index-ring.js';
 import { closeFd, eventFd, Sys, syscall } from './system.js';
@@ -67,7 +67,7 @@ export class EpollEngine implements IoEngine {
     this.#edge = new Uint8Array(capacity);
     this.#helping = new Uint8Array(capacity);
     const done = eventFd();
-    if (done < 0) throw new Error(`no eventfd for the I/O helper: ${errnoName(done)}`);
+    if (done < 0) throw systemError('eventfd2', done);
     this.#helperDone = done;
     this.#epoll.watch(done, EPOLLIN, HELPER_DATA, false);
   }

@@ -1,6 +1,6 @@
 /** One epoll instance and its event array. The thread that opened it. See epoll(7). */
 import { native } from './addon.js';
-import { Errno, errnoName } from './errno.js';
+import { Errno, errnoName, systemError } from './errno.js';
 import { closeFd, Sys } from './system.js';
 
 export const EPOLLIN = 1;
@@ -23,7 +23,7 @@ export class EpollSet {
 
   constructor() {
     const fd = native().openFd(Sys.epollCreate1, EPOLL_CLOEXEC);
-    if (fd < 0) throw new Error(`epoll_create1 failed: ${errnoName(fd)}`);
+    if (fd < 0) throw systemError('epoll_create1', fd);
     this.#fd = fd;
   }
 

@@ -27,3 +27,7 @@ export const Errno = {
 
 /** "ENOMEM" for -12 or 12. */
 export const errnoName = (result: number): string => names.get(Math.abs(result)) ?? `errno ${Math.abs(result)}`;
+
+/** What a call failed with, -errno, as an error with a code as Node's have: whoever reports it knows the remedy by that. */
+export const systemError = (call: string, result: number): Error =>
+  Object.assign(new Error(`${call} failed: ${errnoName(result)}`), { code: errnoName(result) });
