@@ -1,6 +1,6 @@
 /** One epoll instance and its event array. The thread that opened it. See epoll(7). */
 import { native } from './addon.js';
-import { Errno, errnoName, systemError } from './errno.js';
+import { Errno, systemError } from './errno.js';
 import { closeFd, Sys } from './system.js';
 
 export const EPOLLIN = 1;
@@ -45,7 +45,7 @@ export class EpollSet {
     const count = native().syscall(Sys.epollWait, this.#fd, this.#events, maxEvents, forFirst ? -1 : 0);
     if (count >= 0) return count;
     if (count === -Errno.EINTR) return 0;
-    throw new Error(`epoll_wait failed: ${errnoName(count)}`);
+    throw systemError('epoll_wait', count);
   }
 
   eventsOf(index: number): number {

@@ -10,7 +10,7 @@ import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine, POLLIN } from './engine.js';
 import { DIRECT, type IoSlots, Operation, SlotTable } from './engine-slots.js';
-import { Errno, errnoName } from './errno.js';
+import { Errno, systemError } from './errno.js';
 import { IndexRing } from './index-ring.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
 import { Rings } from './io-uring-rings.js';
@@ -124,7 +124,7 @@ export class IoUringEngine implements IoEngine {
       case -Errno.EBUSY:
         return false;
       default:
-        throw new Error(`io_uring_enter failed: ${errnoName(result)}`);
+        throw systemError('io_uring_enter', result);
     }
   }
 

@@ -8,6 +8,7 @@ import type { Worker } from 'node:worker_threads';
 import type { OpenUserDisk } from '../disk/user-channel.js';
 import type { UserDiskFacts, UserDiskSource } from '../disk/user-disk.js';
 import { TsvmmError } from '../errors.js';
+import { AwaitedWorker } from './awaited-worker.js';
 import type { DiskCommand, DiskReport, DiskWorkerData } from './disk-protocol.js';
 import { DiskRequests, type DiskWarning, reasonOf } from './user-disk-requests.js';
 import { UserDiskServer } from './user-disk-server.js';
@@ -42,7 +43,7 @@ export class DiskModule implements UserDiskSource {
   #loading: Waiter | undefined;
   readonly #reads = new Map<number, Waiter>();
   #next = 1;
-  #awaited = 0;
+  readonly #awaited: AwaitedWorker;
   #served: OpenUserDisk | undefined;
   #watch: UserDiskWatch | undefined;
   #replacement: UserDiskServer | undefined;
@@ -76,7 +77,7 @@ export class DiskModule implements UserDiskSource {
       stdout: false, // what the module prints is the program's to print
       stderr: false,
     });
-    this.#worker.unref();
+    this.#awaited = new AwaitedWorker(this.#worker);
     this.#worker.on('message', this.#onReport);
     this.#worker.once('error', (cause) => {
       this.#cause = cause;
@@ -117,7 +118,7 @@ export class DiskModule implements UserDiskSource {
     try {
       const answered = new Promise<DiskReport>((resolve, reject) => this.#reads.set(id, { resolve, reject }));
       this.#post({ type: 'read', id, offset, length });
-      const report = (await this.#awaiting(answered)) as Extract<DiskReport, { type: 'read' }>;
+      const report = (await this.#awaited.until(answered)) as Extract<DiskReport, { type: 'read' }>;
       if (report.bytes !== undefined) return report.bytes;
       throw new Error(report.failure);
     } finally {
@@ -147,7 +148,7 @@ export class DiskModule implements UserDiskSource {
     signal.addEventListener('abort', onAbort, { once: true });
     const late = setTimeout(() => this.#loading?.reject(tooLate(module, loadTimeout)), loadTimeout);
     try {
-      const report = await this.#awaiting(loaded);
+      const report = await this.#awaited.until(loaded);
       if (report.type === 'failed') {
         const error = new TsvmmError(
           'ERR_TSVMM_CONFIG',
@@ -181,7 +182,7 @@ export class DiskModule implements UserDiskSource {
       const given = new Promise<void>((resolve) => {
         late = setTimeout(resolve, closeMs);
       });
-      await this.#awaiting(Promise.race([closed, given, this.#exited]));
+      await this.#awaited.until(Promise.race([closed, given, this.#exited]));
       clearTimeout(late);
     }
     await this.#terminate();
@@ -202,15 +203,6 @@ export class DiskModule implements UserDiskSource {
 
   #post(command: DiskCommand): void {
     this.#worker.postMessage(command);
-  }
-
-  async #awaiting<T>(answer: Promise<T>): Promise<T> {
-    if (this.#awaited++ === 0) this.#worker.ref();
-    try {
-      return await answer;
-    } finally {
-      if (--this.#awaited === 0) this.#worker.unref();
-    }
   }
 
   readonly #onReport = (report: DiskReport): void => {

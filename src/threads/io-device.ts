@@ -146,14 +146,12 @@ export class IoDevice implements DataPathHost {
 
   /** Whether a queue that was left idle has chains again. */
   hasAvailable(index: number): boolean {
-    const queue = this.#queues[index];
-    return queue !== undefined && queue.violation === undefined && this.#isBusMaster && queue.hasAvailable;
+    return this.#served(index)?.hasAvailable === true;
   }
 
   /** Arms the doorbell of a queue that was left idle. True if it has chains again, for which no doorbell may come. */
   armDoorbell(index: number): boolean {
-    const queue = this.#queues[index];
-    return queue !== undefined && queue.violation === undefined && this.#isBusMaster && queue.armDoorbell();
+    return this.#served(index)?.armDoorbell() === true;
   }
 
   onCompletion(slot: number, result: number): void {
@@ -238,6 +236,12 @@ export class IoDevice implements DataPathHost {
   /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */
   get #isBusMaster(): boolean {
     return Atomics.load(this.#target.state.device.busMaster, 0) !== 0;
+  }
+
+  /** The queue, if it may be touched and does not stand still. */
+  #served(index: number): SplitQueue | undefined {
+    const queue = this.#queues[index];
+    return queue?.violation === undefined && this.#isBusMaster ? queue : undefined;
   }
 
   #complete(slot: number, result: number): void {

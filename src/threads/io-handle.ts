@@ -10,6 +10,7 @@ import { fromWire, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import { closeFd } from '../host/system.js';
+import { AwaitedWorker } from './awaited-worker.js';
 import type { IoAttachment, IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
 import { startWorker } from './worker-start.js';
 
@@ -67,7 +68,7 @@ export class IoWorker {
   readonly #ready: Promise<'io_uring' | 'epoll'>;
   #becomeReady!: { resolve(engine: 'io_uring' | 'epoll'): void; reject(error: TsvmmError): void };
   #next = 1;
-  #awaited = 0;
+  readonly #awaited: AwaitedWorker;
   #ending = false;
   #dead: TsvmmError | undefined;
   #cause: Error | undefined;
@@ -82,7 +83,7 @@ export class IoWorker {
       workerData: { engine, helper: helper.href, nice } satisfies IoWorkerData,
       resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
     });
-    this.#worker.unref();
+    this.#awaited = new AwaitedWorker(this.#worker);
     this.#worker.on('message', this.#onReport);
     this.#worker.once('error', this.#onError);
     this.#worker.once('exit', this.#onExit);
@@ -94,7 +95,7 @@ export class IoWorker {
 
   /** Which engine it found. Rejects if it could not start. */
   get engine(): Promise<'io_uring' | 'epoll'> {
-    return this.#awaiting(this.#ready);
+    return this.#awaited.until(this.#ready);
   }
 
   /** Rejects with `ERR_TSVMM_WORKER_DIED`, or with why the worker refused the machine. */
@@ -131,7 +132,7 @@ export class IoWorker {
       this.#closing.set(request, { resolve, reject });
     });
     this.#post({ type: 'close-fds', request, fds });
-    await this.#awaiting(closed);
+    await this.#awaited.until(closed);
   }
 
   /** Ends the worker; every machine has been detached. */
@@ -140,7 +141,7 @@ export class IoWorker {
     this.#ending = true;
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
     this.#post({ type: 'end' });
-    await this.#awaiting(ended);
+    await this.#awaited.until(ended);
   }
 
   /** Ends the worker whatever it does, for one that does not answer. Its machines fail. */
@@ -169,21 +170,11 @@ export class IoWorker {
       machine.waiting.set(answer, { resolve, reject });
     });
     this.#post(command);
-    return this.#awaiting(answered);
+    return this.#awaited.until(answered);
   }
 
   #post(command: IoCommand): void {
     this.#worker.postMessage(command);
-  }
-
-  /** The worker keeps the program alive while something waits for its answer. */
-  async #awaiting<T>(answer: Promise<T>): Promise<T> {
-    if (this.#awaited++ === 0) this.#worker.ref();
-    try {
-      return await answer;
-    } finally {
-      if (--this.#awaited === 0) this.#worker.unref();
-    }
   }
 
   readonly #onReport = (report: IoReport): void => {

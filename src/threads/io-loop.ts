@@ -2,9 +2,10 @@
  * The I/O worker's loop: one batch after another, any number of machines, and Node whenever it wants the thread. The I/O
  * worker.
  *
- * The loop sleeps in the engine alone, and only after it has looked for work while that pays (busy-poll.ts). Node reaches it through the event loop's backend descriptor, which is polled like
- * everything else: when it is readable, or a signal came, the loop yields with `setImmediate`, the event loop drains, and
- * the loop goes on (contract §1.1). Nothing here waits on promises or timers.
+ * The loop sleeps in the engine alone, and only after it has looked for work while that pays (busy-poll.ts). Node reaches
+ * it through the event loop's backend descriptor, which is polled like everything else: when it is readable, or a signal
+ * came, the loop yields with `setImmediate`, the event loop drains, and the loop goes on (contract §1.1). Nothing here
+ * waits on promises or timers.
  */
 import { asTsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
