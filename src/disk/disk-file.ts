@@ -17,7 +17,7 @@ import { Sys, syscall } from '../host/system.js';
 import { openDirect } from './direct-io.js';
 import type { OpenFileDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
-import { allocateWritten } from './overlay-map.js';
+import { allocateWritten, extendWritten } from './overlay-map.js';
 import { quote } from './range.js';
 
 /** docs/disks.md says what each promises. */
@@ -44,6 +44,11 @@ export interface DiskFile extends AsyncDisposable {
   readonly ioSize: number;
   /** For the I/O worker. Its descriptors are this object's. */
   readonly open: OpenFileDisk;
+  /**
+   * Makes it larger: a file is extended, unless it is as large already, a device must have the room. `open` is another one
+   * afterwards; nobody uses the one before meanwhile. Rejects with everything as it was.
+   */
+  grow(size: number): Promise<void>;
   /** Closes the descriptors and with them the lock. No operation may be outstanding. */
   close(): Promise<void>;
 }
@@ -123,7 +128,7 @@ function writtenBits(path: string, size: number, limit: number | undefined): Sha
 
 class OpenFile implements DiskFile {
   readonly path: string;
-  readonly open: OpenFileDisk;
+  open: OpenFileDisk;
   readonly ioSize: number;
   readonly #fds: readonly number[];
   #closing: Promise<void> | undefined;
@@ -141,6 +146,25 @@ class OpenFile implements DiskFile {
 
   get readOnly(): boolean {
     return this.open.readOnly;
+  }
+
+  async grow(size: number): Promise<void> {
+    const { path, open } = this;
+    const unit = open.direct?.offset ?? sectorSize;
+    if (size % unit !== 0)
+      throw new TsvmmError('ERR_TSVMM_CONFIG', `${quote(path)} cannot have ${size} bytes`, {
+        hint: `use a multiple of ${unit}`,
+      });
+    if (open.kind === 'overlay') {
+      const { limit } = open;
+      const written = extendWritten(open.written, { from: open.size, to: size, limit });
+      await setSize(open.overlay, size).catch((cause) => Promise.reject(cannotGrow(path, size, cause)));
+      this.open = { ...open, written, size };
+      return;
+    }
+    if (open.readOnly) throw cannotGrow(path, size, new Error('it is read-only'));
+    await extend(path, open.fd, size);
+    this.open = { ...open, size };
   }
 
   close(): Promise<void> {
@@ -192,6 +216,24 @@ function deviceSize(path: string, fd: number): number {
     `the size of the block device ${quote(path)} is not known: ${errnoName(result)}`,
   );
 }
+
+/** A file that is larger already stays as it is. */
+async function extend(path: string, fd: number, size: number): Promise<void> {
+  const stats = await fileStatus(fd);
+  if (stats.isBlockDevice()) {
+    const room = deviceSize(path, fd);
+    if (size > room) throw cannotGrow(path, size, new Error(`the device has ${room} bytes`));
+  } else if (stats.size < size) {
+    await setSize(fd, size).catch((cause) => Promise.reject(cannotGrow(path, size, cause)));
+  }
+}
+
+const cannotGrow = (path: string, size: number, cause: Error): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)} cannot be extended to ${size} bytes: ${cause.message}`, {
+    hint: 'make room on its file system, or extend the device first',
+    details: { path, size },
+    cause,
+  });
 
 async function lock(path: string, fd: number, kind: LockKind): Promise<void> {
   const result = lockFile(fd, kind);

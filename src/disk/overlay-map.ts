@@ -27,6 +27,35 @@ export const allocateWritten = (size: number, limit?: number): SharedArrayBuffer
     headerSize + bitBytes(size, sectorSize) + (limit === undefined ? 0 : bitBytes(size, blockSize)),
   );
 
+/** The same for a disk that has grown: what is beyond its old end is in no base, and reads as the hole that is there. */
+export function extendWritten(
+  written: SharedArrayBuffer,
+  { from, to, limit }: { readonly from: number; readonly to: number; readonly limit?: number | undefined },
+): SharedArrayBuffer {
+  const extended = allocateWritten(to, limit);
+  const [before, after] = [bitBytes(from, sectorSize), bitBytes(to, sectorSize)];
+  const bytes = new Uint8Array(extended);
+  bytes.set(new Uint8Array(written, 0, headerSize + before));
+  bytes.set(new Uint8Array(written, headerSize + before), headerSize + after);
+  setBits(
+    new Uint32Array(extended, headerSize, after / Uint32Array.BYTES_PER_ELEMENT),
+    from / sectorSize,
+    to / sectorSize,
+  );
+  return extended;
+}
+
+/** Sets bits from `start` to before `end`. */
+function setBits(words: Uint32Array, start: number, end: number): void {
+  for (let at = start; at < end; ) {
+    const bit = at % bitsPerWord;
+    const count = Math.min(bitsPerWord - bit, end - at);
+    const mask = count === bitsPerWord ? allSet : ((1 << count) - 1) << bit;
+    words[Math.floor(at / bitsPerWord)]! |= mask;
+    at += count;
+  }
+}
+
 const bitBytes = (size: number, each: number): number =>
   Math.ceil(size / each / bitsPerWord) * Uint32Array.BYTES_PER_ELEMENT;
 
@@ -106,15 +135,7 @@ export class OverlayMap implements DiskMap {
    * byte is written: the bytes before `offset` in it were written by the step before.
    */
   wrote(offset: number, length: number): void {
-    const end = Math.floor((offset + length) / sectorSize);
-    for (let sector = Math.floor(offset / sectorSize); sector < end; ) {
-      const bit = sector % bitsPerWord;
-      const count = Math.min(bitsPerWord - bit, end - sector);
-      const mask = count === bitsPerWord ? allSet : ((1 << count) - 1) << bit;
-      const at = Math.floor(sector / bitsPerWord);
-      this.#bits[at]! |= mask;
-      sector += count;
-    }
+    setBits(this.#bits, Math.floor(offset / sectorSize), Math.floor((offset + length) / sectorSize));
   }
 
   #isWritten(sector: number): boolean {

@@ -22,6 +22,7 @@ export const Errno = {
   ENOSPC: 28,
   ENOSYS: 38,
   EOPNOTSUPP: 95,
+  ENOMEDIUM: 123,
   ECANCELED: 125,
 } as const;
 

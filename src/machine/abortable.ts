@@ -1,4 +1,6 @@
-/** Waiting that a signal can cut short. Main thread. */
+/** Waiting that a signal or a deadline can cut short. Main thread. */
+import { TsvmmError } from '../errors.js';
+import { type Duration, parseDuration } from './units.js';
 
 /** `promise`, or `signal`'s reason if that comes first; what `promise` stands for goes on. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -9,4 +11,22 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
+}
+
+/** `promise`, unless `signal` or the end of `timeout` comes first: its reason, or `ERR_TSVMM_TIMEOUT` with `late`. */
+export async function inTime<T>(
+  promise: Promise<T>,
+  late: string,
+  { signal, timeout }: { readonly signal: AbortSignal | undefined; readonly timeout: Duration },
+): Promise<T> {
+  const ms = parseDuration('timeout', timeout);
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TsvmmError('ERR_TSVMM_TIMEOUT', `${late} after ${ms} ms`)), ms);
+  });
+  try {
+    return await abortable(Promise.race([promise, tooLate]), signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }

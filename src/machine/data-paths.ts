@@ -14,12 +14,19 @@ import type { RamRegion } from '../memory/guest-memory.js';
 import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
 import { type DeviceMetrics, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
 import { allocateCounters } from '../virtio/device-counters.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import type { VirtioDescriptors } from '../virtio/registers.js';
+import { inTime } from './abortable.js';
+import type { MediumChange } from './disk.js';
 import type { Warning } from './events.js';
+import type { Medium } from './medium.js';
 import type { DevicePlan, MachinePlan } from './plan.js';
 
 /** Beside this module once bundled (scripts/build.js). */
 const workerUrl = new URL('./io-worker.cjs', import.meta.url);
+
+/** Beyond the deadline of most guests for a request. */
+const defaultChangeMs = 30_000;
 
 export interface DataPathsOptions {
   readonly name: string;
@@ -68,6 +75,29 @@ export class DataPaths {
     return readCounters(this.#attachment);
   }
 
+  /** Rejects when the device's requests do not end in time, or the change cannot be made; then it goes on as it was. */
+  async change(device: number, { syncs, prepare, signal, timeout }: MediumChange): Promise<Medium | undefined> {
+    const machine = await this.#attaching!; // one with disks is attached
+    let medium: Medium | undefined;
+    try {
+      const limits = { signal, timeout: timeout ?? defaultChangeMs };
+      await inTime(machine.pauseDevice(device, syncs), 'the disk still has requests under way', limits);
+      medium = await prepare();
+    } catch (error) {
+      await machine.resumeDevice(device).catch(() => {}); // it is gone, as the error says
+      throw error;
+    }
+    await machine.resumeDevice(device, { disk: medium?.open });
+    return medium;
+  }
+
+  limit(device: number, limit: RateLimit | undefined): void {
+    this.#attaching?.then(
+      (machine) => machine.limitDevice(device, limit),
+      () => {}, // the machine has failed, and has been told so
+    );
+  }
+
   /** Resolves when neither the I/O worker nor the kernel touches the machine any more. No vCPU may be running. */
   async close(): Promise<void> {
     this.doorbell.unwatch();
@@ -99,7 +129,7 @@ export class DataPaths {
 
   #diskFailed(device: string, message: string): TsvmmError {
     const plan = this.#options.plan.devices.find(({ shape }) => shape.name === device);
-    const path = plan?.kind === 'blk' && 'path' in plan.disk.config ? plan.disk.config.path : device;
+    const path = (plan?.kind === 'blk' && plan.disk.medium?.name) || device;
     return new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)}: ${message}`, {
       hint: 'the guest has not been told (onError: stop); put right what is wrong on the host and start the machine again',
       details: { path, device },
@@ -115,9 +145,9 @@ export class DataPaths {
 function deviceSpec(plan: DevicePlan): IoDeviceSpec {
   switch (plan.kind) {
     case 'blk': {
-      const { config, file } = plan.disk;
-      const stopOnError = 'onError' in config && config.onError === 'stop';
-      return { kind: 'blk', disk: file.open, id: config.serial, stopOnError };
+      const { onError, removable, limit, serial } = plan.disk.drive;
+      const id = serial ?? `tsvmm-${plan.shape.name}`;
+      return { kind: 'blk', disk: plan.disk.medium?.open, id, stopOnError: onError === 'stop', removable, limit };
     }
     case 'console':
       return { kind: 'console', layout: plan.layout };

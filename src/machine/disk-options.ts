@@ -1,10 +1,27 @@
-/** Which disks a machine has: options checked. Main thread. */
+/** What may be said of a disk: options checked. Main thread. */
 import type { CacheMode } from '../disk/disk-file.js';
+import type { RateLimit as RateLimitConfig } from '../virtio/rate-limit.js';
 import { bad, boolean, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
-import { Disk } from './disk.js';
+import type { FileMediumConfig } from './file-medium.js';
+import { type RateLimit, rateLimit } from './rate-limit-options.js';
 import { parseSize, type Size, show } from './units.js';
 
-export interface DiskOptions {
+/** How a machine has a disk, whatever that is made of. */
+export interface DriveOptions {
+  /**
+   * What the host cannot read or write: `report` (default) is an I/O error for the guest and a `warning`; `stop` ends the machine with
+   * `ERR_TSVMM_DISK_IO`, and the guest does not see the error.
+   */
+  onError?: 'report' | 'stop' | undefined;
+  /** What the guest reads as the disk's serial number; at most 20 bytes. */
+  serial?: string | undefined;
+  /** How much the guest may read and write; `Disk.setLimit` changes it. */
+  limit?: RateLimit | undefined;
+  /** `Disk.swap` may exchange what is in it while the machine runs. */
+  removable?: boolean | undefined;
+}
+
+export interface DiskOptions extends DriveOptions {
   path: Path;
   /** Default: raw, unless the file carries the magic of another format, which is then refused by its name. */
   format?: 'raw' | undefined;
@@ -19,70 +36,59 @@ export interface DiskOptions {
    * does not. `unsafe`: flushes do nothing, and a host that crashes can lose everything that was written (docs/disks.md).
    */
   cache?: CacheMode | undefined;
-  /**
-   * What the host cannot read or write: `report` (default) is an I/O error for the guest and a `warning`; `stop` ends the machine with
-   * `ERR_TSVMM_DISK_IO`, and the guest does not see the error.
-   */
-  onError?: 'report' | 'stop' | undefined;
-  /** What the guest reads as the disk's serial number; at most 20 bytes. */
-  serial?: string | undefined;
 }
 
-export interface DiskConfig {
-  readonly path: string;
-  readonly explicitRaw: boolean;
-  readonly readOnly: boolean;
-  readonly ephemeral: boolean | { readonly limit: number };
-  readonly cache: CacheMode;
+export interface DriveConfig {
   readonly onError: 'report' | 'stop';
-  readonly serial: string;
+  /** Undefined: by its place in the machine. */
+  readonly serial: string | undefined;
+  readonly limit: RateLimitConfig | undefined;
+  readonly removable: boolean;
 }
 
-/** One that the program supplies. */
-export interface UserDiskConfig {
-  readonly disk: Disk;
-  readonly serial: string;
-}
-
-/** PCI slots 1-31 hold the disks, the console and the entropy device. */
-const maxDisks = 24;
+const driveNames = ['onError', 'serial', 'limit', 'removable'] as const;
+const fileNames = ['format', 'readOnly', 'ephemeral', 'cache'] as const;
 const maxSerial = 20; // VIRTIO_BLK_ID_BYTES
 const minLimit = 4096; // a block of the private file
 
-export function diskConfigs(value: unknown): (DiskConfig | UserDiskConfig)[] {
-  if (!Array.isArray(value)) throw bad('disks: expected a list', 'pass ["disk.img"]');
-  if (value.length > maxDisks) throw bad(`disks: ${value.length} are too many`, `a machine has at most ${maxDisks}`);
-  // And not map, which leaves holes out.
-  return Array.from(value, (disk, index) =>
-    disk instanceof Disk ? { disk, serial: defaultSerial(index) } : diskConfig(disk, index),
-  );
+/** Of a disk with nothing else to say. */
+export function driveConfig(what: string, options: DriveOptions): DriveConfig {
+  if (!hasOptions(options)) throw bad(`${what}: expected options`, 'pass { serial: "data" }');
+  known(what, options, driveNames);
+  return checkedDrive(what, options);
 }
 
-const defaultSerial = (index: number): string => `tsvmm-disk${index}`;
-
-function diskConfig(value: Path | DiskOptions, index: number): DiskConfig {
-  const what = `disks[${index}]`;
-  const options: DiskOptions = typeof value === 'string' || value instanceof URL ? { path: value } : value;
+/** Of `{ path, ... }`. */
+export function diskConfig(what: string, options: DiskOptions): { medium: FileMediumConfig; drive: DriveConfig } {
   if (!hasOptions(options)) throw bad(`${what}: expected a path or options`, 'pass "disk.img" or { path: "disk.img" }');
-  known(what, options, ['path', 'format', 'readOnly', 'ephemeral', 'cache', 'onError', 'serial']);
-  const serial = options.serial === undefined ? defaultSerial(index) : text(`${what}.serial`, options.serial);
-  if (Buffer.byteLength(serial) > maxSerial)
-    throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
+  known(what, options, ['path', ...fileNames, ...driveNames]);
   if (options.format !== undefined) oneOf(`${what}.format`, options.format, ['raw']);
   // Only what was left out has a default: whoever passes something else means something, and it may cost them their data.
-  const { readOnly = false, ephemeral: kept = false, cache = 'writeback', onError = 'report' } = options;
-  return {
+  const { readOnly = false, ephemeral: kept = false, cache = 'writeback' } = options;
+  const medium = {
     path: path(`${what}.path`, options.path),
     explicitRaw: options.format === 'raw',
     readOnly: boolean(`${what}.readOnly`, readOnly),
     ephemeral: ephemeral(`${what}.ephemeral`, kept),
     cache: oneOf(`${what}.cache`, cache, ['writeback', 'direct', 'unsafe']),
+  };
+  return { medium, drive: checkedDrive(what, options) };
+}
+
+function checkedDrive(what: string, options: DriveOptions): DriveConfig {
+  const { onError = 'report', removable = false } = options;
+  const serial = options.serial === undefined ? undefined : text(`${what}.serial`, options.serial);
+  if (serial !== undefined && Buffer.byteLength(serial) > maxSerial)
+    throw bad(`${what}.serial: ${show(serial)} is too long`, `use at most ${maxSerial} bytes`);
+  return {
     onError: oneOf(`${what}.onError`, onError, ['report', 'stop']),
     serial,
+    limit: rateLimit(`${what}.limit`, options.limit),
+    removable: boolean(`${what}.removable`, removable),
   };
 }
 
-function ephemeral(what: string, value: unknown): DiskConfig['ephemeral'] {
+function ephemeral(what: string, value: unknown): FileMediumConfig['ephemeral'] {
   if (typeof value === 'boolean') return value;
   if (!hasOptions(value)) throw bad(`${what}: ${show(value)} is not possible`, 'use true or false, or { limit: "4G" }');
   known(what, value, ['limit']);

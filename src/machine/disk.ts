@@ -1,127 +1,337 @@
 /**
- * A disk that the program supplies: by functions on its main thread, or by a module in a worker of its own. Main thread.
+ * A disk as the program has it: an image, or functions of its own, and what a machine's drive makes of it. Main thread.
  *
- * It is in one machine at a time, and stays as it is when that ends. It keeps no program alive.
+ * It is in one machine at a time, and keeps no program alive. What is in it can be exchanged while the machine runs; then
+ * this object stays and stands for what is in it.
  */
-import type { UserDisk, UserDiskFacts, UserDiskSource } from '../disk/user-disk.js';
 import { TsvmmError } from '../errors.js';
-import { DiskFunctions } from '../threads/disk-functions.js';
-import { DiskRequests, type DiskWarning } from '../threads/user-disk-requests.js';
+import type { BlockSize } from '../virtio/blk/blk-format.js';
+import type { RateLimit as RateLimitConfig } from '../virtio/rate-limit.js';
 import { bad } from './checks.js';
-import { type DiskHandlers, diskFacts, diskHandlers } from './disk-handlers.js';
-import { show } from './units.js';
+import type { CallOptions } from './console.js';
+import { checkFits, type DriveFacts } from './disk-fit.js';
+import { type DiskHandlers, diskHandlers } from './disk-handlers.js';
+import { type DiskOptions, type DriveConfig, type DriveOptions, diskConfig, driveConfig } from './disk-options.js';
+import {
+  type DiskOrigin,
+  disposed,
+  emptyOrigin,
+  functionsOrigin,
+  moduleOrigin,
+  type OpenOptions,
+  openOrigin,
+  pathOrigin,
+} from './disk-origin.js';
+import { FileMedium } from './file-medium.js';
+import type { Medium } from './medium.js';
+import { type RateLimit, rateLimit } from './rate-limit-options.js';
+import { formatSize, parseSize, type Size, show } from './units.js';
 
-/** Beside this module once bundled (scripts/build.js). */
-const workerUrl = new URL('./disk-worker.cjs', import.meta.url);
 const token = Symbol('Disk');
 
-interface Origin {
-  readonly facts: UserDiskFacts | undefined;
-  /** `signal` ends the wait. */
-  open(warn: DiskWarning, signal: AbortSignal): Promise<UserDiskSource>;
+/** What is to happen to a disk of a machine. */
+export interface MediumChange extends CallOptions {
+  /** What was written is made durable before. */
+  readonly syncs: boolean;
+  /** While no request is under way; resolves with what is in the disk from then on. */
+  prepare(): Promise<Medium | undefined>;
+  /** The machine has it. */
+  commit(medium: Medium | undefined): void;
+}
+
+/** The machine that has a disk. */
+export interface DiskHost {
+  change(change: MediumChange): Promise<void>;
+  limit(limit: RateLimitConfig | undefined): void;
+}
+
+/** In a machine. */
+interface Place {
+  readonly host: DiskHost;
+  readonly options: OpenOptions;
+  /** Resolves when the machine has given it back, as `leave` says. */
+  readonly left: Promise<void>;
+  leave(): void;
 }
 
 export class Disk implements AsyncDisposable {
   /** @internal esbuild renames a class that names itself. */
   static readonly name = 'Disk';
-  readonly #origin: Origin;
-  #facts: UserDiskFacts | undefined;
-  /** By a machine, which may still be opening it. */
+  #origin: DiskOrigin;
+  readonly #drive: DriveConfig;
+  #limit: RateLimitConfig | undefined;
+  /** While it is open. */
+  #medium: Medium | undefined;
+  #size: number | undefined;
+  #readOnly: boolean | undefined;
+  /** By a machine, which may still be opening it, or by another disk that takes over what is in it. */
   #isTaken = false;
-  #user: UserDiskSource | undefined;
+  #in: Place | undefined;
+  /** What its machine's driver was told at the last power-on. */
+  #told: DriveFacts | undefined;
+  /** Changes come one after the other. */
+  #changes: Promise<unknown> = Promise.resolve();
   #disposing: Promise<void> | undefined;
+  /** Why it cannot be used any more. */
+  #gone: TsvmmError | undefined;
 
-  private constructor(key: symbol, origin: Origin) {
-    if (key !== token) throw new TypeError('use Disk.from(handlers) or Disk.fromModule(url)');
+  private constructor(key: symbol, origin: DiskOrigin, drive: DriveConfig) {
+    if (key !== token) throw new TypeError('use Disk.open(path), Disk.from(handlers) or Disk.fromModule(url)');
     this.#origin = origin;
-    this.#facts = origin.facts;
+    this.#drive = drive;
+    this.#limit = drive.limit;
+    this.#note(origin.facts);
+  }
+
+  /**
+   * Opens an image and locks it until the disk is disposed of, for one machine after another: what was written to an
+   * ephemeral one stays between them. Rejects as `VirtualMachine.start` does for an image that cannot be used.
+   */
+  static async open(path: DiskOptions['path'], options: Omit<DiskOptions, 'path'> = {}): Promise<Disk> {
+    const { medium, drive } = diskConfig('Disk.open', { ...options, path });
+    return new Disk(token, openOrigin(await FileMedium.open(medium)), drive);
   }
 
   /** A disk whose content these functions supply, on this thread. Throws `ERR_TSVMM_CONFIG` for what cannot be one. */
-  static from(handlers: DiskHandlers): Disk {
-    return new Disk(token, functionsOrigin(diskHandlers('Disk.from', handlers)));
+  static from(handlers: DiskHandlers, options: DriveOptions = {}): Disk {
+    return new Disk(token, functionsOrigin(diskHandlers('Disk.from', handlers)), driveConfig('Disk.from', options));
   }
 
   /**
    * A disk of a module, whose default export is `(data) => DiskHandlers`, maybe async. It runs in a worker thread of its
    * own, from the start of a machine to its end; `data` is cloned. It neither has the program's environment nor its flags.
    */
-  static fromModule(module: URL, data?: unknown): Disk {
+  static fromModule(module: URL, data?: unknown, options: DriveOptions = {}): Disk {
     if (!(module instanceof URL))
       throw bad(`Disk.fromModule: ${show(module)} is no URL`, "pass new URL('./disk.js', import.meta.url)");
-    return new Disk(token, moduleOrigin(module.href, data));
+    return new Disk(token, moduleOrigin(module.href, data), driveConfig('Disk.fromModule', options));
   }
 
-  /** Bytes. A disk of a module tells them once a machine has started with it; before that this throws. */
+  /** @internal One of `VmOptions`, which its machine opens and closes. */
+  static ofOptions(what: string, options: DiskOptions): Disk {
+    const { medium, drive } = diskConfig(what, options);
+    return new Disk(token, pathOrigin(medium), drive);
+  }
+
+  /**
+   * Bytes, 0 when nothing is in it. What a machine opens (an image by its path, a module) has a size once a machine has
+   * started with it; before that this throws.
+   */
   get size(): number {
-    return this.#known.size;
+    return this.#known(this.#size);
   }
 
   /** The guest cannot write to it. */
   get readOnly(): boolean {
-    return this.#known.readOnly;
+    return this.#known(this.#readOnly);
   }
 
-  /** Nothing calls its functions any more: in a machine, every request fails from now on. */
+  /**
+   * Makes it larger, at once for a guest that runs with it: an image file is extended, a device must have the room, and
+   * functions are asked for what lies beyond the old end. Never smaller, which would cost the guest its data.
+   */
+  resize(size: Size, options: CallOptions = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      const bytes = parseSize('resize', size);
+      const medium = this.#medium ?? this.#origin.held;
+      if (medium === undefined)
+        throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is not open: it cannot be resized`, {
+          hint: 'a disk given by its path is open while its machine runs; Disk.open opens it before',
+        });
+      const now = medium.open.size;
+      if (bytes < now)
+        throw bad(
+          `resize: ${formatSize(bytes)} is less than the ${formatSize(now)} of ${this.#name}`,
+          'a disk can only grow: what is beyond the end would be lost',
+        );
+      const prepare = async (): Promise<Medium> => {
+        await medium.grow(bytes);
+        return medium;
+      };
+      await this.#change({ ...options, syncs: false, prepare, commit: () => this.#note(medium.open) });
+    });
+  }
+
+  /** How much the guest may read and write from now on; `null`: as much as it can. */
+  setLimit(limit: RateLimit | null): void {
+    this.#limit = rateLimit('setLimit', limit);
+    this.#in?.host.limit(this.#limit);
+  }
+
+  /**
+   * Exchanges what is in it, for a guest that runs with it as well: what was written before is made durable, requests wait
+   * meanwhile, and the guest is told the new size. `next` is used up: this disk stands for it from now on, with its own
+   * serial number, limit and `onError`. `null` leaves it empty. Only one that is `removable`; a guest must not have it in
+   * use, as it is told of the size alone.
+   */
+  swap(next: Disk | null, options: CallOptions = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#drive.removable)
+        throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is not removable`, {
+          hint: 'give it the option removable: true',
+        });
+      if (next !== null && !(next instanceof Disk))
+        throw bad('swap: expected a disk or null', 'pass await Disk.open(path)');
+      if (next === this) throw bad('swap: a disk cannot be exchanged for itself', 'pass another disk, or null');
+      const place = this.#in;
+      if (place === undefined)
+        throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is in no machine: there is nothing to exchange it for`);
+      const before = this.#origin;
+      const medium = this.#medium;
+      if (next === null) await this.#exchange(emptyOrigin, undefined, options);
+      else await this.#takeOver(next, place.options, options);
+      if (medium !== undefined) await before.release(medium);
+      await before.dispose();
+    });
+  }
+
+  /**
+   * Gives back what it holds. In a machine, its functions are not called any more and every request fails from now on; an
+   * image is taken out.
+   */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#disposing ??= this.#user?.fail('has been disposed') ?? Promise.resolve();
+    this.#disposing ??= this.#dispose();
     return this.#disposing;
   }
 
-  /** @internal For one machine, until the source is closed. */
-  async open(what: string, warn: DiskWarning, signal: AbortSignal): Promise<UserDiskSource> {
-    this.#refuseDisposed(what);
+  /** @internal For one machine, until `detach`. */
+  async attach(host: DiskHost, options: OpenOptions): Promise<void> {
+    const medium = await this.#take(options);
+    this.#medium = medium;
+    this.#note(medium.open);
+    let leave!: () => void;
+    const left = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    this.#in = { host, options, left, leave };
+  }
+
+  /** @internal The machine's end: neither it nor its I/O worker uses the disk any more, and no change is under way. */
+  async detach(): Promise<void> {
+    const medium = this.#medium;
+    const leave = this.#in?.leave;
+    this.#in = undefined;
+    this.#told = undefined;
+    this.#medium = undefined;
+    if (medium !== undefined) await this.#origin.release(medium);
+    this.#isTaken = false;
+    leave?.();
+  }
+
+  /** @internal */
+  get drive(): DriveConfig & { readonly limit: RateLimitConfig | undefined } {
+    return { ...this.#drive, limit: this.#limit };
+  }
+
+  /** @internal While a machine has it; undefined when nothing is in it. */
+  get medium(): Medium | undefined {
+    return this.#medium;
+  }
+
+  /** @internal A machine powers on: what its driver is told. An empty drive is as it was before. */
+  tell(): DriveFacts {
+    const { open, layout, ioSize } = this.#medium ?? {};
+    const { readOnly = this.#told?.readOnly ?? false, size = 0 } = open ?? {};
+    const blockSize: BlockSize = layout?.blockSize ?? this.#told?.blockSize ?? 512;
+    this.#told = { size, readOnly, blockSize, ioSize: ioSize ?? this.#told?.ioSize ?? blockSize };
+    return this.#told;
+  }
+
+  get #name(): string {
+    return this.#origin.name ?? this.#in?.options.what ?? 'the disk';
+  }
+
+  /** In a machine, between its requests. */
+  async #change(change: MediumChange): Promise<void> {
+    if (this.#in !== undefined) await this.#in.host.change(change);
+    else change.commit(await change.prepare());
+  }
+
+  async #exchange(origin: DiskOrigin, medium: Medium | undefined, options: CallOptions): Promise<void> {
+    const commit = (): void => {
+      this.#origin = origin;
+      this.#medium = medium;
+      this.#note(medium?.open ?? { size: 0, readOnly: this.#readOnly ?? false });
+    };
+    await this.#change({ ...options, syncs: true, prepare: async () => medium, commit });
+  }
+
+  /** Opens it for whoever has it from now on. */
+  async #take(options: OpenOptions): Promise<Medium> {
+    const what = this.#origin.name ?? options.what;
+    this.#refuse(what);
     if (this.#isTaken)
       throw new TsvmmError('ERR_TSVMM_DISK_LOCKED', `${what} is in use by another machine`, {
         hint: 'a Disk is in one machine at a time: make another of the same functions if they can serve two',
       });
     this.#isTaken = true;
     try {
-      const source = await this.#origin.open(warn, signal);
-      if (this.#disposing !== undefined) await source.close();
-      this.#refuseDisposed(what);
-      this.#user = source;
-      this.#facts = source.facts;
-      return source;
+      const medium = await this.#origin.open(options);
+      if (this.#disposing === undefined) return medium;
+      await this.#origin.release(medium);
+      throw disposed(what);
     } catch (error) {
       this.#isTaken = false;
       throw error;
     }
   }
 
-  /** @internal What `open` gave. */
-  async release(source: UserDiskSource): Promise<void> {
-    await source.close();
-    this.#user = undefined;
-    this.#isTaken = false;
+  async #takeOver(next: Disk, place: OpenOptions, options: CallOptions): Promise<void> {
+    const medium = await next.#take(place);
+    try {
+      if (this.#told !== undefined) checkFits(this.#name, this.#told, medium);
+      await this.#exchange(next.#origin, medium, options);
+    } catch (error) {
+      await next.#origin.release(medium);
+      next.#isTaken = false;
+      throw error;
+    }
+    next.#gone = new TsvmmError('ERR_TSVMM_STATE', `${next.#name} has become what is in another disk`);
   }
 
-  #refuseDisposed(what: string): void {
-    if (this.#disposing !== undefined) throw new TsvmmError('ERR_TSVMM_STATE', `${what} has been disposed`);
+  async #dispose(): Promise<void> {
+    const { fail } = this.#medium ?? {};
+    if (fail !== undefined) return fail.call(this.#medium, 'has been disposed');
+    await this.#inTurn(async () => {
+      if (this.#gone !== undefined) return;
+      const before = this.#origin;
+      const medium = this.#medium;
+      const left = this.#in?.left;
+      if (medium !== undefined) {
+        // A machine that ends meanwhile gives it back.
+        const isOut = await this.#exchange(emptyOrigin, undefined, {}).then(
+          () => true,
+          () => left,
+        );
+        if (isOut === true) await before.release(medium);
+      }
+      await before.dispose();
+    }, true);
   }
 
-  get #known(): UserDiskFacts {
-    if (this.#facts !== undefined) return this.#facts;
-    throw new TsvmmError('ERR_TSVMM_STATE', 'a disk of a module is not known before a machine has started with it');
+  /** One change after the other. */
+  #inTurn(change: () => Promise<void>, isLast = false): Promise<void> {
+    const done = this.#changes.then(() => {
+      if (!isLast) this.#refuse(this.#name);
+      return change();
+    });
+    this.#changes = done.catch(() => {});
+    return done;
+  }
+
+  #refuse(what: string): void {
+    if (this.#gone !== undefined) throw this.#gone;
+    if (this.#disposing !== undefined) throw disposed(what);
+  }
+
+  #note(facts: { readonly size: number; readonly readOnly: boolean } | undefined): void {
+    this.#size = facts?.size;
+    this.#readOnly = facts?.readOnly;
+  }
+
+  #known<T>(value: T | undefined): T {
+    if (this.#gone !== undefined) throw this.#gone;
+    if (value !== undefined) return value;
+    throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is not known before a machine has started with it`);
   }
 }
-
-function functionsOrigin(disk: UserDisk): Origin {
-  const requests = new DiskRequests(disk);
-  return {
-    facts: disk.facts,
-    open: async (warn) => new DiskFunctions(disk.facts, requests, warn),
-  };
-}
-
-const moduleOrigin = (module: string, data: unknown): Origin => ({
-  facts: undefined,
-  open: async (warn, signal) => {
-    const { DiskModule } = await import('../threads/disk-module.js');
-    const check = (values: Readonly<Record<string, unknown>>, functions: readonly string[]) => {
-      const standIns = Object.fromEntries(functions.map((name) => [name, () => {}]));
-      return diskFacts(`the disk of ${module}`, { ...values, ...standIns }, true);
-    };
-    return DiskModule.start({ url: workerUrl, module, data, check, warn, signal });
-  },
-});

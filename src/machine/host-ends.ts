@@ -3,6 +3,7 @@
  */
 import { native } from '../host/addon.js';
 import type { SharedLock } from '../memory/lock.js';
+import { blkCapacity, capacityOffset } from '../virtio/blk/blk-format.js';
 import { consoleSize } from '../virtio/console/console-format.js';
 import { ConsoleHost } from '../virtio/console/console-host.js';
 import { bindVirtio, Lifecycle } from '../virtio/registers.js';
@@ -59,6 +60,14 @@ export class HostEnds {
     const moved = this.pump.pump();
     this.#clock.service();
     return moved > 0;
+  }
+
+  /** Tells the driver of a disk its new size. */
+  tellCapacity(device: number, size: number): void {
+    this.#lock.run(() => {
+      const fd = this.#platform.changeConfig(device, capacityOffset, blkCapacity(size));
+      if (fd >= 0) native().ring(fd);
+    });
   }
 
   /** Resolves when the button was pressed, or when there is no machine any more to press it on. */

@@ -10,7 +10,8 @@ import type { CpuChoice } from '../kvm/cpuid.js';
 import { bad, hasOptions, integer, known, oneOf, type Path, path, text } from './checks.js';
 import { cpu, type TopologyOptions, topology } from './cpu-options.js';
 import type { Disk } from './disk.js';
-import { type DiskConfig, type DiskOptions, diskConfigs, type UserDiskConfig } from './disk-options.js';
+import { diskList } from './disk-list.js';
+import type { DiskOptions } from './disk-options.js';
 import { type MemoryConfig, type MemoryOptions, memory } from './memory-options.js';
 import { parseSize, type Size, show } from './units.js';
 
@@ -100,7 +101,7 @@ export interface VmConfig {
   readonly topology: CpuTopology;
   readonly cpu: CpuChoice;
   readonly boot: BootConfig;
-  readonly disks: readonly (DiskConfig | UserDiskConfig)[];
+  readonly disks: readonly Disk[];
   readonly console: {
     readonly device: 'serial' | 'virtio';
     readonly whenUnread: 'drop-oldest' | 'block';
@@ -136,7 +137,7 @@ export function normalize(options: VmOptions): VmConfig {
     'logger',
     'signal',
   ]);
-  const disks = diskConfigs(options.disks ?? []);
+  const disks = diskList(options.disks ?? []);
   return {
     name: name(options.name),
     memory: memory(options.memory ?? '512M'),

@@ -15,13 +15,13 @@ import { type ConsoleLayout, layoutConsole } from '../virtio/console/console-sta
 import type { VirtioShape } from '../virtio/registers.js';
 import { rngShape } from '../virtio/rng/rng.js';
 import { layoutPlatform, type PlatformLayout } from '../virtio/transport/platform.js';
-import type { OpenedDisk } from './disk-set.js';
+import type { Disk } from './disk.js';
 import type { KvmContext } from './kvm-context.js';
 import type { VmConfig } from './options.js';
 
 /** One virtio device: what its driver sees, and what its data path is made from. */
 export type DevicePlan = { readonly shape: VirtioShape; readonly config: Uint8Array } & (
-  | { readonly kind: 'blk'; readonly disk: OpenedDisk }
+  | { readonly kind: 'blk'; readonly disk: Disk }
   | { readonly kind: 'rng' }
   | { readonly kind: 'console'; readonly layout: ConsoleLayout }
 );
@@ -46,7 +46,7 @@ const maxRing = 64 * 1024;
 /** Of all disks together. */
 const maxDiskQueues = 512;
 
-export function planMachine(config: VmConfig, disks: readonly OpenedDisk[], context: KvmContext): MachinePlan {
+export function planMachine(config: VmConfig, disks: readonly Disk[], context: KvmContext): MachinePlan {
   const ids = apicIds(config.topology);
   checkVcpus(ids, context);
   const cpuid = cpuidPolicy(context.supported, config.cpu, config.topology, context.tscDeadline);
@@ -113,10 +113,8 @@ function ringCapacity({ console }: VmConfig): number {
 const queuesPerDisk = (cpus: number, disks: number): number =>
   Math.max(1, Math.min(cpus, Math.floor(maxDiskQueues / Math.max(disks, 1))));
 
-function blkPlan(disk: OpenedDisk, index: number, queues: number): DevicePlan {
-  const { file, blockSize } = disk;
-  const { size, readOnly, ioSize } = file;
-  const options = { name: `disk${index}`, size, readOnly, blockSize, ioSize, queues };
+function blkPlan(disk: Disk, index: number, queues: number): DevicePlan {
+  const options = { name: `disk${index}`, ...disk.tell(), queues };
   return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
 }
 

@@ -19,11 +19,13 @@ import { SharedLock } from '../memory/lock.js';
 import { hugePageSize } from '../memory/ram.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import { abortable } from './abortable.js';
 import { BootMemory } from './boot-memory.js';
 import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
 import { DataPaths } from './data-paths.js';
+import type { MediumChange } from './disk.js';
 import type { DiskSet } from './disk-set.js';
 import type { Warning } from './events.js';
 import { type Battery, Hardware } from './hardware.js';
@@ -228,6 +230,17 @@ export class PowerCycle {
       }
     }
     return { exits, ...this.#dataPaths.metrics() };
+  }
+
+  /** Disks are the first devices of a machine, so that an index is a device's number. */
+  async changeDisk(index: number, change: MediumChange): Promise<void> {
+    const medium = await this.#dataPaths.change(index, change);
+    change.commit(medium);
+    this.#hostEnds.tellCapacity(index, medium?.open.size ?? 0);
+  }
+
+  limitDisk(index: number, limit: RateLimit | undefined): void {
+    this.#dataPaths.limit(index, limit);
   }
 
   ref(): void {

@@ -14,7 +14,8 @@ import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
 import { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
-import { type DiskSet, openDisks } from './disk-set.js';
+import type { Disk, DiskHost, MediumChange } from './disk.js';
+import { DiskSet } from './disk-set.js';
 import type { VmEvents, Warning } from './events.js';
 import { causeOf, type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
@@ -57,6 +58,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #cycle: PowerCycle | undefined;
   /** A power-on under way: an end waits for it, since it uses the disks. */
   #poweringOn: Promise<unknown> = Promise.resolve();
+  /** Between two power cycles. */
+  #changingDisks: Promise<unknown> = Promise.resolve();
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -141,6 +144,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return [...this.#phases.phases];
   }
 
+  /** As in `VmOptions.disks`, each of them a `Disk` whatever it was given as. */
+  get disks(): readonly Disk[] {
+    return this.#config.disks;
+  }
+
   /** Counters of this power cycle: exits by kind, requests by device. After the end, those of the last one. */
   metrics(): CycleMetrics {
     return this.#cycle?.metrics() ?? this.#lastMetrics;
@@ -193,13 +201,55 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** An end that comes meanwhile waits, so that it finds them and closes them. */
   async #openDisks(): Promise<void> {
     const opening = this.#phases.run('open disks', async () => {
-      this.#disks = await openDisks(this.#config.disks, {
+      this.#disks = await DiskSet.take(this.#config.disks, {
+        host: (index) => this.#diskHost(index),
         warning: (warning) => this.#warn(warning),
         signal: this.#ended.signal,
       });
     });
     this.#poweringOn = opening.catch(() => {});
     await opening;
+  }
+
+  #diskHost(index: number): DiskHost {
+    return {
+      change: (change) => this.#changeDisk(index, change),
+      limit: () => {
+        // A start under way may have read the limit before; what holds is what it is then.
+        const limitNow = (): void => this.#cycle?.limitDisk(index, this.disks[index]!.drive.limit);
+        this.#poweringOn.then(limitNow, limitNow);
+      },
+    };
+  }
+
+  /** In a power cycle while its guest's requests wait; between two of them at once, and the next one waits. */
+  async #changeDisk(index: number, change: MediumChange): Promise<void> {
+    for (;;) {
+      await this.#powered();
+      if (this.#ending !== undefined)
+        throw new TsvmmError('ERR_TSVMM_STATE', `the machine is ${this.#state}: its disks cannot be changed`);
+      const cycle = this.#cycle;
+      if (cycle === undefined) {
+        const changing = change.prepare().then((medium) => change.commit(medium));
+        this.#changingDisks = Promise.allSettled([this.#changingDisks, changing]);
+        return changing;
+      }
+      try {
+        return await cycle.changeDisk(index, change);
+      } catch (error) {
+        // A guest that resets meanwhile has the change when it is back.
+        if (!cycle.isClosing || this.#ending !== undefined) throw error;
+      }
+      await cycle.close();
+    }
+  }
+
+  /** Resolves when no power-on is under way. */
+  async #powered(): Promise<void> {
+    for (let seen: unknown; seen !== this.#poweringOn; ) {
+      seen = this.#poweringOn;
+      await this.#poweringOn;
+    }
   }
 
   async #powerOn(battery?: Battery): Promise<void> {
@@ -210,7 +260,10 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
     };
     const { signal } = this.#ended;
-    const starting = PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, signal, battery);
+    const starting = this.#changingDisks.then(() => {
+      signal.throwIfAborted();
+      return PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, signal, battery);
+    });
     this.#poweringOn = starting.catch(() => {});
     const cycle = await starting;
     this.#cycle = cycle;
@@ -333,6 +386,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** What a vCPU that did not stop in time may still have written through is closed when it has. */
   async #closeDisks(cycle: PowerCycle | undefined): Promise<void> {
+    await this.#changingDisks;
     const isClosed = await cycle?.close().then(
       () => true,
       () => false,

@@ -5,6 +5,7 @@
  * An exception in a data path stops that device and nothing else: it needs a reset, and stays so. A driver that breaks the
  * protocol gets the same state from a value; then a reset helps.
  */
+import type { OpenDisk } from '../disk/disk-map.js';
 import type { BatchClock } from '../host/batch-clock.js';
 import type { IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
@@ -16,6 +17,7 @@ import { hasFeature, negotiatedFeatures } from '../virtio/features.js';
 import { type InterruptTarget, raiseConfig, raiseQueue } from '../virtio/interrupt.js';
 import { RingFeature } from '../virtio/queue/ring-format.js';
 import { SplitQueue } from '../virtio/queue/split-queue.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import { Lifecycle } from '../virtio/registers.js';
 import { Served, serveQueue } from '../virtio/serve.js';
 import { WarningLimit } from './warning-limit.js';
@@ -36,6 +38,8 @@ export interface IoDeviceHost {
   settled(): void;
   endMachine(device: string, message: string): void;
   wakeMain(): void;
+  /** Asks for `onAlarm` of its devices. */
+  wakeIn(micros: number): void;
   warn(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;
 }
 
@@ -58,6 +62,9 @@ export class IoDevice implements DataPathHost {
   #phase: 'inactive' | 'active' | 'stopping' = 'inactive';
   /** A data path that has thrown is not trusted again. */
   #faulty = false;
+  #paused = false;
+  /** What its driver wrote is to be made durable before the pause. */
+  #syncs = false;
   /** Slots that completed while the device was no bus master, and with what. */
   readonly #held: IndexRing;
   readonly #heldResults: Int32Array;
@@ -109,6 +116,41 @@ export class IoDevice implements DataPathHost {
     return this.slots.outstanding === 0;
   }
 
+  /** Takes no more chains until `resume`. `syncs`: a disk is flushed. */
+  pause(syncs: boolean): void {
+    this.#paused = true;
+    this.#syncs = syncs;
+  }
+
+  /** Whether nothing is under way after `pause`. If so it is flushed, which the answer waits for. */
+  hasPaused(): boolean {
+    if (this.#isStill && this.#syncs) {
+      this.#syncs = false;
+      if (!this.#faulty) this.#dataPath.sync?.();
+    }
+    return this.#isStill;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.kickAll();
+  }
+
+  /** `DataPath.exchange`, of one that is paused. */
+  exchange(disk: OpenDisk | undefined): void {
+    if (!this.#isStill || this.#dataPath.exchange === undefined)
+      throw new Error(`${this.name} cannot be exchanged now`);
+    this.#dataPath.exchange(disk);
+  }
+
+  setLimit(limit: RateLimit | undefined): void {
+    this.#dataPath.setLimit?.(limit);
+  }
+
+  onAlarm(): void {
+    if (this.#phase === 'active' && !this.#faulty) this.#dataPath.onAlarm?.();
+  }
+
   /** The lifecycle word or a ring shared with main may have changed. */
   observe(): void {
     // A reset may be asked for while the device is being activated: then the second look finds it.
@@ -133,7 +175,8 @@ export class IoDevice implements DataPathHost {
     if (queue === undefined || !this.#isBusMaster) return Served.stalled;
     this.#host.touch(this);
     this.#completeHeld();
-    if (this.#faulty) return Served.stalled;
+    if (this.#isStill) this.#host.settled();
+    if (this.#faulty || this.#paused) return Served.stalled;
     try {
       const served = serveQueue(this.#dataPath, queue, index, chainBudget);
       if (served === Served.violated) this.#needReset('guest', `driver: ${queue.violation}`);
@@ -233,6 +276,15 @@ export class IoDevice implements DataPathHost {
     return this.#clock.now();
   }
 
+  wakeIn(micros: number): void {
+    this.#host.wakeIn(micros);
+  }
+
+  /** No request is under way, and none begins. */
+  get #isStill(): boolean {
+    return this.#paused && this.isQuiet && this.#held.size === 0;
+  }
+
   /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */
   get #isBusMaster(): boolean {
     return Atomics.load(this.#target.state.device.busMaster, 0) !== 0;
@@ -304,6 +356,7 @@ export class IoDevice implements DataPathHost {
       this.#fail(error);
     }
     this.#completeHeld(); // to nobody: their places are free
+    this.#host.settled();
   }
 
   /** Says that nothing touches guest memory any more, once that is so (contract §2.7). */

@@ -6,10 +6,12 @@
  * `ERR_TSVMM_WORKER_DIED`: a shared fate (contract §1.6). The next machine gets a new worker.
  */
 import type { Worker } from 'node:worker_threads';
+import type { OpenDisk } from '../disk/disk-map.js';
 import { fromWire, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import { closeFd } from '../host/system.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import { AwaitedWorker } from './awaited-worker.js';
 import type { IoAttachment, IoCommand, IoReport, IoWorkerData } from './io-protocol.js';
 import { startWorker } from './worker-start.js';
@@ -46,6 +48,14 @@ export interface IoMachine {
   /** No chain is taken any more, everything the kernel had is done, published and signalled. */
   quiesce(): Promise<void>;
   resume(): Promise<void>;
+  /**
+   * One device takes no more chains, and nothing of it is under way; with `syncs` a disk has been flushed. `resumeDevice`
+   * follows, also when this rejects.
+   */
+  pauseDevice(device: number, syncs: boolean): Promise<void>;
+  /** It goes on; `medium`: as a disk that is made of that. Rejects if it cannot be; then it goes on as it was. */
+  resumeDevice(device: number, medium?: { readonly disk: OpenDisk | undefined }): Promise<void>;
+  limitDevice(device: number, limit: RateLimit | undefined): void;
 }
 
 interface Waiter {
@@ -53,7 +63,8 @@ interface Waiter {
   reject(error: TsvmmError): void;
 }
 
-type Answer = 'attached' | 'detached' | 'quiesced' | 'resumed';
+type Answer = 'attached' | 'detached' | 'quiesced' | 'resumed' | DeviceAnswer;
+type DeviceAnswer = `${number} paused` | `${number} resumed`;
 
 interface Attached {
   readonly events: IoEvents;
@@ -117,6 +128,10 @@ export class IoWorker {
       },
       quiesce: () => this.#ask(vm, 'quiesced', { type: 'quiesce', vm }),
       resume: () => this.#ask(vm, 'resumed', { type: 'resume', vm }),
+      pauseDevice: (device, syncs) => this.#ask(vm, `${device} paused`, { type: 'pause-device', vm, device, syncs }),
+      resumeDevice: (device, medium) =>
+        this.#ask(vm, `${device} resumed`, { type: 'resume-device', vm, device, medium }),
+      limitDevice: (device, limit) => this.#post({ type: 'limit-device', vm, device, limit }),
     };
   }
 
@@ -192,9 +207,18 @@ export class IoWorker {
         break;
       case 'detached':
         this.#answer(report.vm, 'detached')?.resolve();
-        this.#answer(report.vm, 'quiesced')?.reject(overtaken('detached'));
-        this.#answer(report.vm, 'resumed')?.reject(overtaken('detached'));
+        for (const { reject } of this.#machines.get(report.vm)?.waiting.values() ?? []) reject(overtaken('detached'));
+        this.#machines.get(report.vm)?.waiting.clear();
         break;
+      case 'device-paused':
+        this.#answer(report.vm, `${report.device} paused`)?.resolve();
+        break;
+      case 'device-resumed': {
+        const resumed = this.#answer(report.vm, `${report.device} resumed`);
+        if (report.error === undefined) resumed?.resolve();
+        else resumed?.reject(fromWire(report.error));
+        break;
+      }
       case 'refused':
         this.#answer(report.vm, 'attached')?.reject(fromWire(report.error));
         break;

@@ -9,6 +9,7 @@
  */
 import { asTsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
+import { Alarm } from '../host/alarm.js';
 import { type IoClient, type IoEngine, POLLIN } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
 import { closeFd } from '../host/system.js';
@@ -20,7 +21,10 @@ import { IoVm } from './io-vm.js';
 const closers = 16;
 /** A look is a few loads per queue; a glance at the clock is a system call. */
 const looksPerClock = 16;
+/** Slots: Node's event loop, the alarm, and those that close descriptors. */
 const NODE = 0;
+const ALARM = 1;
+const CLOSERS = 2;
 
 export class IoLoop implements IoClient {
   readonly #engine: IoEngine;
@@ -28,6 +32,9 @@ export class IoLoop implements IoClient {
   readonly #slots: IoSlots;
   readonly #backend: number;
   readonly #poll = new BusyPoll();
+  readonly #alarm = new Alarm();
+  /** When it rings, in the engine's microseconds; infinite while it is not set. */
+  #alarmAt = Number.POSITIVE_INFINITY;
   readonly #vms = new Map<number, IoVm>();
   /** The same in an array, for the loop. */
   #machines: IoVm[] = [];
@@ -43,11 +50,12 @@ export class IoLoop implements IoClient {
     this.#report = report;
     this.#backend = native().backendFd();
     if (this.#backend < 0) throw new Error('this Node has no backend descriptor');
-    this.#slots = engine.claim(this, 1 + closers)!; // a new engine has room
+    this.#slots = engine.claim(this, CLOSERS + closers)!; // a new engine has room
   }
 
   /** Starts the loop at the next turn of the event loop. */
   start(): void {
+    this.#slots.eventRead(ALARM, this.#alarm.fd);
     setImmediate(this.#run);
   }
 
@@ -66,6 +74,15 @@ export class IoLoop implements IoClient {
       case 'resume':
         this.#vms.get(command.vm)?.resume();
         break;
+      case 'pause-device':
+        this.#vms.get(command.vm)?.pauseDevice(command.device, command.syncs);
+        break;
+      case 'resume-device':
+        this.#vms.get(command.vm)?.resumeDevice(command.device, command.medium);
+        break;
+      case 'limit-device':
+        this.#vms.get(command.vm)?.limitDevice(command.device, command.limit);
+        break;
       case 'close-fds':
         this.#closeFds(command.request, command.fds);
         break;
@@ -77,13 +94,17 @@ export class IoLoop implements IoClient {
     }
   }
 
-  onCompletion(slot: number): void {
+  onCompletion(slot: number, result: number): void {
     if (slot === NODE) {
       this.#nodeWants = true;
       return;
     }
-    const request = this.#closing[slot - 1]!;
-    this.#closing[slot - 1] = undefined;
+    if (slot === ALARM) {
+      if (result >= 0) this.#onAlarm(); // and not when it is cancelled
+      return;
+    }
+    const request = this.#closing[slot - CLOSERS]!;
+    this.#closing[slot - CLOSERS] = undefined;
     const left = this.#leftToClose.get(request)! - 1;
     if (left > 0) {
       this.#leftToClose.set(request, left);
@@ -159,6 +180,21 @@ export class IoLoop implements IoClient {
     this.#machines = [...this.#vms.values()];
   }
 
+  /** One alarm for all: who wanted it for a later time sets it again when it has rung. */
+  readonly #wakeIn = (micros: number): void => {
+    const at = this.#engine.clock.now() + micros;
+    if (at >= this.#alarmAt) return;
+    this.#alarmAt = at;
+    this.#alarm.ringIn(micros);
+  };
+
+  #onAlarm(): void {
+    this.#slots.eventRead(ALARM, this.#alarm.fd);
+    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#engine.clock.expire();
+    for (let i = 0; i < this.#machines.length; i++) this.#machines[i]!.onAlarm();
+  }
+
   get #hasWork(): boolean {
     for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.hasWork) return true;
     return false;
@@ -166,7 +202,7 @@ export class IoLoop implements IoClient {
 
   #attach({ vm, attachment }: Extract<IoCommand, { type: 'attach' }>): void {
     try {
-      this.#vms.set(vm, new IoVm(vm, attachment, this.#engine, this.#report));
+      this.#vms.set(vm, new IoVm(vm, attachment, this.#engine, this.#report, this.#wakeIn));
       this.#machines = [...this.#vms.values()];
       this.#report({ type: 'attached', vm });
     } catch (error) {
@@ -181,13 +217,14 @@ export class IoLoop implements IoClient {
     }
     this.#leftToClose.set(request, fds.length);
     for (const fd of fds) this.#toClose.push({ request, fd });
-    for (let slot = 1; slot <= closers; slot++) if (this.#closing[slot - 1] === undefined) this.#closeNext(slot);
+    for (let slot = CLOSERS; slot < CLOSERS + closers; slot++)
+      if (this.#closing[slot - CLOSERS] === undefined) this.#closeNext(slot);
   }
 
   #closeNext(slot: number): void {
     const next = this.#toClose.shift();
     if (next === undefined) return;
-    this.#closing[slot - 1] = next.request;
+    this.#closing[slot - CLOSERS] = next.request;
     this.#slots.closeFd(slot, next.fd);
   }
 
@@ -195,9 +232,11 @@ export class IoLoop implements IoClient {
   #end(): void {
     for (const { fd } of this.#toClose) closeFd(fd);
     this.#slots.cancel(NODE);
+    this.#slots.cancel(ALARM);
     while (this.#slots.outstanding > 0) this.#engine.turn(true);
     this.#slots.release();
     this.#engine.close();
+    this.#alarm.close();
     this.#poll.close();
     this.onEnd?.();
   }

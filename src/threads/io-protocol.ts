@@ -7,23 +7,18 @@ import type { OpenDisk } from '../disk/disk-map.js';
 import type { WireError } from '../errors.js';
 import type { EngineKind } from '../host/choose-engine.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import type { BlkDeviceOptions } from '../virtio/blk/blk.js';
 import { BlkCounter, BlkLatency } from '../virtio/blk/blk-format.js';
 import { ConsoleCounter } from '../virtio/console/console-format.js';
 import type { ConsoleLayout } from '../virtio/console/console-state.js';
 import { CommonCounter, countersOf, latencyBuckets } from '../virtio/device-counters.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import { RngCounter } from '../virtio/rng/rng.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform-layout.js';
 
 /** What serves one virtio device of a machine. Plain data. */
 export type IoDeviceSpec =
-  | {
-      readonly kind: 'blk';
-      readonly disk: OpenDisk;
-      /** Answer to GET_ID: 20 bytes at most. */
-      readonly id: string;
-      /** The machine ends where the guest would get an I/O error of the host's. */
-      readonly stopOnError?: boolean;
-    }
+  | ({ readonly kind: 'blk' } & BlkDeviceOptions)
   /** The layout is of machine state. */
   | { readonly kind: 'console'; readonly layout: ConsoleLayout }
   | { readonly kind: 'rng' }
@@ -109,6 +104,21 @@ export type IoCommand =
   /** Takes no more chains and waits for what the kernel has (contract §2.5). */
   | { readonly type: 'quiesce'; readonly vm: number }
   | { readonly type: 'resume'; readonly vm: number }
+  /** One device takes no more chains; with `syncs` what was written to a disk is made durable. */
+  | { readonly type: 'pause-device'; readonly vm: number; readonly device: number; readonly syncs: boolean }
+  /** It goes on; with `medium` it is made of that from now on. */
+  | {
+      readonly type: 'resume-device';
+      readonly vm: number;
+      readonly device: number;
+      readonly medium: { readonly disk: OpenDisk | undefined } | undefined;
+    }
+  | {
+      readonly type: 'limit-device';
+      readonly vm: number;
+      readonly device: number;
+      readonly limit: RateLimit | undefined;
+    }
   /** Closes descriptors without blocking anybody. */
   | { readonly type: 'close-fds'; readonly request: number; readonly fds: readonly number[] }
   /** The worker ends. No machine may be attached. */
@@ -123,6 +133,15 @@ export type IoReport =
   | { readonly type: 'detached'; readonly vm: number }
   | { readonly type: 'quiesced'; readonly vm: number }
   | { readonly type: 'resumed'; readonly vm: number }
+  /** Nothing of this device is under way any more. */
+  | { readonly type: 'device-paused'; readonly vm: number; readonly device: number }
+  /** With an error it goes on as it was. */
+  | {
+      readonly type: 'device-resumed';
+      readonly vm: number;
+      readonly device: number;
+      readonly error: WireError | undefined;
+    }
   /** The machine is to end: the host has failed one of its devices. */
   | { readonly type: 'device-failed'; readonly vm: number; readonly device: string; readonly message: string }
   | { readonly type: 'closed'; readonly request: number }

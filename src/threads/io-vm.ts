@@ -8,7 +8,8 @@
  * worker looks at the queue itself.
  */
 
-import { TsvmmError } from '../errors.js';
+import type { OpenDisk } from '../disk/disk-map.js';
+import { asTsvmmError, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { IoClient, IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
@@ -21,6 +22,7 @@ import { BlkDevice } from '../virtio/blk/blk.js';
 import { ConsoleDevice } from '../virtio/console/console.js';
 import type { DataPath } from '../virtio/device.js';
 import { countersOf } from '../virtio/device-counters.js';
+import type { RateLimit } from '../virtio/rate-limit.js';
 import { RngDevice } from '../virtio/rng/rng.js';
 import { Served } from '../virtio/serve.js';
 import { interruptTargets } from '../virtio/transport/platform-layout.js';
@@ -40,12 +42,17 @@ export class IoVm implements IoClient, IoDeviceHost {
   readonly memory: GuestMemory;
   readonly #attachment: IoAttachment;
   readonly #report: (report: IoReport) => void;
+  readonly #wakeIn: (micros: number) => void;
   readonly #control: MachineControl;
   readonly #slots: IoSlots;
   readonly #devices: IoDevice[] = [];
   /** Every queue of every device, by number; its doorbell is in slot number + 1. */
   readonly #queues: { readonly device: IoDevice; readonly index: number; readonly doorbell: number }[] = [];
   readonly #firstQueue = new Map<IoDevice, number>();
+  /** By their number in the platform. */
+  readonly #byNumber = new Map<number, IoDevice>();
+  /** Numbers of devices whose pause somebody waits for. */
+  readonly #pausing = new Set<number>();
   /** Slots of irqfds. */
   readonly #vectors = new Map<number, number>();
   readonly #ready: IndexRing;
@@ -59,9 +66,19 @@ export class IoVm implements IoClient, IoDeviceHost {
   #mode: Mode = 'serving';
   #settled = false;
 
-  /** Throws when the engine has no room or the description is wrong; then nothing is held. */
-  constructor(id: number, attachment: IoAttachment, engine: IoEngine, report: (report: IoReport) => void) {
+  /**
+   * Throws when the engine has no room or the description is wrong; then nothing is held. `wakeIn` has `onAlarm` called in so
+   * many microseconds.
+   */
+  constructor(
+    id: number,
+    attachment: IoAttachment,
+    engine: IoEngine,
+    report: (report: IoReport) => void,
+    wakeIn: (micros: number) => void,
+  ) {
     this.id = id;
+    this.#wakeIn = wakeIn;
     this.#attachment = attachment;
     this.#report = report;
     this.#control = MachineControlMap.over(attachment.state, attachment.machineControl);
@@ -80,6 +97,7 @@ export class IoVm implements IoClient, IoDeviceHost {
         const device = IoDevice.create(this, engine, target, dataPath, counters);
         if (device === undefined) throw noRoom(attachment.name);
         this.#devices.push(device);
+        this.#byNumber.set(number, device);
         this.#firstQueue.set(device, this.#queues.length);
         for (const [index, doorbell] of target.descriptors.doorbells.entries())
           this.#queues.push({ device, index, doorbell });
@@ -178,6 +196,36 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#report({ type: 'resumed', vm: this.id });
   }
 
+  /** One device takes no more chains; reports `device-paused` once nothing of it is under way. */
+  pauseDevice(number: number, syncs: boolean): void {
+    this.#device(number).pause(syncs);
+    this.#pausing.add(number);
+    this.#settled = true;
+  }
+
+  /** A device that was paused goes on, with another medium if `medium` is given; reports `device-resumed`. */
+  resumeDevice(number: number, medium: { readonly disk: OpenDisk | undefined } | undefined): void {
+    const device = this.#device(number);
+    this.#pausing.delete(number);
+    let error: WireError | undefined;
+    try {
+      if (medium !== undefined) device.exchange(medium.disk);
+    } catch (failure) {
+      error = asTsvmmError(failure, 'ERR_TSVMM_STATE').toWire();
+    }
+    device.resume();
+    this.#report({ type: 'device-resumed', vm: this.id, device: number, error });
+  }
+
+  limitDevice(number: number, limit: RateLimit | undefined): void {
+    this.#device(number).setLimit(limit);
+  }
+
+  /** Time has passed that a device has asked for with `wakeIn`. */
+  onAlarm(): void {
+    for (let i = 0; i < this.#devices.length; i++) this.#devices[i]!.onAlarm();
+  }
+
   /** Ends everything; reports `detached` once the kernel has nothing left of this machine. */
   detach(): void {
     if (this.#mode === 'detaching' || this.#mode === 'detached') return;
@@ -235,6 +283,10 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#report({ type: 'device-failed', vm: this.id, device, message });
   }
 
+  wakeIn(micros: number): void {
+    this.#wakeIn(micros);
+  }
+
   wakeMain(): void {
     if (Atomics.exchange(this.#control.mainRung, 0, 1) === 0) native().ring(this.#attachment.mainDoorbell);
   }
@@ -266,6 +318,7 @@ export class IoVm implements IoClient, IoDeviceHost {
   /** A pause or an end goes on if what it waits for has ended. */
   #advance(): void {
     this.#settled = false;
+    if (this.#pausing.size > 0) this.#reportPaused();
     if (this.#mode !== 'draining' && this.#mode !== 'detaching') return;
     for (let i = 0; i < this.#devices.length; i++) if (!this.#devices[i]!.isQuiet) return;
     if (this.#mode === 'draining') {
@@ -275,6 +328,20 @@ export class IoVm implements IoClient, IoDeviceHost {
     } else if (this.#slots.outstanding === 0) {
       this.#close();
     }
+  }
+
+  #reportPaused(): void {
+    for (const device of this.#pausing) {
+      if (!this.#device(device).hasPaused()) continue;
+      this.#pausing.delete(device);
+      this.#report({ type: 'device-paused', vm: this.id, device });
+    }
+  }
+
+  #device(number: number): IoDevice {
+    const device = this.#byNumber.get(number);
+    if (device === undefined) throw new RangeError(`the I/O worker has no device ${number}`);
+    return device;
   }
 
   #close(): void {
@@ -295,7 +362,7 @@ function wrap(address: number, length: number): ArrayBuffer {
 function makeDataPath(spec: IoDeviceSpec, state: SharedArrayBuffer): DataPath | undefined {
   switch (spec.kind) {
     case 'blk':
-      return new BlkDevice(spec.disk, spec.id, spec.stopOnError);
+      return new BlkDevice(spec);
     case 'console':
       return new ConsoleDevice(state, spec.layout);
     case 'rng':

@@ -6,12 +6,14 @@
  * and interrupts; a device class only answers chains. It is a state machine driven by calls: no promise, timer or
  * `async`, since nothing would run them while the worker waits (contract §1.2).
  */
+import type { OpenDisk } from '../disk/disk-map.js';
 import type { IoClient } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type FeatureWords, VIRTIO_F_VERSION_1 } from './features.js';
 import { RingFeature } from './queue/ring-format.js';
 import type { SplitQueue } from './queue/split-queue.js';
+import type { RateLimit } from './rate-limit.js';
 
 /** What tsvmm's queues and transports can do for every device. */
 export const commonFeatures: readonly number[] = [
@@ -41,6 +43,8 @@ export interface DataPathHost {
   endMachine(message: string): void;
   /** Bytes for main are in a ring of shared memory. */
   wakeMain(): void;
+  /** Asks for `onAlarm` in so many microseconds; it may come sooner. */
+  wakeIn(micros: number): void;
 }
 
 export interface DataPath extends IoClient {
@@ -58,6 +62,14 @@ export interface DataPath extends IoClient {
   onChain(queue: SplitQueue, index: number): boolean;
   /** Main has read from or written to a ring it shares with this device. */
   onWake?(): void;
+  /** Time has passed that somebody asked for with `wakeIn`, maybe another device. */
+  onAlarm?(): void;
+  /** How much it may do from now on; undefined: as much as it can. */
+  setLimit?(limit: RateLimit | undefined): void;
+  /** Makes durable what was written. No request is under way; one of its own may be then. */
+  sync?(): void;
+  /** What a disk is made of from now on; undefined: nothing. Nothing is under way. Throws if that is not possible. */
+  exchange?(disk: OpenDisk | undefined): void;
   /**
    * The driver reset the device, or the machine ends. Queues and guest memory are not touched any more; completions of
    * what the kernel still has free their slots and do nothing else. May be followed by another `activate` when none is

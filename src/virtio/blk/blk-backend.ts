@@ -15,6 +15,8 @@ export interface BlkRequests {
    * with its buffers and its number.
    */
   done(request: number, result: number): void;
+  /** A request moves data that it did not name: zeroes that are written where the disk can do nothing better. */
+  moves(bytes: number): void;
 }
 
 export interface BlkBackend {

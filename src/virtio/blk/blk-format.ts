@@ -58,6 +58,7 @@ const Config = {
   zeroesMayUnmap: 56,
   size: 60,
 } as const;
+export const capacityOffset = Config.capacity;
 export const writebackOffset = Config.writeback;
 
 /** Indices of its counters. */
@@ -70,6 +71,8 @@ export const BlkCounter = {
   errors: 5,
   discards: 6,
   writeZeroes: 7,
+  /** How often requests had to wait for the rate limit. */
+  throttled: 8,
 } as const;
 
 /** Kinds of requests whose times are counted, from when the device takes one until it answers. */
@@ -111,11 +114,18 @@ const pageSize = 4096;
 /** A preference beyond it is no advice to a driver. */
 const maxIoSize = 2 ** 30;
 
+/** The bytes at the start of configuration space that say the capacity. */
+export function blkCapacity(size: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(size / sectorSize), true);
+  return bytes;
+}
+
 /** The configuration space that the driver finds. Capacity counts in 512 bytes whatever the block size, §5.2.4. */
 export function blkConfig({ size, blockSize = sectorSize, ioSize = pageSize, queues = 1 }: BlkOptions): Uint8Array {
   const config = new Uint8Array(Config.size);
   const view = new DataView(config.buffer);
-  view.setBigUint64(Config.capacity, BigInt(size / sectorSize), true);
+  config.set(blkCapacity(size), Config.capacity);
   view.setUint32(Config.segMax, segMax, true);
   view.setUint32(Config.blkSize, blockSize, true);
   const physicalBlock = physicalBlockOf(ioSize, blockSize);

@@ -12,6 +12,7 @@ import { type FeatureWords, hasFeature } from '../features.js';
 import type { Chain } from '../queue/chain.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
+import { type RateLimit, RateLimiter } from '../rate-limit.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import {
   BlkCounter,
@@ -36,14 +37,32 @@ const maxRequestBytes = 256 * 2 ** 20;
 /** What the operations of one disk may move at a time; a chain beyond it waits in its queue. */
 const maxBytesInFlight = 8 * 2 ** 20;
 const TWO_32 = 0x1_0000_0000;
+/** The queue of a request that is not a driver's. */
+const nobody = 0xffff;
+
+export interface BlkDeviceOptions {
+  /** What it is made of; undefined: there is nothing in it. */
+  readonly disk: OpenDisk | undefined;
+  /** Answer to GET_ID. */
+  readonly id: string;
+  /** The machine ends where the guest would get an I/O error of the host's. */
+  readonly stopOnError?: boolean;
+  /** `exchange` may be called with any disk. */
+  readonly removable?: boolean;
+  readonly limit?: RateLimit | undefined;
+}
 
 export class BlkDevice implements DataPath, BlkRequests {
   readonly slotCount: number;
-  readonly #backend: BlkBackend;
-  readonly #sectors: number;
+  #backend: BlkBackend;
+  #sectors = 0;
   /** Requests are of whole ones, in sectors. */
-  readonly #unit: number;
-  readonly #readOnly: boolean;
+  #unit = 1;
+  #readOnly = false;
+  #ranges: BlkRanges;
+  /** What the limiter is made from when a clock is there. */
+  readonly #limit: RateLimit | undefined;
+  #limiter: RateLimiter | undefined;
   readonly #id: Uint8Array;
   readonly #header = new Uint8Array(headerSize);
   readonly #headerView = new DataView(this.#header.buffer);
@@ -70,20 +89,16 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly #total = new Float64Array(maxInFlight);
   readonly #begun = new Float64Array(maxInFlight);
 
-  readonly #ranges: BlkRanges;
-
   // The request being parsed.
   #requestType = 0;
   #sector = 0;
 
-  constructor(disk: OpenDisk, id: string, stopOnError = false) {
+  constructor({ disk, id, stopOnError = false, removable = false, limit }: BlkDeviceOptions) {
     this.#stopOnError = stopOnError;
+    this.#limit = limit;
     this.#backend = openBackend(disk, maxInFlight);
-    this.slotCount = this.#backend.slotCount;
-    this.#sectors = Math.floor(disk.size / sectorSize);
-    this.#unit = (disk.direct?.offset ?? sectorSize) / sectorSize;
-    this.#ranges = new BlkRanges(maxInFlight, this.#sectors, this.#unit);
-    this.#readOnly = disk.readOnly;
+    this.#ranges = this.#measure(disk);
+    this.slotCount = removable ? maxInFlight : this.#backend.slotCount; // no backend needs more
     const bytes = Buffer.alloc(idSize);
     bytes.write(id, 'latin1'); // what is longer is cut
     this.#id = bytes;
@@ -93,6 +108,35 @@ export class BlkDevice implements DataPath, BlkRequests {
   attach(host: DataPathHost): void {
     this.#host = host;
     this.#backend.attach(host, this);
+    this.setLimit(this.#limit);
+  }
+
+  /** What fails has been told by the backend: the medium may be exchanged for that very reason. */
+  sync(): void {
+    const request = this.#free[--this.#freeCount]!;
+    this.#type[request] = BlkRequest.flush;
+    this.#queue[request] = nobody;
+    this.#total[request] = 0;
+    this.#backend.flush(request);
+  }
+
+  /** `disk` says nothing of what the driver was told: that is for who exchanges it to see to. */
+  exchange(disk: OpenDisk | undefined): void {
+    const next = openBackend(disk, maxInFlight);
+    this.#backend.close();
+    this.#backend = next;
+    this.#ranges = this.#measure(disk);
+    next.attach(this.#host, this);
+    if (this.#queues.length > 0) next.activate();
+  }
+
+  setLimit(limit: RateLimit | undefined): void {
+    this.#limiter = limit && new RateLimiter(limit, this.#host.now(), this.#limiter);
+    this.#serveAll();
+  }
+
+  onAlarm(): void {
+    if (this.#limiter !== undefined) this.#serveAll();
   }
 
   activate(queues: readonly (SplitQueue | undefined)[], features: FeatureWords): void {
@@ -117,6 +161,7 @@ export class BlkDevice implements DataPath, BlkRequests {
       this.#stalled = true;
       return false;
     }
+    if (this.#limiter !== undefined && !this.#mayBegin(this.#limiter)) return false;
     this.#readHeader(chain);
     switch (this.#requestType) {
       case BlkRequest.in:
@@ -142,10 +187,14 @@ export class BlkDevice implements DataPath, BlkRequests {
   }
 
   done(request: number, result: number): void {
-    if (this.#queues.length === 0)
-      this.#release(request); // reset meanwhile: there is nobody to tell
+    if (this.#queues.length === 0 || this.#queue[request] === nobody)
+      this.#release(request); // reset meanwhile, or our own: there is nobody to tell
     else if (result < 0) this.#refuse(request, result);
     else if (!clears(this.#type[request]!) || !this.#clearNext(request)) this.#finish(request, BlkStatus.ok);
+  }
+
+  moves(bytes: number): void {
+    this.#limiter?.takeBytes(bytes);
   }
 
   stop(): void {
@@ -158,6 +207,23 @@ export class BlkDevice implements DataPath, BlkRequests {
 
   close(): void {
     this.#backend.close();
+  }
+
+  /** Takes over what is known of a disk; the ranges of requests that clear it. */
+  #measure(disk: OpenDisk | undefined): BlkRanges {
+    this.#sectors = Math.floor((disk?.size ?? 0) / sectorSize);
+    this.#unit = (disk?.direct?.offset ?? sectorSize) / sectorSize;
+    this.#readOnly = disk?.readOnly ?? false;
+    return new BlkRanges(maxInFlight, this.#sectors, this.#unit);
+  }
+
+  /** False: the rate limit has been reached; the queues are served again when it is not any more. */
+  #mayBegin(limiter: RateLimiter): boolean {
+    const delay = limiter.delay(this.#host.now());
+    if (delay === 0) return true;
+    this.#host.counters[BlkCounter.throttled]! += 1;
+    this.#host.wakeIn(delay);
+    return false;
   }
 
   /** Each field is fetched once (trap T9); a header cut into pieces is put together first. */
@@ -265,6 +331,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#total[slot] = bytes;
     this.#begun[slot] = this.#host.now();
     this.#bytesInFlight += inFlightOf(bytes);
+    this.#limiter?.take(clears(this.#requestType) ? 0 : bytes); // what is cleared is not moved
     return slot;
   }
 

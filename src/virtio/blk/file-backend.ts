@@ -176,6 +176,7 @@ export class FileBackend implements BlkBackend {
     const { fd } = this.#disk;
     const flags = kind === Kind.durableWrite ? this.#disk.flags | RWF_DSYNC : this.#disk.flags;
     if (kind === Kind.zeroWrite) {
+      this.#requests.moves(bytes);
       slots.write(request, fd, this.#zeroes.address, bytes, offset, flags);
       return;
     }

@@ -194,8 +194,10 @@ export class UserBackend implements BlkBackend {
     const length = Math.min(this.#bytes[request]! - at, moves ? partBytes : wholeBytes);
     if (operation === UserOperation.write) {
       const data = this.#channel.data(slot, length);
-      if (this.#isZero[request] === 1) data.fill(0);
-      else this.#buffers.copyOut(this.#host.memory, request, at, data);
+      if (this.#isZero[request] === 1) {
+        data.fill(0);
+        this.#requests.moves(length);
+      } else this.#buffers.copyOut(this.#host.memory, request, at, data);
       this.#copied += length;
     }
     this.#owner[slot] = request;

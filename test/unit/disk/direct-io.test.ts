@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type DiskFileOptions, openDiskFile } from '../../../src/disk/disk-file.js';
 import { TsvmmError } from '../../../src/errors.js';
-import { openDisks } from '../../../src/machine/disk-set.js';
+import { FileMedium } from '../../../src/machine/file-medium.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-direct-'));
 const undo: (() => void)[] = [];
@@ -120,10 +120,10 @@ describe('on a device with blocks of 4096 bytes', () => {
   });
 
   maybe('an image of whole blocks is one with such blocks for the guest', async () => {
-    const set = await openDisks([config(image(2 ** 20, folder))]);
-    expect(set.disks[0]!.blockSize).toBe(4096);
-    expect(set.disks[0]!.file.open.direct!.offset).toBe(4096);
-    await set.close();
+    const medium = await FileMedium.open(config(image(2 ** 20, folder)));
+    expect(medium.layout.blockSize).toBe(4096);
+    expect(medium.open.direct!.offset).toBe(4096);
+    await medium.close();
   });
 
   maybe('an image of another size is refused, with what to do', async () => {
@@ -142,12 +142,12 @@ describe('on a device with blocks of 4096 bytes', () => {
     const sector = Buffer.alloc(512);
     sector.set([0x55, 0xaa], 510);
     writeFileSync(path, Buffer.concat([sector, Buffer.alloc(2 ** 20 - 512)]));
-    await expect(openDisks([config(path)])).rejects.toMatchObject({
+    await expect(FileMedium.open(config(path))).rejects.toMatchObject({
       code: 'ERR_TSVMM_DISK_FORMAT',
       message: expect.stringMatching(/counts in blocks of 512 bytes, and direct I\/O goes by 4096/),
     });
-    const set = await openDisks([{ ...config(path), cache: 'writeback' }]);
-    expect(set.disks[0]!.blockSize).toBe(512);
-    await set.close();
+    const medium = await FileMedium.open({ ...config(path), cache: 'writeback' });
+    expect(medium.layout.blockSize).toBe(512);
+    await medium.close();
   });
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openDiskMap } from '../../../src/disk/disk-map.js';
-import { allocateWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
+import { allocateWritten, extendWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
 
 const BASE = 10;
 const OVERLAY = 11;
@@ -39,6 +39,40 @@ test('every sector is where it was last written', () => {
       const expected = Array.from({ length }, (_, i) => (model.has(from + i) ? OVERLAY : BASE));
       expect(ask(map, from, from + length)).toEqual(expected);
     }),
+  );
+});
+
+test('a disk that has grown keeps what was written, and has a hole beyond the old end', () => {
+  const sectors = fc.integer({ min: 1, max: 300 });
+  const range = fc.tuple(fc.nat({ max: 299 }), fc.integer({ min: 1, max: 60 }));
+  const limits = fc.constantFrom(undefined, 40 * block);
+  fc.assert(
+    fc.property(
+      sectors,
+      fc.nat({ max: 200 }),
+      fc.array(range, { maxLength: 6 }),
+      limits,
+      (from, more, writes, limit) => {
+        const [size, grown] = [from * sector, (from + more) * sector];
+        const written = allocateWritten(size, limit);
+        const before = new OverlayMap(BASE, OVERLAY, written, size, limit);
+        for (const [at, count] of writes) {
+          if (at + count > from || before.locateWrite(at * sector, count * sector) < count * sector) continue;
+          before.wrote(at * sector, count * sector);
+        }
+        const extended = extendWritten(written, { from: size, to: grown, limit });
+        const after = new OverlayMap(BASE, OVERLAY, extended, grown, limit);
+        expect(ask(after, 0, from)).toEqual(ask(before, 0, from));
+        expect(ask(after, from, from + more)).toEqual(new Array(more).fill(OVERLAY));
+        // As much room as before: given out once, and no more than the limit.
+        const room = (map: OverlayMap, end: number): number => {
+          let blocks = 0;
+          for (let at = 0; at < end; at += block) if (map.locateWrite(at, sector) > 0) blocks++;
+          return blocks;
+        };
+        expect(room(after, size)).toBe(room(before, size));
+      },
+    ),
   );
 });
 

@@ -90,13 +90,22 @@ describe('refused, with a hint', () => {
   test('a module that is no URL, and a disk that nobody made', () => {
     expect(refused(() => Disk.fromModule('./disk.js' as never)).message).toMatch(/"\.\/disk\.js" is no URL/);
     const make = Disk as unknown as new () => Disk;
-    expect(() => new make()).toThrow(/use Disk\.from/);
+    expect(() => new make()).toThrow(/use Disk\.open/);
+  });
+
+  test.each<[object, RegExp]>([
+    [{ serial: 'x'.repeat(21) }, /Disk\.from\.serial: .* too long/],
+    [{ limit: { opsPerSecond: 1.5 } }, /Disk\.from\.limit\.opsPerSecond: 1\.5/],
+    [{ removable: 'yes' }, /Disk\.from\.removable/],
+    [{ cache: 'direct' }, /there is no option "cache"/],
+  ])('options %o', (options, message) => {
+    expect(refused(() => Disk.from({ size: 512, read }, options as never)).message).toMatch(message);
   });
 });
 
 test('it stands among the disks of a machine', () => {
   const disk = Disk.from({ size: 512, read });
-  expect(normalize({ disks: ['a.img', disk] }).disks[1]).toEqual({ disk, serial: 'tsvmm-disk1' });
+  expect(normalize({ disks: ['a.img', disk] }).disks[1]).toBe(disk);
   expect(disk.size).toBe(512);
   expect(disk.readOnly).toBe(true);
 });

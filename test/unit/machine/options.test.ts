@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TsvmmError } from '../../../src/errors.js';
-import type { DiskConfig } from '../../../src/machine/disk-options.js';
+import { type DiskOptions, diskConfig } from '../../../src/machine/disk-options.js';
 import { normalize, type VmConfig, type VmOptions } from '../../../src/machine/options.js';
 import { formatSize, parseDuration, parseSize } from '../../../src/machine/units.js';
 
@@ -17,8 +17,6 @@ const refused = (options: unknown): TsvmmError => {
   throw new Error('accepted');
 };
 
-const fileDisk = (config: VmConfig, index: number): DiskConfig => config.disks[index] as DiskConfig;
-
 test('the defaults', () => {
   const config = normalize({ disks: ['a.img', { path: 'b.img', readOnly: true }] });
   expect(config).toMatchObject({
@@ -27,10 +25,14 @@ test('the defaults', () => {
     onReboot: 'reboot',
     boot: { kind: 'disk', disk: 0 },
   });
-  expect([0, 1].map((index) => fileDisk(config, index)).map(({ path, readOnly }) => [path, readOnly])).toEqual([
-    ['a.img', false],
-    ['b.img', true],
-  ]);
+  expect(config.disks.map(({ drive }) => drive)).toEqual(
+    new Array(2).fill({ onError: 'report', serial: undefined, limit: undefined, removable: false }),
+  );
+  expect(diskConfig('disk', { path: 'a.img' }).medium).toMatchObject({
+    readOnly: false,
+    ephemeral: false,
+    cache: 'writeback',
+  });
   expect(normalize({ disks: ['a.img'] }).name).not.toBe(config.name);
 });
 
@@ -96,6 +98,11 @@ describe('each mistake is one error that names the option', () => {
     ['a format that is not there yet', { disks: [{ path: 'a', format: 'vmdk' }] }, /disks\[0\]\.format/],
     ['a cache mode that is none', { disks: [{ path: 'a', cache: 'none' as 'direct' }] }, /disks\[0\]\.cache/],
     ['an unknown policy for errors', { disks: [{ path: 'a', onError: 'ignore' as 'stop' }] }, /disks\[0\]\.onError/],
+    ['a limit without a rate', { disks: [{ path: 'a', limit: {} }] }, /disks\[0\]\.limit: there is no rate/],
+    ['a limit of nothing', { disks: [{ path: 'a', limit: { opsPerSecond: 0 } }] }, /limit\.opsPerSecond: 0/],
+    ['a burst without a rate', { disks: [{ path: 'a', limit: { opsPerSecond: 1, bytesBurst: '1M' } }] }, /bytesBurst/],
+    ['a misspelt rate', { disks: [{ path: 'a', limit: { bytesPerSec: 1 } }] }, /no option "bytesPerSec"/],
+    ['a rate that is no size', { disks: [{ path: 'a', limit: { bytesPerSecond: 'fast' } }] }, /"fast" is not a size/],
     ['a long serial', { disks: [{ path: 'a', serial: 'x'.repeat(21) }] }, /serial/],
     ['a kernel without a path', { boot: { kernel: '' } }, /boot\.kernel: the path is empty/],
     ['NUL in a path', { disks: ['a\0b'] }, /expected text/],
@@ -139,23 +146,20 @@ describe('each mistake is one error that names the option', () => {
 });
 
 describe('what decides about data is what it says, or refused', () => {
-  const booleans: [string, (value: unknown) => unknown, (config: VmConfig) => unknown][] = [
+  const disk = (options: object) => ({ disks: ['a', { path: 'b', ...options }] });
+  const diskSays = (name: 'readOnly' | 'ephemeral') => (value: unknown) =>
+    diskConfig('disks[1]', { path: 'b', [name]: value } as DiskOptions).medium[name];
+  const removable = ({ disks }: VmConfig) => disks[1]!.drive.removable;
+  const booleans: [string, (value: unknown) => object, (config: VmConfig, value: unknown) => unknown][] = [
     ['memory.prefault', (prefault) => ({ memory: { prefault } }), ({ memory }) => memory.prefault],
-    [
-      'disks[1].readOnly',
-      (readOnly) => ({ disks: ['a', { path: 'b', readOnly }] }),
-      (config) => fileDisk(config, 1).readOnly,
-    ],
-    [
-      'disks[1].ephemeral',
-      (ephemeral) => ({ disks: ['a', { path: 'b', ephemeral }] }),
-      (config) => fileDisk(config, 1).ephemeral,
-    ],
+    ['disks[1].readOnly', (readOnly) => disk({ readOnly }), (_, value) => diskSays('readOnly')(value)],
+    ['disks[1].ephemeral', (ephemeral) => disk({ ephemeral }), (_, value) => diskSays('ephemeral')(value)],
+    ['disks[1].removable', (value) => disk({ removable: value }), removable],
   ];
   test.each(booleans)('%s', (name, options, configured) => {
-    const given = (value: unknown) => ({ disks: ['a'], ...(options(value) as object) });
-    for (const value of [true, false]) expect(configured(normalize(given(value) as VmOptions))).toBe(value);
-    expect(configured(normalize(given(undefined) as VmOptions))).toBe(false);
+    const given = (value: unknown) => ({ disks: ['a'], ...options(value) });
+    for (const value of [true, false]) expect(configured(normalize(given(value) as VmOptions), value)).toBe(value);
+    expect(configured(normalize(given(undefined) as VmOptions), undefined)).toBe(false);
     const other = fc
       .oneof(fc.constantFrom<unknown>(1, 0, 'true', 'false', 'yes', '', null, Number.NaN), fc.anything())
       .filter((value) => typeof value !== 'boolean' && value !== undefined);
@@ -168,7 +172,7 @@ describe('what decides about data is what it says, or refused', () => {
 
   test('an ephemeral disk with a limit', () => {
     const ephemeral = (value: unknown) =>
-      fileDisk(normalize({ disks: [{ path: 'a', ephemeral: value as boolean }] }), 0).ephemeral;
+      diskConfig('disk', { path: 'a', ephemeral: value as boolean }).medium.ephemeral;
     expect(ephemeral({ limit: '1G' })).toEqual({ limit: 2 ** 30 });
     for (const value of [{}, { limit: 0 }, { limit: '-1' }, { limit: null }, { limit: 4095 }])
       expect(refused({ disks: [{ path: 'a', ephemeral: value }] }).message).toMatch(/disks\[0\]\.ephemeral\.limit/);

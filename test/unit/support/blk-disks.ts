@@ -101,7 +101,7 @@ export const zeroes = (...list: readonly Segment[]): MockBuffer[] => [
 export function scripted(open: OpenDisk, features: readonly number[] = writeback, ram = 0x40_0000) {
   const engine = new ScriptedEngine();
   const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
-  const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(ram), {
+  const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'serial-0' }), mappedRam(ram), {
     engine,
     features,
     config,

@@ -37,6 +37,8 @@ export class DeviceBench implements DataPathHost {
   readonly failures: string[] = [];
   readonly slots: IoSlots;
   wakes = 0;
+  /** What was asked of `wakeIn`. */
+  readonly alarms: number[] = [];
   readonly #engine: IoEngine | undefined;
   readonly #options: BenchOptions;
   #queues: SplitQueue[] = [];
@@ -141,6 +143,10 @@ export class DeviceBench implements DataPathHost {
 
   now(): number {
     return this.microseconds;
+  }
+
+  wakeIn(micros: number): void {
+    this.alarms.push(micros);
   }
 
   endMachine(message: string): void {

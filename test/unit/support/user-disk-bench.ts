@@ -200,7 +200,7 @@ export class UserDiskBench {
     closeFd(this.open.serverDoorbell);
   }
 
-  #newBench(device: DataPath = new BlkDevice(this.open, 'user')): DeviceBench {
+  #newBench(device: DataPath = new BlkDevice({ disk: this.open, id: 'user' })): DeviceBench {
     const { size, readOnly } = this.open;
     return new DeviceBench(device, mappedRam(0x80_0000), {
       engine: this.#engine,

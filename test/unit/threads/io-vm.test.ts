@@ -74,7 +74,14 @@ describe.each(engineKinds)('on %s', (kind) => {
     ];
     const machine = new MachineBench('test', devices, layout.end - MachineBench.extraBase);
     const reports: IoReport[] = [];
-    const vm = new IoVm(7, machine.attachment, engine, (report) => reports.push(report));
+    const alarms: number[] = [];
+    const vm = new IoVm(
+      7,
+      machine.attachment,
+      engine,
+      (report) => reports.push(report),
+      (micros) => void alarms.push(micros),
+    );
     cleanups.push(() => {
       vm.detach();
       turn(() => vm.isDetached);
@@ -94,7 +101,7 @@ describe.each(engineKinds)('on %s', (kind) => {
       for (let quiet = 0; quiet < 3; quiet = engine.turn(false) > 0 || vm.hasWork ? 0 : quiet + 1) vm.work();
     };
     const host = new ConsoleHost(machine.attachment.state, layout, () => machine.wakeDataPath());
-    return { machine, vm, reports, turn, settle, host };
+    return { machine, vm, reports, alarms, turn, settle, host };
   }
 
   const types = (reports: IoReport[]) => reports.map(({ type }) => type);
@@ -418,6 +425,94 @@ describe.each(engineKinds)('on %s', (kind) => {
     expect(machine.interrupts(RNG)).toBeGreaterThan(0);
   });
 
+  maybe('a paused device finishes what it has and takes no more; with another disk it goes on', () => {
+    const { machine, vm, turn, settle, reports } = setUp();
+    const [driver] = machine.start(BLK, [BlkFeature.flush]);
+    const [rng] = machine.start(RNG);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active && machine.lifecycle(RNG) === Lifecycle.active);
+    for (let i = 0; i < 10; i++) driver!.offer(readRequest(i));
+    machine.kick(BLK);
+    vm.work();
+    engine.turn(false);
+    vm.pauseDevice(BLK, true);
+    turn(() => reports.length > 0);
+    expect(reports).toEqual([{ type: 'device-paused', vm: 7, device: BLK }]);
+    const done = driver!.usedIndex;
+    driver!.offer(readRequest(20));
+    machine.kick(BLK);
+    rng!.offer([writable(64)]); // the others go on
+    machine.kick(RNG);
+    turn(() => rng!.usedIndex === 1);
+    settle();
+    expect(driver!.usedIndex).toBe(done);
+    const other = disk() as { fd: number };
+    const zeroed = Buffer.alloc(diskSize);
+    writeSync(other.fd, zeroed, 0, diskSize, 0);
+    vm.resumeDevice(BLK, { disk: other as never });
+    turn(() => driver!.usedIndex === 11);
+    const used = driver!.collect();
+    expect(Buffer.from(driver!.read(used.at(-1)!.buffers[1]!))).toEqual(Buffer.alloc(512));
+    expect(reports.at(-1)).toEqual({ type: 'device-resumed', vm: 7, device: BLK, error: undefined });
+  });
+
+  maybe('a device that has no medium to exchange says so and goes on; so does one that is not paused', () => {
+    const { machine, vm, turn, reports } = setUp();
+    const [rng] = machine.start(RNG);
+    turn(() => machine.lifecycle(RNG) === Lifecycle.active);
+    vm.pauseDevice(RNG, true);
+    turn(() => reports.length > 0);
+    vm.resumeDevice(RNG, { disk: undefined });
+    expect(reports.at(-1)).toMatchObject({
+      type: 'device-resumed',
+      error: { message: expect.stringMatching(/exchanged/) },
+    });
+    rng!.offer([writable(64)]);
+    machine.kick(RNG);
+    turn(() => rng!.usedIndex === 1);
+    vm.resumeDevice(BLK, { disk: undefined });
+    expect(reports.at(-1)).toMatchObject({
+      type: 'device-resumed',
+      error: { message: expect.stringMatching(/exchanged/) },
+    });
+  });
+
+  maybe('a pause waits for a driver that lets nothing be answered, and ends when that is reset', () => {
+    const { machine, vm, turn, settle, reports } = setUp();
+    const [driver] = machine.start(BLK, [BlkFeature.flush]);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    driver!.offer(readRequest(1));
+    machine.kick(BLK);
+    vm.work();
+    Atomics.store(machine.states[BLK]!.device.busMaster, 0, 0);
+    settle();
+    vm.pauseDevice(BLK, false);
+    settle();
+    expect(reports).toEqual([]);
+    machine.reset(BLK);
+    turn(() => reports.length > 0);
+    expect(reports[0]).toEqual({ type: 'device-paused', vm: 7, device: BLK });
+    vm.resumeDevice(BLK, undefined);
+  });
+
+  maybe('a limit holds requests back until the alarm', () => {
+    const { machine, vm, turn, settle, alarms } = setUp();
+    const [driver] = machine.start(BLK, [BlkFeature.flush]);
+    turn(() => machine.lifecycle(BLK) === Lifecycle.active);
+    const opsPerSecond = 1;
+    const none = { bytesPerSecond: undefined, bytesBurst: undefined };
+    vm.limitDevice(BLK, { ...none, opsPerSecond, opsBurst: 2 });
+    for (let i = 0; i < 5; i++) driver!.offer(readRequest(i));
+    machine.kick(BLK);
+    settle();
+    expect(driver!.usedIndex).toBe(2);
+    expect(alarms.length).toBeGreaterThan(0);
+    vm.onAlarm(); // too soon: it asks again
+    settle();
+    expect(driver!.usedIndex).toBe(2);
+    vm.limitDevice(BLK, undefined);
+    turn(() => driver!.usedIndex === 5);
+  });
+
   maybe('after detach nothing refers to the machine: its slots, memory and eventfds', () => {
     const { machine, vm, turn, reports } = setUp();
     const holders = native().memoryHolders(machine.ram.regions[0]!.hostAddress);
@@ -435,7 +530,13 @@ describe.each(engineKinds)('on %s', (kind) => {
     expect(machine.lifecycle(BLK)).toBe(Lifecycle.inactive);
     expect(native().memoryHolders(machine.ram.regions[0]!.hostAddress)).toBeGreaterThanOrEqual(holders);
     // The same doorbell can be watched by the next machine.
-    const next = new IoVm(8, machine.attachment, engine, () => {});
+    const next = new IoVm(
+      8,
+      machine.attachment,
+      engine,
+      () => {},
+      () => {},
+    );
     next.detach();
     turn(() => {
       next.work();
@@ -474,7 +575,13 @@ describe.skipIf(ioUringMissing !== undefined)('the whole path of a request', () 
     const options = { name: 'blk0', size: diskSize, readOnly: false };
     const spec = { kind: 'blk', disk: { kind: 'file', fd, size: diskSize, readOnly: false }, id: '' } as const;
     const machine = new MachineBench('path', [{ shape: blkShape(options), spec, config: blkConfig(options) }]);
-    const vm = new IoVm(1, machine.attachment, held.engine, () => {});
+    const vm = new IoVm(
+      1,
+      machine.attachment,
+      held.engine,
+      () => {},
+      () => {},
+    );
     const [driver] = machine.start(0, [BlkFeature.flush]);
     const head = driver!.offer(readRequest(5));
     const avail = new Uint16Array(machine.ram.bytes.buffer, driver!.avail, 3 + driver!.size);
@@ -526,7 +633,16 @@ describe('an engine without room', () => {
       },
     ];
     const machine = new MachineBench('big', devices);
-    expect(() => new IoVm(1, machine.attachment, held.engine, () => {})).toThrow(/no room/);
+    expect(
+      () =>
+        new IoVm(
+          1,
+          machine.attachment,
+          held.engine,
+          () => {},
+          () => {},
+        ),
+    ).toThrow(/no room/);
     expect(held.engine.claim({ onCompletion: () => {} }, 64)?.count).toBe(64);
     machine.close();
     await held.close();

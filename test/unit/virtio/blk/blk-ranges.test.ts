@@ -66,7 +66,7 @@ describe.each(engineKinds)('on %s', (kind) => {
   const onDisk = (open: OpenDisk): DeviceBench => {
     const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
     const options = { engine: held.engine, features, config, queueSize: 256, maxChain: 256 };
-    const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(0x40_0000), options);
+    const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'serial-0' }), mappedRam(0x40_0000), options);
     cleanups.push(() => bench.close());
     return bench;
   };

@@ -49,7 +49,7 @@ describe.each(engineKinds)('on %s', (kind) => {
 
   const onDisk = (open: OpenDisk, features: readonly number[] = writeback, queues = 1): DeviceBench => {
     const options = { name: 'blk0', size: open.size, readOnly: open.readOnly, queues };
-    const bench = new DeviceBench(new BlkDevice(open, 'serial-0'), mappedRam(0x40_0000), {
+    const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'serial-0' }), mappedRam(0x40_0000), {
       engine: held.engine,
       features,
       config: blkConfig(options),
@@ -300,7 +300,7 @@ describe('the identity', () => {
   test.each(['', 'twenty bytes exactly', 'more than twenty bytes of it'])('may have any length (%j)', (id) => {
     const { open } = disk();
     const engine = new ScriptedEngine();
-    const bench = new DeviceBench(new BlkDevice(open, id), mappedRam(0x10_0000), {
+    const bench = new DeviceBench(new BlkDevice({ disk: open, id }), mappedRam(0x10_0000), {
       engine,
       config: new Uint8Array(64),
     });
@@ -401,13 +401,17 @@ describe('what the kernel answers', () => {
     const { open } = disk();
     const engine = new ScriptedEngine();
     const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
-    const bench = new DeviceBench(new BlkDevice(open, 'serial-0', true), mappedRam(0x40_0000), {
-      engine,
-      features: writeback,
-      config,
-      queueSize: 256,
-      maxChain: 256,
-    });
+    const bench = new DeviceBench(
+      new BlkDevice({ disk: open, id: 'serial-0', stopOnError: true }),
+      mappedRam(0x40_0000),
+      {
+        engine,
+        features: writeback,
+        config,
+        queueSize: 256,
+        maxChain: 256,
+      },
+    );
     cleanups.push(() => bench.close());
     expect(ask(bench, read(255, 1024)).status).toBe(BlkStatus.ioError); // the driver's own mistake
     expect(bench.failures).toEqual([]);

@@ -1,24 +1,21 @@
-/** The disks of a machine: what is opened how when nothing is stated. */
+/** Images as machines have them: what is opened how when nothing is stated. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import type { DiskConfig } from '../../../src/machine/disk-options.js';
-import { openDisks } from '../../../src/machine/disk-set.js';
+import { FileMedium } from '../../../src/machine/file-medium.js';
 import { haveTools, run, scratch } from '../boot/fs/images.js';
 
 const folder = scratch();
 const mounted = join(folder, 'read-only');
 afterAll(() => void spawnSync('umount', [mounted]));
 
-const config = (path: string): DiskConfig => ({
+const config = (path: string) => ({
   path,
   explicitRaw: false,
   readOnly: false,
   ephemeral: false,
-  cache: 'writeback',
-  onError: 'report',
-  serial: '',
+  cache: 'writeback' as const,
 });
 
 test.each([
@@ -34,9 +31,9 @@ test.each([
   if (name.startsWith('only'))
     run('dd', ['if=/dev/zero', `of=${path}`, 'bs=4096', 'seek=1', 'count=1', 'conv=notrunc']);
   for (const explicitRaw of [false, true]) {
-    const set = await openDisks([{ ...config(path), explicitRaw }]);
-    expect(set.disks[0]?.blockSize).toBe(blockSize);
-    await set.close();
+    const medium = await FileMedium.open({ ...config(path), explicitRaw });
+    expect(medium.layout.blockSize).toBe(blockSize);
+    await medium.close();
   }
 });
 
@@ -45,15 +42,15 @@ test('a CD image that may not be written is read-only for the guest; any other d
   mkdirSync(mounted);
   run('genisoimage', ['-quiet', '-o', join(mounted, 'cd.iso'), import.meta.dirname]);
   run('truncate', ['-s', '1M', join(mounted, 'disk.img')]);
-  const writable = await openDisks([config(join(mounted, 'cd.iso'))]);
-  expect(writable.disks[0]?.file.readOnly).toBe(false);
+  const writable = await FileMedium.open(config(join(mounted, 'cd.iso')));
+  expect(writable.open.readOnly).toBe(false);
   await writable.close();
   const isMounted =
     spawnSync('mount', ['--bind', mounted, mounted]).status === 0 &&
     spawnSync('mount', ['-o', 'remount,bind,ro', mounted]).status === 0;
   if (!isMounted) return context.skip('nothing can be mounted here, and root may write any file');
-  const set = await openDisks([config(join(mounted, 'cd.iso'))]);
-  expect(set.disks[0]?.file.readOnly).toBe(true);
-  await set.close();
-  await expect(openDisks([config(join(mounted, 'disk.img'))])).rejects.toMatchObject({ code: 'ERR_TSVMM_DISK_IO' });
+  const medium = await FileMedium.open(config(join(mounted, 'cd.iso')));
+  expect(medium.open.readOnly).toBe(true);
+  await medium.close();
+  await expect(FileMedium.open(config(join(mounted, 'disk.img')))).rejects.toMatchObject({ code: 'ERR_TSVMM_DISK_IO' });
 });

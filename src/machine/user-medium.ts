@@ -10,44 +10,54 @@ import type { UserDiskSource } from '../disk/user-disk.js';
 import { TsvmmError } from '../errors.js';
 import { outOfDescriptors } from '../host/doorbell.js';
 import { closeFd, eventFd } from '../host/system.js';
-import type { DiskWarning } from '../threads/user-disk-requests.js';
-import type { Disk } from './disk.js';
+import { bad } from './checks.js';
+import { type DiskLayout, layoutOf } from './disk-layout.js';
+import type { Medium } from './medium.js';
 
 /** What a boot reads at a time, in parts: the guest's own requests may be many, the boot's are few and large. */
 const partsAtOnce = 4;
 const sectorSize = 512;
 
-export class UserDiskFile {
+export class UserMedium implements Medium {
+  readonly name: string;
   /** Nothing is known of what it likes to transfer at a time. */
   readonly ioSize = 4096;
-  readonly open: OpenUserDisk;
-  readonly #disk: Disk;
-  readonly #what: string;
+  open: OpenUserDisk;
+  layout!: DiskLayout;
   readonly #source: UserDiskSource;
   #closing: Promise<void> | undefined;
 
-  /** `signal` ends the wait for a module. */
-  static async open(disk: Disk, what: string, warn: DiskWarning, signal: AbortSignal): Promise<UserDiskFile> {
-    const source = await disk.open(what, warn, signal);
+  /** Takes `source` over; `signal` ends the wait for what its functions say. */
+  static async open(source: UserDiskSource, name: string, signal: AbortSignal): Promise<UserMedium> {
     const fds: number[] = [];
+    let medium: UserMedium | undefined;
     try {
       for (let i = 0; i < 2; i++) {
         const fd = eventFd();
         if (fd < 0) throw outOfDescriptors(fd);
         fds.push(fd);
       }
-      return new UserDiskFile(disk, what, source, fds[0]!, fds[1]!);
+      medium = new UserMedium(source, name, fds[0]!, fds[1]!);
+      const { blockSize } = source.facts;
+      if (blockSize !== undefined) medium.layout = { blockSize, fixed: true };
+      else {
+        await using reader = await medium.reader(signal);
+        medium.layout = await layoutOf(reader);
+      }
+      return medium;
     } catch (error) {
-      await disk.release(source);
-      for (const fd of fds) closeFd(fd);
+      if (medium !== undefined) await medium.close();
+      else {
+        await source.close();
+        for (const fd of fds) closeFd(fd);
+      }
       throw error;
     }
   }
 
-  private constructor(disk: Disk, what: string, source: UserDiskSource, ioDoorbell: number, serverDoorbell: number) {
-    this.#disk = disk;
-    this.#what = what;
+  private constructor(source: UserDiskSource, name: string, ioDoorbell: number, serverDoorbell: number) {
     this.#source = source;
+    this.name = name;
     const { size, readOnly, blockSize = sectorSize, flushes, discards, zeroes } = source.facts;
     const channel = allocateChannel();
     const functions = { flushes, discards, zeroes };
@@ -55,32 +65,29 @@ export class UserDiskFile {
     source.serve(this.open);
   }
 
-  get size(): number {
-    return this.open.size;
-  }
-
-  get readOnly(): boolean {
-    return this.open.readOnly;
-  }
-
-  /** If the program has said it. */
-  get blockSize(): 512 | 4096 | undefined {
-    return this.#source.facts.blockSize;
-  }
-
   /** Until it is closed or `signal` aborts. */
-  reader(signal: AbortSignal): BlockReader & AsyncDisposable {
-    return new UserDiskReader(this.#what, this.#source, this.open, signal);
+  async reader(signal: AbortSignal): Promise<BlockReader & AsyncDisposable> {
+    return new UserDiskReader(this.name, this.#source, this.open, signal);
   }
 
-  /** No I/O worker may use it any more. */
+  /** Its functions are asked for what lies beyond the old end from then on. */
+  async grow(size: number): Promise<void> {
+    const { blockSize } = this.open;
+    if (size % blockSize !== 0) throw bad(`${this.name} cannot have ${size} bytes`, `use a multiple of ${blockSize}`);
+    this.open = { ...this.open, size };
+  }
+
+  fail(why: string): Promise<void> {
+    return this.#source.fail(why);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    await this.#disk.release(this.#source);
+    await this.#source.close();
     closeFd(this.open.ioDoorbell);
     closeFd(this.open.serverDoorbell);
   }

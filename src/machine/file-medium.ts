@@ -1,0 +1,81 @@
+/** An image, opened for a machine: probed, locked, and its blocks known. Main thread. */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import type { BlockReader } from '../disk/block-reader.js';
+import type { CacheMode, DiskFile } from '../disk/disk-file.js';
+import { openDiskFile } from '../disk/disk-file.js';
+import type { OpenFileDisk } from '../disk/disk-map.js';
+import { openRawImage } from '../disk/raw-image.js';
+import { blockSizeFor, type DiskLayout, layoutOf } from './disk-layout.js';
+import type { Medium } from './medium.js';
+
+/** `DiskOptions` as far as they say what is opened and how; checked. */
+export interface FileMediumConfig {
+  readonly path: string;
+  readonly explicitRaw: boolean;
+  readonly readOnly: boolean;
+  readonly ephemeral: boolean | { readonly limit: number };
+  readonly cache: CacheMode;
+}
+
+export class FileMedium implements Medium {
+  readonly layout: DiskLayout;
+  readonly #file: DiskFile;
+
+  /** An image of another format is refused by its name before anything is locked. */
+  static async open({ path, explicitRaw, readOnly, ephemeral, cache }: FileMediumConfig): Promise<FileMedium> {
+    await using image = await openRawImage(path, explicitRaw ? { format: 'raw' } : {});
+    const layout = await layoutOf(image);
+    const isReadOnly = readOnly || (ephemeral === false && (await isUnwritableCd(path)));
+    const file = await openDiskFile({ path, readOnly: isReadOnly, ephemeral, cache });
+    try {
+      const blockSize = blockSizeFor(path, file.open.direct?.offset ?? layout.blockSize, layout);
+      return new FileMedium(file, { ...layout, blockSize });
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  private constructor(file: DiskFile, layout: DiskLayout) {
+    this.#file = file;
+    this.layout = layout;
+  }
+
+  get name(): string {
+    return this.#file.path;
+  }
+
+  get open(): OpenFileDisk {
+    return this.#file.open;
+  }
+
+  get ioSize(): number {
+    return this.#file.ioSize;
+  }
+
+  /** As the image was when it was opened: an ephemeral disk boots from what its image carries. */
+  reader(): Promise<BlockReader & AsyncDisposable> {
+    return openRawImage(this.#file.path, { format: 'raw' });
+  }
+
+  grow(size: number): Promise<void> {
+    return this.#file.grow(size);
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** A CD image that may not be written is read-only without being told so: nobody writes to one. */
+async function isUnwritableCd(path: string): Promise<boolean> {
+  const isWritable = await access(path, constants.W_OK).then(
+    () => true,
+    () => false, // whatever is wrong is said when the file is opened
+  );
+  if (isWritable) return false;
+  const { isCdImage } = await import('../boot/fs/iso/iso.js');
+  await using image = await openRawImage(path, { format: 'raw' });
+  return await isCdImage(image);
+}
