@@ -59,6 +59,8 @@ export class Disk implements AsyncDisposable {
   static readonly name = 'Disk';
   #origin: DiskOrigin;
   readonly #drive: DriveConfig;
+  /** One of `VmOptions`: no other machine will have it, whatever is in it by then. */
+  readonly #ofMachine: boolean;
   #limit: RateLimitConfig | undefined;
   /** While it is open. */
   #medium: Medium | undefined;
@@ -75,10 +77,11 @@ export class Disk implements AsyncDisposable {
   /** Why it cannot be used any more. */
   #gone: TsvmmError | undefined;
 
-  private constructor(key: symbol, origin: DiskOrigin, drive: DriveConfig) {
+  private constructor(key: symbol, origin: DiskOrigin, drive: DriveConfig, ofMachine = false) {
     if (key !== token) throw new TypeError('use Disk.open(path), Disk.from(handlers) or Disk.fromModule(url)');
     this.#origin = origin;
     this.#drive = drive;
+    this.#ofMachine = ofMachine;
     this.#limit = drive.limit;
     this.#note(origin.facts);
   }
@@ -110,7 +113,7 @@ export class Disk implements AsyncDisposable {
   /** @internal One of `VmOptions`, which its machine opens and closes. */
   static ofOptions(what: string, options: DiskOptions): Disk {
     const { medium, drive } = diskConfig(what, options);
-    return new Disk(token, pathOrigin(medium), drive);
+    return new Disk(token, pathOrigin(medium), drive, true);
   }
 
   /**
@@ -214,6 +217,7 @@ export class Disk implements AsyncDisposable {
     this.#told = undefined;
     this.#medium = undefined;
     if (medium !== undefined) await this.#origin.release(medium);
+    if (this.#ofMachine) await this.#origin.dispose();
     this.#isTaken = false;
     leave?.();
   }

@@ -14,8 +14,10 @@ import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
 import { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
-import type { Disk, DiskHost, MediumChange } from './disk.js';
+import type { Disk } from './disk.js';
+import { DiskChanges } from './disk-changes.js';
 import { DiskSet } from './disk-set.js';
+import { EarlyWarnings } from './early-warnings.js';
 import type { VmEvents, Warning } from './events.js';
 import { causeOf, type ExitReason, exitOf, type VmExit } from './exit.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
@@ -27,15 +29,12 @@ import { PhaseClock } from './phases.js';
 import { type CycleHooks, type CycleMetrics, PowerCycle } from './power-cycle.js';
 import { Rest } from './rest.js';
 import { checkTransition, type VmState } from './states.js';
+import { stopMachine } from './stop.js';
 import { parseDuration, show } from './units.js';
 
 const defaultStopMs = 10_000;
-/** The button's driver is a module and logind may not listen yet: press again (contract §7.3). */
-const pressEveryMs = 2000;
 /** A guest that resets faster than this is slowed down, so that it cannot keep main busy with starts. */
 const restingUptimeMs = 1000;
-/** A guest must not fill memory with warnings while its machine starts. */
-const mostEarly = 16;
 /** How soon a guest that panics ends if it says so by more than words. */
 const panicEndsMs = 2000;
 const token = Symbol('VirtualMachine.start');
@@ -58,8 +57,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #cycle: PowerCycle | undefined;
   /** A power-on under way: an end waits for it, since it uses the disks. */
   #poweringOn: Promise<unknown> = Promise.resolve();
-  /** Between two power cycles. */
-  #changingDisks: Promise<unknown> = Promise.resolve();
+  readonly #diskChanges: DiskChanges;
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -72,8 +70,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly #ended = new AbortController();
   #stopping: Promise<VmExit> | undefined;
   #startedAt = monotonicMs();
-  /** Warnings from before anybody could listen; undefined once `start` has given the machine away. */
-  #early: Warning[] | undefined = [];
+  readonly #warnings = new EarlyWarnings((warning) => this.#tell('warning', warning));
   /** Of the last boot. */
   #bootProblems: readonly string[] = [];
 
@@ -90,6 +87,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     });
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
+    });
+    this.#diskChanges = new DiskChanges({
+      powered: () => this.#powered(),
+      cycle: () => this.#cycle,
+      ending: () => this.#ending && this.#state,
     });
   }
 
@@ -111,7 +113,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       vm.#throwIfEnded();
       // Its guest may have ended it already: then `exited` says how, and it does not run any more.
       if (vm.#state === 'starting') vm.#moveTo('running');
-      setImmediate(() => vm.#tellEarly());
+      setImmediate(() => vm.#warnings.release());
       return vm;
     } catch (failure) {
       const error = config.signal?.aborted ? config.signal.reason : vm.#startError(failure);
@@ -202,7 +204,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   async #openDisks(): Promise<void> {
     const opening = this.#phases.run('open disks', async () => {
       this.#disks = await DiskSet.take(this.#config.disks, {
-        host: (index) => this.#diskHost(index),
+        host: (index) => this.#diskChanges.host(index, this.disks[index]!),
         warning: (warning) => this.#warn(warning),
         signal: this.#ended.signal,
       });
@@ -211,45 +213,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await opening;
   }
 
-  #diskHost(index: number): DiskHost {
-    return {
-      change: (change) => this.#changeDisk(index, change),
-      limit: () => {
-        // A start under way may have read the limit before; what holds is what it is then.
-        const limitNow = (): void => this.#cycle?.limitDisk(index, this.disks[index]!.drive.limit);
-        this.#poweringOn.then(limitNow, limitNow);
-      },
-    };
-  }
-
-  /** In a power cycle while its guest's requests wait; between two of them at once, and the next one waits. */
-  async #changeDisk(index: number, change: MediumChange): Promise<void> {
-    for (;;) {
-      await this.#powered();
-      if (this.#ending !== undefined)
-        throw new TsvmmError('ERR_TSVMM_STATE', `the machine is ${this.#state}: its disks cannot be changed`);
-      const cycle = this.#cycle;
-      if (cycle === undefined) {
-        const changing = change.prepare().then((medium) => change.commit(medium));
-        this.#changingDisks = Promise.allSettled([this.#changingDisks, changing]);
-        return changing;
-      }
-      try {
-        return await cycle.changeDisk(index, change);
-      } catch (error) {
-        // A guest that resets meanwhile has the change when it is back.
-        if (!cycle.isClosing || this.#ending !== undefined) throw error;
-      }
-      await cycle.close();
-    }
-  }
-
   /** Resolves when no power-on is under way. */
   async #powered(): Promise<void> {
-    for (let seen: unknown; seen !== this.#poweringOn; ) {
-      seen = this.#poweringOn;
-      await this.#poweringOn;
-    }
+    for (let seen: unknown; seen !== this.#poweringOn; await seen) seen = this.#poweringOn;
   }
 
   async #powerOn(battery?: Battery): Promise<void> {
@@ -260,7 +226,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
     };
     const { signal } = this.#ended;
-    const starting = this.#changingDisks.then(() => {
+    const starting = this.#diskChanges.settled.then(() => {
       signal.throwIfAborted();
       return PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, signal, battery);
     });
@@ -322,22 +288,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (this.#ending !== undefined) return this.#ending;
     if (this.#state === 'running') this.#moveTo('stopping');
     const press = (): void => {
-      // Between two power cycles there is no button; the next press finds one.
       this.#cycle
         ?.pressPowerButton()
         .catch((cause) =>
           this.#tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause }),
         );
     };
-    const timer = setInterval(press, pressEveryMs);
-    const deadline = setTimeout(() => void this.kill(), timeout);
-    press();
-    try {
-      return await this.exited;
-    } finally {
-      clearInterval(timer);
-      clearTimeout(deadline);
-    }
+    return stopMachine({ exited: this.exited, press, kill: () => void this.kill() }, timeout);
   }
 
   /** The one way out: whoever comes first decides the reason, everybody waits for the same end. */
@@ -386,7 +343,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** What a vCPU that did not stop in time may still have written through is closed when it has. */
   async #closeDisks(cycle: PowerCycle | undefined): Promise<void> {
-    await this.#changingDisks;
+    await this.#diskChanges.settled;
     const isClosed = await cycle?.close().then(
       () => true,
       () => false,
@@ -419,14 +376,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   #warn(warning: Warning): void {
     shielded(() => this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message));
-    if (this.#early === undefined) this.#tell('warning', warning);
-    else if (this.#early.length < mostEarly) this.#early.push(warning);
-  }
-
-  #tellEarly(): void {
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const warning of early) this.#tell('warning', warning);
+    this.#warnings.add(warning);
   }
 
   #tell<K extends keyof VmEvents>(event: K, ...values: VmEvents[K]): void {

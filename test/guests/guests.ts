@@ -11,6 +11,7 @@ export const guestNames = [
   'bad-instruction',
   'block',
   'devices',
+  'drive',
   'echo',
   'exits',
   'flood',

@@ -258,6 +258,7 @@ describe.skipIf(never)('a virtio disk', () => {
       errors: 7,
       discards: 0,
       writeZeroes: 0,
+      throttled: 0,
       doorbells: rung,
       interrupts: rung,
       suppressedInterrupts: rung,

@@ -21,6 +21,14 @@ export const BlkFeature = {
 
 /** Request types, §5.2.6. */
 export const BlkRequest = { in: 0, out: 1, flush: 4, getId: 8, discard: 11, writeZeroes: 13 } as const;
+/** Of those that the host can fail, for messages. */
+export const requestNames: Readonly<Record<number, string>> = {
+  [BlkRequest.in]: 'read',
+  [BlkRequest.out]: 'write',
+  [BlkRequest.flush]: 'flush',
+  [BlkRequest.discard]: 'discard',
+  [BlkRequest.writeZeroes]: 'zeroing',
+};
 export const BlkStatus = { ok: 0, ioError: 1, unsupported: 2 } as const;
 
 /** type u32, reserved u32, sector u64. */

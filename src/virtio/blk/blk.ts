@@ -14,15 +14,16 @@ import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
 import { type RateLimit, RateLimiter } from '../rate-limit.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
+import { countRequest, latencyKind } from './blk-counting.js';
 import {
   BlkCounter,
   BlkFeature,
-  BlkLatency,
   BlkRequest,
   BlkStatus,
   headerSize,
   highSectorLimit,
   idSize,
+  requestNames,
   sectorSize,
   writebackOffset,
 } from './blk-format.js';
@@ -356,7 +357,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#failed = true;
     this.#release(request);
     this.#host.counters[BlkCounter.errors]! += 1;
-    this.#host.endMachine(`a disk ${operationNames[this.#type[request]!]} failed: ${errnoName(result)}`);
+    this.#host.endMachine(`a disk ${requestNames[this.#type[request]!]} failed: ${errnoName(result)}`);
   }
 
   #finish(slot: number, status: number): void {
@@ -368,21 +369,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     queue.push(this.#head[slot]!, status === BlkStatus.ok && type === BlkRequest.in ? total + 1 : 1);
     this.#release(slot);
     countLatency(latencies, latencyKind(type), this.#host.now() - this.#begun[slot]!);
-    if (status !== BlkStatus.ok) {
-      counters[BlkCounter.errors]! += 1;
-    } else if (type === BlkRequest.flush) {
-      counters[BlkCounter.flushes]! += 1;
-    } else if (type === BlkRequest.discard) {
-      counters[BlkCounter.discards]! += 1;
-    } else if (type === BlkRequest.writeZeroes) {
-      counters[BlkCounter.writeZeroes]! += 1;
-    } else if (type === BlkRequest.out) {
-      counters[BlkCounter.writes]! += 1;
-      counters[BlkCounter.bytesWritten]! += total;
-    } else {
-      counters[BlkCounter.reads]! += 1;
-      counters[BlkCounter.bytesRead]! += total;
-    }
+    countRequest(counters, type, total, status);
     if (this.#stalled) this.#serveAll();
   }
 
@@ -398,27 +385,6 @@ export class BlkDevice implements DataPath, BlkRequests {
     if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
   }
 }
-
-function latencyKind(type: number): number {
-  switch (type) {
-    case BlkRequest.in:
-      return BlkLatency.read;
-    case BlkRequest.out:
-      return BlkLatency.write;
-    case BlkRequest.flush:
-      return BlkLatency.flush;
-    default:
-      return BlkLatency.clear;
-  }
-}
-
-const operationNames: Readonly<Record<number, string>> = {
-  [BlkRequest.in]: 'read',
-  [BlkRequest.out]: 'write',
-  [BlkRequest.flush]: 'flush',
-  [BlkRequest.discard]: 'discard',
-  [BlkRequest.writeZeroes]: 'zeroing',
-};
 
 const clears = (type: number): boolean => type === BlkRequest.discard || type === BlkRequest.writeZeroes;
 
