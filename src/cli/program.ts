@@ -57,7 +57,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
   const runCommand = add(program, 'run', 'boot a disk image, or a kernel, with its console here')
     .argument(
       '[disk]',
-      'disk image; options follow its name: readonly, ephemeral, cache=MODE, on-error=stop, format=raw',
+      'disk image; options follow its name: readonly, ephemeral[=SIZE], cache=MODE, on-error=stop, bytes-per-second=SIZE, ops-per-second=N, format=raw',
     )
     .action(async (disk: string | undefined, parsed: Record<string, unknown>) => {
       code = await actions.run(runArguments(disk, byFlagName(parsed)));

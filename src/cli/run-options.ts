@@ -27,7 +27,7 @@ export function runOptions(given: RunArguments): RunOptions {
     ...(given.disk === undefined ? [] : [parseDisk(given.disk, 'DISK')]),
     ...given.disks.map((text) => parseDisk(text, '--disk')),
   ];
-  if (switches.has('ephemeral')) for (const disk of disks) if (!disk.readOnly) disk.ephemeral = true;
+  if (switches.has('ephemeral')) for (const disk of disks) if (!disk.readOnly) disk.ephemeral ??= true;
   return {
     machine: {
       ...(values['name'] !== undefined && { name: values['name'] }),

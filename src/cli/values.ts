@@ -91,12 +91,15 @@ const cacheModes = ['writeback', 'direct', 'unsafe'] as const;
 const diskWords = [
   'readonly',
   'ephemeral',
+  'ephemeral=SIZE',
   'on-error=stop',
   'format=raw',
+  'bytes-per-second=SIZE',
+  'ops-per-second=N',
   ...cacheModes.map((mode) => `cache=${mode}`),
 ];
 const diskHint =
-  'options are readonly, ephemeral, cache=writeback|direct|unsafe, on-error=stop and format=raw; a comma that belongs to the file name is written twice';
+  'options are readonly, ephemeral, ephemeral=SIZE, cache=writeback|direct|unsafe, on-error=stop, bytes-per-second=SIZE, ops-per-second=N and format=raw; a comma that belongs to the file name is written twice';
 
 /** 'FILE', 'FILE,readonly', 'FILE,cache=direct': a comma that belongs to the name is written twice. */
 export function parseDisk(text: string, option: string): DiskOptions & { path: string } {
@@ -105,19 +108,23 @@ export function parseDisk(text: string, option: string): DiskOptions & { path: s
     throw usage(`${option} ${shown(text)} names no file`, `write ${option} FILE or ${option} FILE,readonly`);
   const disk: DiskOptions & { path: string } = { path };
   for (const word of words) {
+    const [name, value = ''] = word.split(/=(.*)/s);
+    const cache = cacheModes.find((mode) => word === `cache=${mode}`);
     if (word === 'readonly') disk.readOnly = true;
     else if (word === 'ephemeral') disk.ephemeral = true;
+    else if (name === 'ephemeral' && value !== '') disk.ephemeral = { limit: parseSize(value, `${option} ${name}`) };
     else if (word === 'on-error=stop') disk.onError = 'stop';
     else if (word === 'format=raw') disk.format = 'raw';
-    else {
-      const cache = cacheModes.find((mode) => word === `cache=${mode}`);
-      if (cache === undefined)
-        throw usage(
-          `${option} ${shown(text)}: ${shown(word)} is not a disk option`,
-          didYouMean(word, diskWords, diskHint),
-        );
-      disk.cache = cache;
-    }
+    else if (cache !== undefined) disk.cache = cache;
+    else if (name === 'bytes-per-second' && value !== '')
+      disk.limit = { ...disk.limit, bytesPerSecond: parseSize(value, `${option} ${name}`) };
+    else if (name === 'ops-per-second' && /^[1-9]\d{0,8}$/.test(value))
+      disk.limit = { ...disk.limit, opsPerSecond: Number(value) };
+    else
+      throw usage(
+        `${option} ${shown(text)}: ${shown(word)} is not a disk option`,
+        didYouMean(word, diskWords, diskHint),
+      );
   }
   return disk;
 }

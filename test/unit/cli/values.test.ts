@@ -106,6 +106,11 @@ describe('disks', () => {
       ephemeral: true,
     });
     expect(parseDisk('a.img,on-error=stop', '--disk')).toEqual({ path: 'a.img', onError: 'stop' });
+    expect(parseDisk('a.img,ephemeral=1G', '--disk')).toEqual({ path: 'a.img', ephemeral: { limit: 2 ** 30 } });
+    expect(parseDisk('a.img,bytes-per-second=50M,ops-per-second=1000', '--disk')).toEqual({
+      path: 'a.img',
+      limit: { bytesPerSecond: 50 * 2 ** 20, opsPerSecond: 1000 },
+    });
     for (const cache of ['writeback', 'direct', 'unsafe'] as const)
       expect(parseDisk(`a.img,cache=${cache}`, '--disk')).toEqual({ path: 'a.img', cache });
   });
@@ -117,13 +122,22 @@ describe('disks', () => {
       }),
     );
   });
-  it.each(['', ',readonly', 'a.img,', 'a.img,ro', 'a.img,format=vhd', 'a.img,cache=', 'a.img,cache', 'a.img,,'])(
-    'refuses or keeps %j apart',
-    (text) => {
-      if (text === 'a.img,,') expect(parseDisk(text, '--disk')).toEqual({ path: 'a.img,' });
-      else expect(refusal(() => parseDisk(text, '--disk')).message).toContain('--disk');
-    },
-  );
+  it.each([
+    '',
+    ',readonly',
+    'a.img,',
+    'a.img,ro',
+    'a.img,format=vhd',
+    'a.img,cache=',
+    'a.img,cache',
+    'a.img,ops-per-second=0',
+    'a.img,bytes-per-second=9',
+    'a.img,ephemeral=',
+    'a.img,,',
+  ])('refuses or keeps %j apart', (text) => {
+    if (text === 'a.img,,') expect(parseDisk(text, '--disk')).toEqual({ path: 'a.img,' });
+    else expect(refusal(() => parseDisk(text, '--disk')).message).toContain('--disk');
+  });
 });
 
 describe('vCPUs', () => {
