@@ -49,10 +49,12 @@ export interface DiskMap {
   readonly flags: number;
   /** How many of the `length` bytes at `offset` are in `fd` in a row; at least one sector. */
   locateRead(offset: number, length: number): number;
-  /** The same for writing; 0 when there is no room. */
-  locateWrite(offset: number, length: number): number;
+  /** The same for writing, which a request is about to do; 0 when there is no room. */
+  locateWrite(request: number, offset: number, length: number): number;
   /** The same for a hole, which needs no room and reads as zeroes; chooses the file that is written. */
-  locateHole(offset: number, length: number): number;
+  locateHole(request: number, offset: number, length: number): number;
+  /** What a request began on the file that was chosen for it has ended, with -errno if not well. */
+  ended(request: number, result: number): void;
   /** That many bytes were written at `offset`. */
   wrote(offset: number, length: number): void;
   /** What a flush has to sync, or -1: nothing outlives the machine, or nobody cares. */
@@ -61,11 +63,13 @@ export interface DiskMap {
   readonly writesBriefly: boolean;
 }
 
-export function openDiskMap(disk: OpenFileDisk): DiskMap {
+/** For at most `requests` at a time, by their numbers. */
+export function openDiskMap(disk: OpenFileDisk, requests: number): DiskMap {
   const flags = disk.direct === undefined ? 0 : DIRECT;
   const { writesBriefly = false } = disk;
   if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);
-  return new OverlayMap(disk.base, disk.overlay, disk.written, disk.size, disk.limit, flags, writesBriefly);
+  const { base, overlay, written, size, limit } = disk;
+  return new OverlayMap(base, overlay, written, size, requests, limit, flags, writesBriefly);
 }
 
 class FileMap implements DiskMap {
@@ -85,13 +89,15 @@ class FileMap implements DiskMap {
     return length;
   }
 
-  locateWrite(_offset: number, length: number): number {
+  locateWrite(_request: number, _offset: number, length: number): number {
     return length;
   }
 
-  locateHole(_offset: number, length: number): number {
+  locateHole(_request: number, _offset: number, length: number): number {
     return length;
   }
+
+  ended(): void {}
 
   wrote(): void {}
 }

@@ -7,25 +7,20 @@
  * and not to this thread, so that a guest that reboots finds what it wrote. A transfer may stop inside a sector and go on
  * there.
  *
- * With a limit, bits of a second kind say for which blocks room has been given out, from before the write begins: writes
- * under way at once, and those that fail or whose driver goes away meanwhile, count as well, and a sector counts as the
- * block that the host's file system needs for it. So the file never takes more.
+ * A limit has bits of its own (overlay-room.ts), which are kept like these.
  */
 import type { DiskMap } from './disk-map.js';
+import { OverlayRoom, roomBytes } from './overlay-room.js';
 
 const sectorSize = 512;
-/** What a limit counts: the block of ext4, XFS, Btrfs and tmpfs. */
-const blockSize = 4096;
 const bitsPerWord = 32;
 const allSet = 0xffff_ffff;
-/** Blocks given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
+/** Blocks that a limit has given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
 const headerSize = 8;
 
 /** What an overlay of a disk of `size` bytes knows: nothing is written yet. Throws RangeError if it cannot be had. */
 export const allocateWritten = (size: number, limit?: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(
-    headerSize + bitBytes(size, sectorSize) + (limit === undefined ? 0 : bitBytes(size, blockSize)),
-  );
+  new SharedArrayBuffer(headerSize + sectorBytes(size) + (limit === undefined ? 0 : roomBytes(size)));
 
 /** The same for a disk that has grown: what is beyond its old end is in no base, and reads as the hole that is there. */
 export function extendWritten(
@@ -33,7 +28,7 @@ export function extendWritten(
   { from, to, limit }: { readonly from: number; readonly to: number; readonly limit?: number | undefined },
 ): SharedArrayBuffer {
   const extended = allocateWritten(to, limit);
-  const [before, after] = [bitBytes(from, sectorSize), bitBytes(to, sectorSize)];
+  const [before, after] = [sectorBytes(from), sectorBytes(to)];
   const bytes = new Uint8Array(extended);
   bytes.set(new Uint8Array(written, 0, headerSize + before));
   bytes.set(new Uint8Array(written, headerSize + before), headerSize + after);
@@ -56,8 +51,8 @@ function setBits(words: Uint32Array, start: number, end: number): void {
   }
 }
 
-const bitBytes = (size: number, each: number): number =>
-  Math.ceil(size / each / bitsPerWord) * Uint32Array.BYTES_PER_ELEMENT;
+const sectorBytes = (size: number): number =>
+  Math.ceil(size / sectorSize / bitsPerWord) * Uint32Array.BYTES_PER_ELEMENT;
 
 export class OverlayMap implements DiskMap {
   fd = -1;
@@ -70,17 +65,15 @@ export class OverlayMap implements DiskMap {
   /** For reading the base. */
   readonly #baseFlags: number;
   readonly #bits: Uint32Array;
-  /** Blocks that may be given out; undefined: all. */
-  readonly #limit: number | undefined;
-  readonly #used: Float64Array;
-  readonly #given: Uint32Array;
+  readonly #room: OverlayRoom | undefined;
 
-  /** `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
+  /** For so many requests. `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
   constructor(
     base: number,
     overlay: number,
     written: SharedArrayBuffer,
     size: number,
+    requests: number,
     limit?: number,
     baseFlags = 0,
     writesBriefly = false,
@@ -89,10 +82,10 @@ export class OverlayMap implements DiskMap {
     this.#base = base;
     this.#overlay = overlay;
     this.#baseFlags = baseFlags;
-    this.#used = new Float64Array(written, 0, 1);
-    this.#bits = new Uint32Array(written, headerSize, bitBytes(size, sectorSize) / Uint32Array.BYTES_PER_ELEMENT);
-    this.#given = new Uint32Array(written, headerSize + this.#bits.byteLength);
-    this.#limit = limit === undefined ? undefined : Math.floor(limit / blockSize);
+    this.#bits = new Uint32Array(written, headerSize, sectorBytes(size) / Uint32Array.BYTES_PER_ELEMENT);
+    if (limit === undefined) return;
+    const given = new Uint32Array(written, headerSize + this.#bits.byteLength);
+    this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, requests);
   }
 
   locateRead(offset: number, length: number): number {
@@ -102,32 +95,21 @@ export class OverlayMap implements DiskMap {
     return this.#run(offset, length, written);
   }
 
-  locateWrite(offset: number, length: number): number {
+  locateWrite(request: number, offset: number, length: number): number {
     this.fd = this.#overlay;
     this.flags = 0;
-    if (this.#limit === undefined) return length;
-    const end = Math.ceil((offset + length) / blockSize);
-    let block = Math.floor(offset / blockSize);
-    while (block < end && this.#giveOut(block, this.#limit)) block++;
-    return Math.max(0, Math.min(block * blockSize - offset, length));
+    return this.#room === undefined ? length : this.#room.beginWrite(request, offset, length);
   }
 
-  /** A block that becomes a hole stays given out: a write to it may be under way. */
-  locateHole(_offset: number, length: number): number {
+  locateHole(request: number, offset: number, length: number): number {
     this.fd = this.#overlay;
     this.flags = 0;
+    this.#room?.beginHole(request, offset, length);
     return length;
   }
 
-  /** Whether there is room for this block; one that has been given out may be written again when all is full. */
-  #giveOut(block: number, limit: number): boolean {
-    const at = Math.floor(block / bitsPerWord);
-    const mask = 1 << (block % bitsPerWord);
-    if ((this.#given[at]! & mask) !== 0) return true;
-    if (this.#used[0]! >= limit) return false;
-    this.#given[at]! |= mask;
-    this.#used[0]! += 1;
-    return true;
+  ended(request: number, result: number): void {
+    this.#room?.end(request, result >= 0);
   }
 
   /**

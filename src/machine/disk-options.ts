@@ -27,8 +27,9 @@ export interface DiskOptions extends DriveOptions {
   format?: 'raw' | undefined;
   readOnly?: boolean | undefined;
   /**
-   * Writes go to a private file in /var/tmp and are gone with the machine. `limit`: how much room that file may take, in
-   * blocks of 4096 bytes; then writes to other blocks fail. Without one a guest can fill the host's file system.
+   * Writes go to a private file in /var/tmp and are gone with the machine. `limit`: how much room that file may take at a
+   * time, in blocks of 4096 bytes; then writes to other blocks fail until the guest has discarded some. Without one a guest
+   * can fill the host's file system.
    */
   ephemeral?: boolean | { limit: Size } | undefined;
   /**

@@ -130,6 +130,7 @@ export class FileBackend implements BlkBackend {
 
   onCompletion(slot: number, result: number): void {
     const kind = this.#kind[slot]!;
+    this.#disk.ended(slot, result);
     if (this.#stopped) this.#requests.done(slot, 0);
     else if (allocates(kind)) this.#allocated(slot, result);
     else if (result < 0) this.#fail(slot, result);
@@ -168,7 +169,8 @@ export class FileBackend implements BlkBackend {
     const offset = this.#offset[request]!;
     const bounced = this.#bounced[request] === 1;
     const left = Math.min(this.#left[request]!, bounced ? bounceBytes : maxOperationBytes);
-    const bytes = kind === Kind.read ? this.#disk.locateRead(offset, left) : this.#disk.locateWrite(offset, left);
+    const bytes =
+      kind === Kind.read ? this.#disk.locateRead(offset, left) : this.#disk.locateWrite(request, offset, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
       return;
@@ -222,7 +224,7 @@ export class FileBackend implements BlkBackend {
     const disk = this.#disk;
     const offset = this.#offset[request]!;
     const left = Math.min(this.#left[request]!, maxAllocationBytes);
-    const bytes = kind === Kind.zero ? disk.locateWrite(offset, left) : disk.locateHole(offset, left);
+    const bytes = kind === Kind.zero ? disk.locateWrite(request, offset, left) : disk.locateHole(request, offset, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
       return;

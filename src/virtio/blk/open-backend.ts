@@ -9,5 +9,5 @@ import { UserBackend } from './user-backend.js';
 export function openBackend(disk: OpenDisk | undefined, requests: number): BlkBackend {
   if (disk === undefined) return new EmptyBackend();
   if (disk.kind === 'user') return new UserBackend(disk, requests);
-  return new FileBackend(openDiskMap(disk), requests, disk.direct);
+  return new FileBackend(openDiskMap(disk, requests), requests, disk.direct);
 }

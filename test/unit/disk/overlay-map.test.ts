@@ -28,10 +28,10 @@ test('every sector is where it was last written', () => {
   const range = fc.tuple(position, fc.integer({ min: 1, max: 120 }));
   fc.assert(
     fc.property(fc.array(range, { maxLength: 12 }), range, (writes, [from, length]) => {
-      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32), 2 ** 32);
+      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32), 2 ** 32, 1);
       const model = new Set<number>();
       for (const [at, count] of writes) {
-        expect(map.locateWrite(at * sector, count * sector)).toBe(count * sector);
+        expect(map.locateWrite(0, at * sector, count * sector)).toBe(count * sector);
         expect(map.fd).toBe(OVERLAY);
         map.wrote(at * sector, count * sector);
         for (let i = 0; i < count; i++) model.add(at + i);
@@ -77,7 +77,7 @@ test('a disk that has grown keeps what was written, and has a hole beyond the ol
 });
 
 test('runs are as long as they can be', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40), 2 ** 40);
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40), 2 ** 40, 1);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 31);
   map.wrote(2 ** 30, 4096);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 30);
@@ -87,7 +87,7 @@ test('runs are as long as they can be', () => {
 });
 
 test('a transfer that stops inside a sector goes on there', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 2 ** 20);
+  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 2 ** 20, 1);
   map.wrote(0, 700);
   expect(ask(map, 0, 3)).toEqual([OVERLAY, BASE, BASE]);
   map.wrote(700, 100);
@@ -100,29 +100,29 @@ test('a transfer that stops inside a sector goes on there', () => {
 
 test('the next map of the disk knows what the one before wrote', () => {
   const written = allocateWritten(2 ** 20);
-  new OverlayMap(BASE, OVERLAY, written, 2 ** 20).wrote(sector, 3 * sector);
-  const next = new OverlayMap(BASE, OVERLAY, written, 2 ** 20);
+  new OverlayMap(BASE, OVERLAY, written, 2 ** 20, 1).wrote(sector, 3 * sector);
+  const next = new OverlayMap(BASE, OVERLAY, written, 2 ** 20, 1);
   expect(ask(next, 0, 6)).toEqual([BASE, OVERLAY, OVERLAY, OVERLAY, BASE, BASE]);
 });
 
 describe('a limit', () => {
   const size = 2 ** 20;
   const limit = 4 * block;
-  const limited = (written = allocateWritten(size, limit)) => new OverlayMap(BASE, OVERLAY, written, size, limit);
+  const limited = (written = allocateWritten(size, limit)) => new OverlayMap(BASE, OVERLAY, written, size, 3, limit);
 
   test('stops new blocks, not old ones', () => {
     const map = limited();
-    expect(map.locateWrite(0, 4 * block)).toBe(4 * block);
+    expect(map.locateWrite(0, 0, 4 * block)).toBe(4 * block);
     map.wrote(0, 4 * block);
-    expect(map.locateWrite(8 * block, sector)).toBe(0);
-    expect(map.locateWrite(3 * block + sector, block)).toBe(block - sector);
-    expect(map.locateWrite(4 * block, sector)).toBe(0);
+    expect(map.locateWrite(0, 8 * block, sector)).toBe(0);
+    expect(map.locateWrite(0, 3 * block + sector, block)).toBe(block - sector);
+    expect(map.locateWrite(0, 4 * block, sector)).toBe(0);
   });
 
   test('counts a sector as the block that the host needs for it', () => {
     const map = limited();
-    for (let i = 0; i < 4; i++) expect(map.locateWrite(2 * i * block, sector)).toBe(sector);
-    expect([map.locateWrite(block, sector), map.locateWrite(2 * block + sector, 2 * block)]).toEqual([
+    for (let i = 0; i < 4; i++) expect(map.locateWrite(0, 2 * i * block, sector)).toBe(sector);
+    expect([map.locateWrite(0, block, sector), map.locateWrite(0, 2 * block + sector, 2 * block)]).toEqual([
       0,
       block - sector,
     ]);
@@ -131,11 +131,11 @@ describe('a limit', () => {
   test('counts what is under way, and is kept for the next map', () => {
     const written = allocateWritten(size, limit);
     const map = limited(written);
-    expect([map.locateWrite(0, 3 * block), map.locateWrite(10 * block, 2 ** 19)]).toEqual([3 * block, block]);
-    expect(map.locateWrite(20 * block, sector)).toBe(0);
+    expect([map.locateWrite(0, 0, 3 * block), map.locateWrite(0, 10 * block, 2 ** 19)]).toEqual([3 * block, block]);
+    expect(map.locateWrite(0, 20 * block, sector)).toBe(0);
     expect(ask(map, 0, 1)).toEqual([BASE]);
     const next = limited(written);
-    expect([next.locateWrite(20 * block, sector), next.locateWrite(0, 5 * block)]).toEqual([0, 3 * block]);
+    expect([next.locateWrite(0, 20 * block, sector), next.locateWrite(0, 0, 5 * block)]).toEqual([0, 3 * block]);
   });
 
   test('is never exceeded, and never below what it says', () => {
@@ -146,11 +146,11 @@ describe('a limit', () => {
       fc.property(fc.array(range), fc.nat(140), (writes, blocks) => {
         const bytes = blocks * block;
         const written = allocateWritten(sectors * sector, bytes);
-        const map = new OverlayMap(BASE, OVERLAY, written, sectors * sector, bytes);
+        const map = new OverlayMap(BASE, OVERLAY, written, sectors * sector, 1, bytes);
         const taken = new Set<number>();
         for (const { at, count, done } of writes) {
           const asked = Math.min(count, sectors - at);
-          const room = map.locateWrite(at * sector, asked * sector) / sector;
+          const room = map.locateWrite(0, at * sector, asked * sector) / sector;
           for (let i = at; i < at + room; i++) taken.add(blockOf(i));
           if (room < asked) expect([taken.size, taken.has(blockOf(at + room))]).toEqual([blocks, false]);
           if (done && room > 0) map.wrote(at * sector, room * sector);
@@ -162,8 +162,8 @@ describe('a limit', () => {
 });
 
 test('a plain file is one run', () => {
-  const map = openDiskMap({ kind: 'file', fd: 5, size: 2 ** 40, readOnly: false });
-  expect([map.locateRead(512, 2 ** 31), map.locateWrite(0, 2 ** 31), map.fd, map.syncFd]).toEqual([
+  const map = openDiskMap({ kind: 'file', fd: 5, size: 2 ** 40, readOnly: false }, 1);
+  expect([map.locateRead(512, 2 ** 31), map.locateWrite(0, 0, 2 ** 31), map.fd, map.syncFd]).toEqual([
     2 ** 31,
     2 ** 31,
     5,

@@ -418,6 +418,33 @@ describe('an ephemeral disk with a limit', () => {
     const zero = (at: number) => ask(bench, read(at, 8 * sector)).data.every((byte) => byte === 0);
     expect([zero(64), zero(72), zero(80)]).toEqual([true, false, true]);
   });
+
+  test.each(['discards', 'zeroes'])('has room again for a guest that %s what it wrote', (how) => {
+    const { open, overlay: fd } = overlay(8 * 4096);
+    const { bench } = scripted(open, features);
+    for (let round = 0; round < 10; round++) {
+      const at = 64 * (round % 4);
+      expect(ask(bench, write(at, randomBytes(64 * sector))).status, `round ${round}`).toBe(ok);
+      expect(ask(bench, write((at + 64) % 256, randomBytes(sector))).status).toBe(ioError);
+      expect(fstatSync(fd).blocks).toBe(64);
+      expect(ask(bench, how === 'zeroes' ? zeroes([at, 64, unmap]) : discard([at, 64])).status).toBe(ok);
+      expect(fstatSync(fd).blocks).toBe(0);
+      expect(ask(bench, read(at, 64 * sector)).data.every((byte) => byte === 0)).toBe(true);
+    }
+  });
+
+  test('is not passed by a write and a discard under way at once', () => {
+    const { open } = overlay(4096);
+    const { bench, engine, driver } = scripted(open, features);
+    for (const together of [write(0, randomBytes(4096)), discard([0, 8])]) driver.offer(together);
+    bench.start();
+    expect(engine.waiting).toHaveLength(2);
+    bench.run();
+    expect(driver.collect()).toHaveLength(2);
+    expect(ask(bench, write(8, randomBytes(4096))).status).toBe(ioError);
+    expect(ask(bench, discard([0, 8])).status).toBe(ok);
+    expect(ask(bench, write(8, randomBytes(4096))).status).toBe(ok);
+  });
 });
 
 describe('what the driver finds', () => {
