@@ -38,6 +38,21 @@ static napi_value Syscall(napi_env env, napi_callback_info info) {
   return NumberOf(env, result == -1 ? -errno : result);
 }
 
+// syscallBy(Float64Array of 7) -> result or -errno: number and arguments from memory. For hot paths: an address or offset that
+// is an argument of a JavaScript function is an object on V8's heap.
+static napi_value SyscallBy(napi_env env, napi_callback_info info) {
+  Arguments<1> a(env, info);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, a.values[0], &type, &length, &data, nullptr, nullptr) != napi_ok) return NumberOf(env, -EINVAL);
+  if (type != napi_float64_array || length < 7) return NumberOf(env, -EINVAL);
+  const auto* words = static_cast<const double*>(data);  // in bounds: checked here; doubles are aligned as V8 aligns them
+  const auto at = [words](size_t i) { return static_cast<long>(words[i]); };
+  long result = syscall(at(0), at(1), at(2), at(3), at(4), at(5), at(6));
+  return NumberOf(env, result == -1 ? -errno : result);
+}
+
 // ioctl(fd, request, argument) -> result or -errno
 static napi_value Ioctl(napi_env env, napi_callback_info info) {
   Arguments<3> a(env, info);
@@ -117,6 +132,7 @@ static napi_value CopyIn(napi_env env, napi_callback_info info) {
 
 void ExportCalls(napi_env env, Napi::Object exports) {
   Export(env, exports, "syscall", Syscall);
+  Export(env, exports, "syscallBy", SyscallBy);
   Export(env, exports, "ioctl", Ioctl);
   Export(env, exports, "run", Run);
   Export(env, exports, "ring", Ring);

@@ -32,7 +32,7 @@ void ReleaseGuard(size_t slot);
 
 // The version of what TypeScript calls here; src/host/native.ts has the same. One that is left over from another version of
 // tsvmm is refused by it.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 // Signal sent to a vCPU thread to make KVM_RUN return; 0 until KickSignal() has chosen one.
 int KickSignalNumber();

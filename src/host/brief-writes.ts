@@ -8,7 +8,7 @@
  */
 import { Operation, type SlotTable } from './engine-slots.js';
 import { MicroClock } from './micro-clock.js';
-import { Sys, syscall } from './system.js';
+import { callWords, Sys, syscallBy } from './system.js';
 
 /** All in microseconds. A thread that lost its processor for a moment is not slow yet. */
 const slow = 5_000;
@@ -18,30 +18,36 @@ const longestRest = 64_000_000;
 export class BriefWrites {
   /** The kernel's answer to what `perform` did. */
   result = 0;
-  readonly #clock: Pick<MicroClock, 'now' | 'close'>;
-  readonly #call: typeof syscall;
+  readonly #clock: Pick<MicroClock, 'stamp' | 'close'>;
+  readonly #call: typeof syscallBy;
+  readonly #words = callWords();
+  readonly #now = new Float64Array(1);
   #rest = shortestRest;
   #notBefore = 0;
 
-  constructor(clock: Pick<MicroClock, 'now' | 'close'> = new MicroClock(), call = syscall) {
+  constructor(clock: Pick<MicroClock, 'stamp' | 'close'> = new MicroClock(), call = syscallBy) {
     this.#clock = clock;
     this.#call = call;
   }
 
   /** Performs the slot's write, or makes it one for other threads and answers false. */
   perform(slots: SlotTable, slot: number): boolean {
-    const begun = this.#clock.now();
+    this.#clock.stamp(this.#now, 0);
+    const begun = this.#now[0]!;
     const single = slots.operation[slot] === Operation.briefWrite;
     if (begun < this.#notBefore) {
       slots.operation[slot] = single ? Operation.write : Operation.writeVector;
       return false;
     }
-    const fd = slots.fd[slot]!;
-    const offset = slots.offset[slot]!;
-    this.result = single
-      ? this.#call(Sys.pwrite64, fd, slots.address[slot]!, slots.length[slot]!, offset)
-      : this.#call(Sys.pwritev2, fd, slots.address[slot]!, slots.length[slot]!, offset, 0, 0);
-    const ended = this.#clock.now();
+    const words = this.#words;
+    words[0] = single ? Sys.pwrite64 : Sys.pwritev2;
+    words[1] = slots.fd[slot]!;
+    words[2] = slots.address[slot]!;
+    words[3] = slots.length[slot]!;
+    words[4] = slots.offset[slot]!;
+    this.result = this.#call(words); // what follows is 0: the high half of the offset, and flags
+    this.#clock.stamp(this.#now, 0);
+    const ended = this.#now[0]!;
     if (ended - begun > slow) {
       this.#notBefore = ended + this.#rest;
       this.#rest = Math.min(this.#rest * 2, longestRest);

@@ -37,6 +37,9 @@ export const FallocateMode = { punchHole: 0x02 | 0x01, zeroRange: 0x10 | 0x01 } 
  */
 export const DIRECT = 1 << 30;
 
+/** The counter of an eventfd. */
+const eventBytes = 8;
+
 /** Beside the call itself not worth counting. */
 const shortCopy = 16 * 1024;
 
@@ -135,14 +138,20 @@ export class SlotTable {
     flags: number,
     bytes = 0,
   ): void {
+    if (this.#phase[slot] !== Phase.idle) throw new Error(`I/O slot ${slot} is in use`);
+    this.address[slot] = address;
+    this.offset[slot] = offset;
+    this.begin(slot, operation, fd, length, flags, bytes);
+  }
+
+  /** With its address and offset where they belong. */
+  begin(slot: number, operation: Operation, fd: number, length: number, flags: number, bytes: number): void {
     const owner = this.#owner[slot];
     if (owner === undefined) throw new Error(`I/O slot ${slot} is not claimed`);
     if (this.#phase[slot] !== Phase.idle) throw new Error(`I/O slot ${slot} is in use`);
     this.operation[slot] = operation;
     this.fd[slot] = fd;
-    this.address[slot] = address;
     this.length[slot] = length;
-    this.offset[slot] = offset;
     this.flags[slot] = flags;
     this.bytes[slot] = (flags & DIRECT) === 0 ? bytes : 0;
     this.step[slot] = 0;
@@ -153,7 +162,7 @@ export class SlotTable {
 
   /** Rings an eventfd: rings that the kernel has not seen yet are one, a ring during a write is repeated after it. */
   ring(slot: number, fd: number): void {
-    if (this.#phase[slot] === Phase.idle) this.start(slot, Operation.eventWrite, fd, 0, 0, 0, 0);
+    if (this.#phase[slot] === Phase.idle) this.start(slot, Operation.eventWrite, fd, 0, eventBytes, 0, 0);
     else if (this.#phase[slot] === Phase.started) this.#again[slot] = 1;
   }
 
@@ -210,7 +219,7 @@ export class SlotTable {
     owner.outstanding--;
     const again = this.#again[slot] === 1 && result >= 0;
     this.#again[slot] = 0;
-    if (again) this.start(slot, Operation.eventWrite, this.fd[slot]!, 0, 0, 0, 0);
+    if (again) this.start(slot, Operation.eventWrite, this.fd[slot]!, 0, eventBytes, 0, 0);
     else owner.client.onCompletion(slot - owner.base, result);
   }
 }
@@ -222,6 +231,9 @@ export class IoSlots {
   readonly count: number;
   /** Started and not completed. Written by the table. */
   outstanding = 0;
+  /** For `begin`: of each slot. */
+  readonly address: Float64Array;
+  readonly offset: Float64Array;
   readonly #table: SlotTable;
 
   constructor(table: SlotTable, client: IoClient, base: number, count: number) {
@@ -229,6 +241,17 @@ export class IoSlots {
     this.client = client;
     this.base = base;
     this.count = count;
+    this.address = table.address.subarray(base, base + count);
+    this.offset = table.offset.subarray(base, base + count);
+  }
+
+  /**
+   * Hot: an operation whose `address` and `offset` have been put into these arrays, where they cost nothing; as arguments
+   * both would be allocations. `length` is how many bytes, or how many iovecs for `bytes` bytes, which stay as they are until
+   * the completion.
+   */
+  begin(slot: number, operation: Operation, fd: number, length: number, flags: number, bytes: number): void {
+    this.#table.begin(this.#at(slot), operation, fd, length, flags, bytes);
   }
 
   read(slot: number, fd: number, address: number, length: number, offset: number, flags = 0): void {
@@ -237,24 +260,6 @@ export class IoSlots {
 
   write(slot: number, fd: number, address: number, length: number, offset: number, flags = 0): void {
     this.#table.start(this.#at(slot), Operation.write, fd, address, length, offset, flags, length);
-  }
-
-  /** A write to the page cache of a file system that cannot say whether it would block, and rarely does. */
-  writeBriefly(slot: number, fd: number, address: number, length: number, offset: number): void {
-    this.#table.start(this.#at(slot), Operation.briefWrite, fd, address, length, offset, 0, length);
-  }
-
-  /** `vectors` is the address of `count` iovecs for `bytes` bytes, which stay as they are until the completion. */
-  readv(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.readVector, fd, vectors, count, offset, flags, bytes);
-  }
-
-  writev(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number, flags = 0): void {
-    this.#table.start(this.#at(slot), Operation.writeVector, fd, vectors, count, offset, flags, bytes);
-  }
-
-  writevBriefly(slot: number, fd: number, vectors: number, count: number, bytes: number, offset: number): void {
-    this.#table.start(this.#at(slot), Operation.briefWriteVector, fd, vectors, count, offset, 0, bytes);
   }
 
   sync(slot: number, fd: number): void {
@@ -275,7 +280,7 @@ export class IoSlots {
    * with `poll`, is watched by no other, and stays open until the slots are released.
    */
   eventRead(slot: number, fd: number): void {
-    this.#table.start(this.#at(slot), Operation.eventRead, fd, 0, 8, 0, 0);
+    this.#table.start(this.#at(slot), Operation.eventRead, fd, 0, eventBytes, 0, 0);
   }
 
   /** Rings an eventfd. The only operation that may be asked for while the slot is busy with its like. */

@@ -5,6 +5,7 @@
  * Slots of the submission array are filled once with the identity, so entry i of the ring is always SQE i.
  */
 import { native } from './addon.js';
+import type { SlotTable } from './engine-slots.js';
 import { Errno } from './errno.js';
 import {
   ENTER_GETEVENTS,
@@ -16,11 +17,15 @@ import {
   ioUringSqe,
   OFFSET_SQ_RING,
   OFFSET_SQES,
+  Opcode,
   REGISTER_IOWQ_MAX_WORKERS,
   Setup,
   SqRing,
 } from './io-uring-layout.js';
 import { closeFd, Sys } from './system.js';
+
+/** The second word of user_data tells what a completion is about; the first is the slot. */
+export const UserKind = { operation: 0, cancel: 1 } as const;
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
@@ -142,33 +147,56 @@ export class Rings {
   }
 
   /**
-   * Writes one submission entry; there must be room. `enter` shows it to the kernel. Fields without a parameter stay
-   * zero, as the kernel made them: nobody else writes these entries.
+   * Writes one submission entry for an operation in `slots`, with its descriptor, offset, address and length; there must be
+   * room. `enter` shows it to the kernel. Fields that are not written stay zero, as the kernel made them: nobody else
+   * writes these entries.
    */
-  prepare(
-    opcode: number,
-    sqeFlags: number,
-    fd: number,
-    offset: number,
-    address: number,
-    length: number,
-    flags: number,
-    userLow: number,
-    userHigh: number,
-  ): void {
-    const at = (this.#tail & (this.submissionEntries - 1)) * sqeWords;
+  prepare(slots: SlotTable, slot: number, opcode: number, sqeFlags: number, flags: number): void {
+    const offset = slots.offset[slot]!;
+    const address = slots.address[slot]!;
+    const at = this.#nextEntry(opcode, sqeFlags, slots.fd[slot]!, slot);
     const sqes = this.#sqes;
-    sqes[at] = opcode | (sqeFlags << 8);
-    sqes[at + sqe.fd] = fd;
     sqes[at + sqe.offset] = offset;
     sqes[at + sqe.offset + 1] = offset / TWO_32;
     sqes[at + sqe.address] = address;
     sqes[at + sqe.address + 1] = address / TWO_32;
-    sqes[at + sqe.length] = length;
+    sqes[at + sqe.length] = slots.length[slot]!;
     sqes[at + sqe.flags] = flags;
-    sqes[at + sqe.userData] = userLow;
-    sqes[at + sqe.userData + 1] = userHigh;
+    sqes[at + sqe.userData + 1] = UserKind.operation;
+  }
+
+  /** The same for an operation on a descriptor alone. */
+  prepareBare(slots: SlotTable, slot: number, opcode: number, sqeFlags: number, flags: number): void {
+    const at = this.#nextEntry(opcode, sqeFlags, slots.fd[slot]!, slot);
+    this.#clear(at, 0);
+    this.#sqes[at + sqe.flags] = flags;
+    this.#sqes[at + sqe.userData + 1] = UserKind.operation;
+  }
+
+  /** The same for the end of the operation in `slot`. */
+  prepareCancel(slot: number): void {
+    const at = this.#nextEntry(Opcode.asyncCancel, 0, -1, slot);
+    this.#clear(at, slot); // the user_data of what is to end
+    this.#sqes[at + sqe.flags] = 0;
+    this.#sqes[at + sqe.userData + 1] = UserKind.cancel;
+  }
+
+  #nextEntry(opcode: number, sqeFlags: number, fd: number, slot: number): number {
+    const at = (this.#tail & (this.submissionEntries - 1)) * sqeWords;
+    this.#sqes[at] = opcode | (sqeFlags << 8);
+    this.#sqes[at + sqe.fd] = fd;
+    this.#sqes[at + sqe.userData] = slot;
     this.#tail = (this.#tail + 1) >>> 0;
+    return at;
+  }
+
+  #clear(at: number, address: number): void {
+    const sqes = this.#sqes;
+    sqes[at + sqe.offset] = 0;
+    sqes[at + sqe.offset + 1] = 0;
+    sqes[at + sqe.address] = address;
+    sqes[at + sqe.address + 1] = 0;
+    sqes[at + sqe.length] = 0;
   }
 
   /** One io_uring_enter: submits what is prepared, waits for `wanted` completions. How many were submitted, or -errno. */

@@ -13,10 +13,7 @@ import { DIRECT, type IoSlots, Operation, SlotTable } from './engine-slots.js';
 import { Errno, systemError } from './errno.js';
 import { IndexRing } from './index-ring.js';
 import { FSYNC_DATASYNC, Opcode, SqeFlag } from './io-uring-layout.js';
-import { Rings } from './io-uring-rings.js';
-
-/** The other word of user_data tells what the completion is about. */
-const UserKind = { operation: 0, cancel: 1 } as const;
+import { Rings, UserKind } from './io-uring-rings.js';
 
 /** Steps of an operation that the kernel refused to do at once. */
 const Step = {
@@ -30,6 +27,7 @@ const Step = {
 const submissionEntries = 512;
 export const defaultCompletionEntries = 16_384;
 
+/** A counter of an eventfd. */
 const eventBytes = 8;
 
 export class IoUringEngine implements IoEngine {
@@ -136,7 +134,7 @@ export class IoUringEngine implements IoEngine {
     // After the starts: an operation that is queued and cancelled in one batch is found by its cancellation.
     while (slots.cancelsQueued && !rings.full) {
       const slot = slots.takeCancel();
-      if (slot >= 0) rings.prepare(Opcode.asyncCancel, 0, -1, 0, slot, 0, 0, slot, UserKind.cancel);
+      if (slot >= 0) rings.prepareCancel(slot);
     }
     while (this.#mayCopy && !rings.full) {
       const slot = slots.copies.shift();
@@ -149,7 +147,6 @@ export class IoUringEngine implements IoEngine {
     const slots = this.#slots;
     slots.markStarted(slot);
     const rings = this.#rings;
-    const fd = slots.fd[slot]!;
     const step = slots.step[slot]!;
     if (slots.operation[slot]! >= Operation.briefWrite && this.#brief.perform(slots, slot)) {
       this.#results[slot] = this.#brief.result;
@@ -162,53 +159,34 @@ export class IoUringEngine implements IoEngine {
       case Operation.write:
       case Operation.readVector:
       case Operation.writeVector: {
-        const offset = slots.offset[slot]!;
         const flags = step === Step.blocking ? SqeFlag.async : 0;
-        rings.prepare(
-          opcodes[operation]!,
-          flags,
-          fd,
-          offset,
-          slots.address[slot]!,
-          slots.length[slot]!,
-          slots.flags[slot]! & ~DIRECT,
-          slot,
-          0,
-        );
+        rings.prepare(slots, slot, opcodes[operation]!, flags, slots.flags[slot]! & ~DIRECT);
         break;
       }
       case Operation.sync:
-        rings.prepare(Opcode.fsync, 0, fd, 0, 0, 0, 0, slot, 0);
+        rings.prepareBare(slots, slot, Opcode.fsync, 0, 0);
         break;
       case Operation.dataSync:
-        rings.prepare(Opcode.fsync, 0, fd, 0, 0, 0, FSYNC_DATASYNC, slot, 0);
+        rings.prepareBare(slots, slot, Opcode.fsync, 0, FSYNC_DATASYNC);
         break;
       case Operation.eventRead:
-        if (step === Step.polling) rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, POLLIN, slot, 0);
-        else rings.prepare(Opcode.read, 0, fd, 0, this.#sink, eventBytes, 0, slot, 0);
+        slots.address[slot] = this.#sink;
+        if (step === Step.polling) rings.prepareBare(slots, slot, Opcode.pollAdd, 0, POLLIN);
+        else rings.prepare(slots, slot, Opcode.read, 0, 0);
         break;
       case Operation.eventWrite:
-        rings.prepare(Opcode.write, 0, fd, 0, this.#one, eventBytes, 0, slot, 0);
+        slots.address[slot] = this.#one;
+        rings.prepare(slots, slot, Opcode.write, 0, 0);
         break;
       case Operation.poll:
-        rings.prepare(Opcode.pollAdd, 0, fd, 0, 0, 0, slots.flags[slot]!, slot, 0);
+        rings.prepareBare(slots, slot, Opcode.pollAdd, 0, slots.flags[slot]!);
         break;
       case Operation.allocate:
         // The kernel takes the mode from `len` and the length from `addr` (io_uring_prep_fallocate(3)).
-        rings.prepare(
-          Opcode.fallocate,
-          0,
-          fd,
-          slots.offset[slot]!,
-          slots.address[slot]!,
-          slots.length[slot]!,
-          0,
-          slot,
-          0,
-        );
+        rings.prepare(slots, slot, Opcode.fallocate, 0, 0);
         break;
       case Operation.close:
-        rings.prepare(Opcode.close, SqeFlag.async, fd, 0, 0, 0, 0, slot, 0);
+        rings.prepareBare(slots, slot, Opcode.close, SqeFlag.async, 0);
         break;
       default:
         throw new Error(`I/O operation ${operation} is unknown`);

@@ -19,6 +19,8 @@ export interface Native {
 
   /** A raw system call. A view argument stands for the address of its first byte. */
   syscall(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument, e?: Argument, f?: Argument): number;
+  /** The same, number and six arguments from memory: what is larger than 31 bits would be an allocation as an argument. */
+  syscallBy(words: Float64Array): number;
   ioctl(fd: number, request: number, argument?: Argument): number;
   /** A system call that makes a descriptor. The calling environment holds it: closes it at its end, if not before. */
   openFd(number: number, a?: Argument, b?: Argument, c?: Argument, d?: Argument): number;

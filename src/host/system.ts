@@ -54,6 +54,22 @@ export function syscall(
   }
 }
 
+/** Room for a system call of `syscallBy`: its number, its arguments. */
+export const callWords = (...words: readonly number[]): Float64Array => {
+  const room = new Float64Array(7);
+  room.set(words);
+  return room;
+};
+
+/** As `syscall`, without allocating anything whatever the arguments are. */
+export function syscallBy(words: Float64Array): number {
+  const shim = native();
+  for (;;) {
+    const result = shim.syscallBy(words);
+    if (result !== -Errno.EINTR) return result;
+  }
+}
+
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 

@@ -56,6 +56,18 @@ export class GuestMemory {
     return 0;
   }
 
+  /** Hot: puts the host address of `length` bytes at `guest[index]` into `host[index]`; false if they are not RAM as above. */
+  locate(guest: Float64Array, host: Float64Array, index: number, length: number): boolean {
+    const gpa = guest[index]!;
+    for (let i = 0; i < this.regions.length; i++) {
+      const region = this.regions[i]!;
+      if (!(gpa >= region.start && length >= 0 && gpa - region.start <= region.size - length)) continue;
+      host[index] = region.hostAddress + (gpa - region.start);
+      return true;
+    }
+    return false;
+  }
+
   /** An exact view of `length` bytes (at most 1 MiB) at `gpa`; undefined if they are not RAM. For rings: make once. */
   view(gpa: number, length: number): Uint8Array | undefined {
     const window = length <= windowSize - windowStride ? this.#find(gpa, length) : undefined;
@@ -82,6 +94,14 @@ export class GuestMemory {
     this.#at(gpa, 4).setUint32(this.#offset, value, true);
   }
 
+  /** Hot: the same, `into` bytes behind the address `guest[index]`. An address beyond 2 GiB is an allocation as an argument. */
+  u32At(guest: Float64Array, index: number, into: number): number {
+    return this.#windowAt(guest, index, into, 4).getUint32(this.#offset, true);
+  }
+  setU8At(guest: Float64Array, index: number, value: number): void {
+    this.#windowAt(guest, index, 0, 1).setUint8(this.#offset, value);
+  }
+
   /** Drops every window, handing each buffer to `detach`. No view may be used afterwards. */
   release(detach: (buffer: ArrayBuffer) => void): void {
     for (const windows of this.#windows) {
@@ -93,21 +113,35 @@ export class GuestMemory {
   /** Where the last found access begins in its window: a second result without an allocation. */
   #offset = 0;
 
+  /** The address of who has none in an array. */
+  readonly #scalar = new Float64Array(1);
+
   #at(gpa: number, length: number): DataView {
-    const window = this.#find(gpa, length);
-    if (window === undefined) throw new RangeError(`guest address 0x${gpa.toString(16)} is not RAM`);
+    this.#scalar[0] = gpa;
+    return this.#windowAt(this.#scalar, 0, 0, length);
+  }
+
+  #windowAt(guest: Float64Array, index: number, into: number, length: number): DataView {
+    const window = this.#findAt(guest, index, into, length);
+    if (window === undefined) throw new RangeError(`guest address 0x${(guest[index]! + into).toString(16)} is not RAM`);
     return window.view;
   }
 
   #find(gpa: number, length: number): Window | undefined {
+    this.#scalar[0] = gpa;
+    return this.#findAt(this.#scalar, 0, 0, length);
+  }
+
+  #findAt(guest: Float64Array, position: number, into: number, length: number): Window | undefined {
+    const gpa = guest[position]! + into;
     for (let i = 0; i < this.regions.length; i++) {
       const region = this.regions[i]!;
       if (!(gpa >= region.start && length >= 0 && gpa - region.start <= region.size - length)) continue;
-      const into = gpa - region.start;
-      const index = Math.floor(into / windowStride);
+      const offset = gpa - region.start;
+      const index = Math.floor(offset / windowStride);
       const base = index * windowStride;
       // An access across the end of the stride still lies in this window, which is 1 MiB longer.
-      this.#offset = into - base;
+      this.#offset = offset - base;
       return this.#windows[i]![index] ?? this.#open(i, index, base);
     }
     return undefined;

@@ -18,14 +18,15 @@ const stolen = 200;
 const afterStolen = 10_000;
 
 export class BusyPoll {
-  readonly #clock: Pick<MicroClock, 'now' | 'close'>;
+  readonly #clock: Pick<MicroClock, 'stamp' | 'close'>;
+  readonly #now = new Float64Array(1);
   #window = 0;
   #notBefore = 0;
   #end = 0;
   #last = 0;
   #asleep = 0;
 
-  constructor(clock: Pick<MicroClock, 'now' | 'close'> = new MicroClock()) {
+  constructor(clock: Pick<MicroClock, 'stamp' | 'close'> = new MicroClock()) {
     this.#clock = clock;
   }
 
@@ -35,13 +36,13 @@ export class BusyPoll {
 
   /** The worker begins to look. */
   begin(): void {
-    this.#last = this.#clock.now();
+    this.#last = this.#look();
     this.#end = this.#last + this.#window;
   }
 
   /** Whether it goes on looking. */
   goesOn(): boolean {
-    const now = this.#clock.now();
+    const now = this.#look();
     if (now - this.#last > stolen) {
       this.#window = 0;
       this.#notBefore = now + afterStolen;
@@ -53,17 +54,23 @@ export class BusyPoll {
 
   /** The worker found nothing and falls asleep. */
   falls(): void {
-    this.#asleep = this.#clock.now();
+    this.#asleep = this.#look();
   }
 
   /** Something woke it. */
   wakes(): void {
-    const now = this.#clock.now();
+    const now = this.#look();
     if (now - this.#asleep > longestWindow) this.#window = this.#window > shortestWindow ? this.#window / 2 : 0;
     else if (now >= this.#notBefore) this.#window = Math.min(Math.max(this.#window * 2, shortestWindow), longestWindow);
   }
 
   close(): void {
     this.#clock.close();
+  }
+
+  /** Small enough to be inlined everywhere. */
+  #look(): number {
+    this.#clock.stamp(this.#now, 0);
+    return this.#now[0]!;
   }
 }

@@ -272,8 +272,12 @@ export class IoDevice implements DataPathHost {
     this.#host.wakeMain();
   }
 
-  now(): number {
-    return this.#clock.now();
+  stamp(into: Float64Array, index: number): void {
+    this.#clock.stamp(into, index);
+  }
+
+  since(from: Float64Array, index: number): number {
+    return this.#clock.since(from, index);
   }
 
   wakeIn(micros: number): void {

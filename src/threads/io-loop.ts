@@ -25,6 +25,9 @@ const looksPerClock = 16;
 const NODE = 0;
 const ALARM = 1;
 const CLOSERS = 2;
+/** Of its times. */
+const NOW = 0;
+const ALARM_AT = 1;
 
 export class IoLoop implements IoClient {
   readonly #engine: IoEngine;
@@ -33,8 +36,8 @@ export class IoLoop implements IoClient {
   readonly #backend: number;
   readonly #poll = new BusyPoll();
   readonly #alarm = new Alarm();
-  /** When it rings, in the engine's microseconds; infinite while it is not set. */
-  #alarmAt = Number.POSITIVE_INFINITY;
+  /** Now, and when it rings, in the engine's microseconds; infinite while it is not set. */
+  readonly #times = Float64Array.of(0, Number.POSITIVE_INFINITY);
   readonly #vms = new Map<number, IoVm>();
   /** The same in an array, for the loop. */
   #machines: IoVm[] = [];
@@ -182,15 +185,16 @@ export class IoLoop implements IoClient {
 
   /** One alarm for all: who wanted it for a later time sets it again when it has rung. */
   readonly #wakeIn = (micros: number): void => {
-    const at = this.#engine.clock.now() + micros;
-    if (at >= this.#alarmAt) return;
-    this.#alarmAt = at;
+    const times = this.#times;
+    this.#engine.clock.stamp(times, NOW);
+    if (times[NOW]! + micros >= times[ALARM_AT]!) return;
+    times[ALARM_AT] = times[NOW]! + micros;
     this.#alarm.ringIn(micros);
   };
 
   #onAlarm(): void {
     this.#slots.eventRead(ALARM, this.#alarm.fd);
-    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#times[ALARM_AT] = Number.POSITIVE_INFINITY;
     this.#engine.clock.expire();
     for (let i = 0; i < this.#machines.length; i++) this.#machines[i]!.onAlarm();
   }

@@ -33,8 +33,10 @@ export interface DataPathHost {
   readonly counters: Float64Array;
   /** For `countLatency`, by the device's own kinds. */
   readonly latencies: Float64Array;
-  /** Microseconds, of one batch the same. */
-  now(): number;
+  /** Puts the time there, microseconds, of one batch the same. */
+  stamp(into: Float64Array, index: number): void;
+  /** Whole microseconds since then. */
+  since(from: Float64Array, index: number): number;
   /** Offers the chains of this queue (again) when the work at hand is done: what stopped it has gone. */
   serve(queue: number): void;
   /** Rate-limited. `guest`: what the driver did; `host`: what the host refused. */

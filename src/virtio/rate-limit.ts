@@ -20,36 +20,48 @@ const defaultBurstSeconds = 0.1;
 /** Who waits for tokens waits for as many as come in a millisecond, not for each. */
 const quantumMicros = 1000;
 
+/** Who waits looks again after this long at the latest. */
+const longestMicros = 2 ** 30;
+
+/** Puts the time in microseconds there. */
+export interface Clock {
+  stamp(into: Float64Array, index: number): void;
+}
+
 const LEVEL = 0;
 const SINCE = 1;
 
+/** Times and levels lie in arrays, since a number with a fraction that is returned is an allocation. */
 class TokenBucket {
   /** Tokens in a microsecond. */
   readonly #rate: number;
   readonly #capacity: number;
   /** When waiting ends. */
   readonly #enough: number;
-  /** Level, and the microsecond at which it was that; in an array, so that no number is allocated for them. */
+  /** Level, and the microsecond at which it was that. */
   readonly #state: Float64Array;
 
-  constructor(perSecond: number, burst: number | undefined, now: number, level = Number.POSITIVE_INFINITY) {
+  constructor(perSecond: number, burst: number | undefined, now: Float64Array, before: TokenBucket | undefined) {
     this.#rate = perSecond / 1e6;
     this.#capacity = Math.max(1, burst ?? perSecond * defaultBurstSeconds);
     this.#enough = Math.max(1, Math.min(this.#capacity / 2, this.#rate * quantumMicros));
-    this.#state = Float64Array.of(Math.min(level, this.#capacity), now);
+    before?.fill(now);
+    const level = before === undefined ? this.#capacity : before.#state[LEVEL]!;
+    this.#state = Float64Array.of(Math.min(level, this.#capacity), now[0]!);
   }
 
-  level(now: number): number {
+  fill(now: Float64Array): void {
     const state = this.#state;
-    state[LEVEL] = Math.min(this.#capacity, state[LEVEL]! + Math.max(0, now - state[SINCE]!) * this.#rate);
-    state[SINCE] = now;
-    return state[LEVEL]!;
+    state[LEVEL] = Math.min(this.#capacity, state[LEVEL]! + Math.max(0, now[0]! - state[SINCE]!) * this.#rate);
+    state[SINCE] = now[0]!;
   }
 
-  /** Microseconds until there is a whole token, with which anything may begin; 0: now. */
-  delay(now: number): number {
-    const level = this.level(now);
-    return level >= 1 ? 0 : (this.#enough - level) / this.#rate + 1; // and not a rounding error too short
+  /** Whole microseconds until there is a whole token, with which anything may begin; 0: now. */
+  delay(now: Float64Array): number {
+    this.fill(now);
+    const level = this.#state[LEVEL]!;
+    if (level >= 1) return 0;
+    return Math.min(Math.ceil((this.#enough - level) / this.#rate) + 1, longestMicros) | 0;
   }
 
   take(tokens: number): void {
@@ -58,26 +70,27 @@ class TokenBucket {
 }
 
 export class RateLimiter {
+  readonly #clock: Clock;
+  readonly #now = new Float64Array(1);
   readonly #ops: TokenBucket | undefined;
   readonly #bytes: TokenBucket | undefined;
 
   /** Its buckets are full, or as full as those of the limiter that it replaces. */
-  constructor(limit: RateLimit, now: number, before?: RateLimiter) {
+  constructor(limit: RateLimit, clock: Clock, before?: RateLimiter) {
     const { bytesPerSecond, bytesBurst, opsPerSecond, opsBurst } = limit;
-    if (opsPerSecond !== undefined) {
-      const level = before === undefined ? undefined : before.#ops?.level(now);
-      this.#ops = new TokenBucket(opsPerSecond, opsBurst, now, level);
-    }
-    if (bytesPerSecond !== undefined) {
-      const level = before === undefined ? undefined : before.#bytes?.level(now);
-      this.#bytes = new TokenBucket(bytesPerSecond, bytesBurst, now, level);
-    }
+    this.#clock = clock;
+    const now = this.#now;
+    clock.stamp(now, 0);
+    const { ops, bytes } = before === undefined ? none : { ops: before.#ops, bytes: before.#bytes };
+    if (opsPerSecond !== undefined) this.#ops = new TokenBucket(opsPerSecond, opsBurst, now, ops);
+    if (bytesPerSecond !== undefined) this.#bytes = new TokenBucket(bytesPerSecond, bytesBurst, now, bytes);
   }
 
-  /** Microseconds until an operation may begin; 0: now. */
-  delay(now: number): number {
-    const ops = this.#ops === undefined ? 0 : this.#ops.delay(now);
-    const bytes = this.#bytes === undefined ? 0 : this.#bytes.delay(now);
+  /** Whole microseconds until an operation may begin; 0: now. */
+  delay(): number {
+    this.#clock.stamp(this.#now, 0);
+    const ops = this.#ops === undefined ? 0 : this.#ops.delay(this.#now);
+    const bytes = this.#bytes === undefined ? 0 : this.#bytes.delay(this.#now);
     return Math.max(ops, bytes);
   }
 
@@ -92,3 +105,5 @@ export class RateLimiter {
     this.#bytes?.take(bytes);
   }
 }
+
+const none = { ops: undefined, bytes: undefined };

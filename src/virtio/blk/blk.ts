@@ -132,7 +132,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   }
 
   setLimit(limit: RateLimit | undefined): void {
-    this.#limiter = limit && new RateLimiter(limit, this.#host.now(), this.#limiter);
+    this.#limiter = limit && new RateLimiter(limit, this.#host, this.#limiter);
     this.#serveAll();
   }
 
@@ -220,7 +220,7 @@ export class BlkDevice implements DataPath, BlkRequests {
 
   /** False: the rate limit has been reached; the queues are served again when it is not any more. */
   #mayBegin(limiter: RateLimiter): boolean {
-    const delay = limiter.delay(this.#host.now());
+    const delay = limiter.delay();
     if (delay === 0) return true;
     this.#host.counters[BlkCounter.throttled]! += 1;
     this.#host.wakeIn(delay);
@@ -233,10 +233,9 @@ export class BlkDevice implements DataPath, BlkRequests {
     let high: number;
     let low: number;
     if (chain.length[0]! >= headerSize) {
-      const at = chain.guest[0]!;
-      this.#requestType = memory.u32(at);
-      low = memory.u32(at + 8);
-      high = memory.u32(at + 12);
+      this.#requestType = memory.u32At(chain.guest, 0, 0);
+      low = memory.u32At(chain.guest, 0, 8);
+      high = memory.u32At(chain.guest, 0, 12);
     } else {
       copyFromChain(memory, chain, 0, this.#header);
       this.#requestType = this.#headerView.getUint32(0, true);
@@ -330,7 +329,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#head[slot] = queue.chain.head;
     this.#statusAt[slot] = statusAddress(queue.chain);
     this.#total[slot] = bytes;
-    this.#begun[slot] = this.#host.now();
+    this.#host.stamp(this.#begun, slot);
     this.#bytesInFlight += inFlightOf(bytes);
     this.#limiter?.take(clears(this.#requestType) ? 0 : bytes); // what is cleared is not moved
     return slot;
@@ -365,10 +364,10 @@ export class BlkDevice implements DataPath, BlkRequests {
     const queue = this.#queues[this.#queue[slot]!]!;
     const type = this.#type[slot]!;
     const total = this.#total[slot]!;
-    memory.setU8(this.#statusAt[slot]!, status);
+    memory.setU8At(this.#statusAt, slot, status);
     queue.push(this.#head[slot]!, status === BlkStatus.ok && type === BlkRequest.in ? total + 1 : 1);
     this.#release(slot);
-    countLatency(latencies, latencyKind(type), this.#host.now() - this.#begun[slot]!);
+    countLatency(latencies, latencyKind(type), this.#host.since(this.#begun, slot));
     countRequest(counters, type, total, status);
     if (this.#stalled) this.#serveAll();
   }

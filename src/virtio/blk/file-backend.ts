@@ -12,7 +12,7 @@
  */
 import type { DirectIo } from '../../disk/direct-io.js';
 import type { DiskMap } from '../../disk/disk-map.js';
-import { FallocateMode } from '../../host/engine-slots.js';
+import { FallocateMode, Operation } from '../../host/engine-slots.js';
 import { Errno, errnoName } from '../../host/errno.js';
 import { HostBlock } from '../../host/host-block.js';
 import type { DataPathHost } from '../device.js';
@@ -188,16 +188,14 @@ export class FileBackend implements BlkBackend {
     }
     const count = this.#vectors.take(request, bytes);
     const brief = kind === Kind.write && this.#disk.writesBriefly && areWholePages(offset, bytes);
+    this.#vectors.place(request, count, slots.address);
+    slots.offset[request] = offset;
     if (count > 1) {
-      const vectors = this.#vectors.address(request);
-      if (kind === Kind.read) slots.readv(request, fd, vectors, count, bytes, offset, flags);
-      else if (brief) slots.writevBriefly(request, fd, vectors, count, bytes, offset);
-      else slots.writev(request, fd, vectors, count, bytes, offset, flags);
+      const write = brief ? Operation.briefWriteVector : Operation.writeVector;
+      slots.begin(request, kind === Kind.read ? Operation.readVector : write, fd, count, flags, bytes);
     } else {
-      const buffer = this.#vectors.firstBuffer(request);
-      if (kind === Kind.read) slots.read(request, fd, buffer, bytes, offset, flags);
-      else if (brief) slots.writeBriefly(request, fd, buffer, bytes, offset);
-      else slots.write(request, fd, buffer, bytes, offset, flags);
+      const write = brief ? Operation.briefWrite : Operation.write;
+      slots.begin(request, kind === Kind.read ? Operation.read : write, fd, bytes, flags, bytes);
     }
   }
 

@@ -125,14 +125,14 @@ export class IoVectors {
     }
   }
 
-  /** Where the iovecs of the next operation are. */
-  address(request: number): number {
-    return this.#block.address + (request * this.#stride + this.#first[request]!) * iovecSize;
-  }
-
-  /** The buffer of the next operation, if it is one iovec. */
-  firstBuffer(request: number): number {
-    return this.#bufferAt(request, this.#first[request]!);
+  /** Puts into `addresses[request]` where the iovecs of the next operation are, or its buffer if it has `count` 1. */
+  place(request: number, count: number, addresses: Float64Array): void {
+    const first = this.#first[request]!;
+    const at = this.#at(request, first);
+    addresses[request] =
+      count > 1
+        ? this.#block.address + (request * this.#stride + first) * iovecSize
+        : this.#words[at]! + this.#words[at + 1]! * TWO_32;
   }
 
   close(): void {

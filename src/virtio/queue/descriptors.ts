@@ -19,6 +19,9 @@ export class DescriptorReader {
   readonly #table: Uint32Array;
   readonly #entries: number;
   readonly #indirect: boolean;
+  /** Where the indirect table is that is read, in the guest and here: addresses are handed on in arrays (`GuestMemory.locate`). */
+  readonly #indirectAt = new Float64Array(1);
+  readonly #indirectHost = new Float64Array(1);
 
   /** `table` is the queue's descriptor table; `indirect` whether VIRTIO_F_INDIRECT_DESC was negotiated. */
   constructor(memory: GuestMemory, table: Uint32Array, entries: number, indirect: boolean) {
@@ -42,9 +45,11 @@ export class DescriptorReader {
       const address = high < highLimit ? high * TWO_32 + low : Number.MAX_VALUE;
       if ((flagsAndNext & DescriptorFlag.indirect) !== 0) {
         if ((flagsAndNext & DescriptorFlag.next) !== 0) return Violation.indirectNext;
-        return this.#readIndirect(address, length, chain);
+        this.#indirectAt[0] = address;
+        return this.#readIndirect(length, chain);
       }
-      const wrong = this.#append(chain, address, length, flagsAndNext);
+      chain.guest[chain.count] = address;
+      const wrong = this.#append(chain, length, flagsAndNext);
       if (wrong !== undefined) return wrong;
       if ((flagsAndNext & DescriptorFlag.next) === 0) return undefined;
       index = flagsAndNext >>> 16;
@@ -54,22 +59,23 @@ export class DescriptorReader {
   }
 
   /** The table of an indirect descriptor, which ends its chain. Its write flag means nothing (§2.7.5.3.2). */
-  #readIndirect(table: number, bytes: number, chain: Chain): Violation | undefined {
+  #readIndirect(bytes: number, chain: Chain): Violation | undefined {
     if (!this.#indirect) return Violation.indirectRefused;
     const entries = bytes / descriptorSize;
     if (bytes === 0 || bytes % descriptorSize !== 0 || entries > chain.capacity) return Violation.indirectLength;
     const memory = this.#memory;
-    if (memory.hostAddress(table, bytes) === 0) return Violation.notRam;
+    const table = this.#indirectAt;
+    if (!memory.locate(table, this.#indirectHost, 0, bytes)) return Violation.notRam;
     let index = 0;
     for (let steps = entries; steps > 0; steps--) {
-      const at = table + index * descriptorSize;
-      const low = memory.u32(at);
-      const high = memory.u32(at + 4);
-      const length = memory.u32(at + 8);
-      const flagsAndNext = memory.u32(at + 12);
+      const at = index * descriptorSize;
+      const low = memory.u32At(table, 0, at);
+      const high = memory.u32At(table, 0, at + 4);
+      const length = memory.u32At(table, 0, at + 8);
+      const flagsAndNext = memory.u32At(table, 0, at + 12);
       if ((flagsAndNext & DescriptorFlag.indirect) !== 0) return Violation.indirectNested;
-      const address = high < highLimit ? high * TWO_32 + low : Number.MAX_VALUE;
-      const wrong = this.#append(chain, address, length, flagsAndNext);
+      chain.guest[chain.count] = high < highLimit ? high * TWO_32 + low : Number.MAX_VALUE;
+      const wrong = this.#append(chain, length, flagsAndNext);
       if (wrong !== undefined) return wrong;
       if ((flagsAndNext & DescriptorFlag.next) === 0) return undefined;
       index = flagsAndNext >>> 16;
@@ -78,17 +84,15 @@ export class DescriptorReader {
     return Violation.loop;
   }
 
-  #append(chain: Chain, address: number, length: number, flags: number): Violation | undefined {
+  /** Takes the buffer whose address has been put behind those of the chain. */
+  #append(chain: Chain, length: number, flags: number): Violation | undefined {
     const writable = (flags & DescriptorFlag.write) !== 0;
     const at = chain.count;
     if (!writable && chain.readableCount < at) return Violation.order;
     if (length === 0) return undefined;
     if (at === chain.capacity) return Violation.tooLong;
-    const host = this.#memory.hostAddress(address, length);
-    if (host === 0) return Violation.notRam;
+    if (!this.#memory.locate(chain.guest, chain.host, at, length)) return Violation.notRam;
     if (chain.readableBytes + chain.writableBytes + length > TWO_32) return Violation.tooManyBytes;
-    chain.guest[at] = address;
-    chain.host[at] = host;
     chain.length[at] = length;
     chain.count = at + 1;
     if (writable) {

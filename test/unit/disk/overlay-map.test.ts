@@ -55,19 +55,20 @@ test('a disk that has grown keeps what was written, and has a hole beyond the ol
       (from, more, writes, limit) => {
         const [size, grown] = [from * sector, (from + more) * sector];
         const written = allocateWritten(size, limit);
-        const before = new OverlayMap(BASE, OVERLAY, written, size, limit);
+        const before = new OverlayMap(BASE, OVERLAY, written, size, 1, limit);
         for (const [at, count] of writes) {
-          if (at + count > from || before.locateWrite(at * sector, count * sector) < count * sector) continue;
+          if (at + count > from || before.locateWrite(0, at * sector, count * sector) < count * sector) continue;
           before.wrote(at * sector, count * sector);
+          before.ended(0, count * sector);
         }
         const extended = extendWritten(written, { from: size, to: grown, limit });
-        const after = new OverlayMap(BASE, OVERLAY, extended, grown, limit);
+        const after = new OverlayMap(BASE, OVERLAY, extended, grown, 1, limit);
         expect(ask(after, 0, from)).toEqual(ask(before, 0, from));
         expect(ask(after, from, from + more)).toEqual(new Array(more).fill(OVERLAY));
         // As much room as before: given out once, and no more than the limit.
         const room = (map: OverlayMap, end: number): number => {
           let blocks = 0;
-          for (let at = 0; at < end; at += block) if (map.locateWrite(at, sector) > 0) blocks++;
+          for (let at = 0; at < end; at += block) if (map.locateWrite(0, at, sector) > 0) blocks++;
           return blocks;
         };
         expect(room(after, size)).toBe(room(before, size));

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { BriefWrites } from '../../../src/host/brief-writes.js';
 import { Operation, SlotTable } from '../../../src/host/engine-slots.js';
 import { Sys } from '../../../src/host/system.js';
+import { begin } from '../support/slots.js';
 
 const ms = 1000;
 const second = 1000 * ms;
@@ -10,19 +11,22 @@ const second = 1000 * ms;
 function setUp() {
   let now = 10 * second;
   let cost = 10;
-  const calls: unknown[][] = [];
-  const call = (...args: unknown[]): number => {
-    calls.push(args);
+  const calls: number[][] = [];
+  const call = (words: Float64Array): number => {
+    calls.push([...words]);
     now += cost;
     return 4096;
   };
-  const brief = new BriefWrites({ now: () => now, close: () => {} }, call as never);
+  const brief = new BriefWrites(
+    { stamp: (into, index) => void into.fill(now, index, index + 1), close: () => {} },
+    call,
+  );
   const table = new SlotTable(1);
   const slots = table.claim({ onCompletion: () => {} }, 1)!;
   /** Whether the engine's thread did it. */
   const write = (took: number): boolean => {
     cost = took;
-    slots.writeBriefly(0, 5, 0x1000, 4096, 8192);
+    begin(slots, 0, Operation.briefWrite, 5, 0x1000, 4096, 8192);
     table.starts.shift();
     const done = brief.perform(table, 0);
     expect(table.operation[0]).toBe(done ? Operation.briefWrite : Operation.write);
@@ -39,10 +43,10 @@ test('a quick write is done at once, alone or by vector', () => {
   const { brief, table, slots, calls, write } = setUp();
   expect(write(10)).toBe(true);
   expect(brief.result).toBe(4096);
-  slots.writevBriefly(0, 5, 0x2000, 3, 12_288, 2 ** 40);
+  begin(slots, 0, Operation.briefWriteVector, 5, 0x2000, 3, 2 ** 40, 12_288);
   expect(brief.perform(table, 0)).toBe(true);
   expect(calls).toEqual([
-    [Sys.pwrite64, 5, 0x1000, 4096, 8192],
+    [Sys.pwrite64, 5, 0x1000, 4096, 8192, 0, 0],
     [Sys.pwritev2, 5, 0x2000, 3, 2 ** 40, 0, 0],
   ]);
 });

@@ -17,12 +17,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { type IoEngine, POLLIN } from '../../../src/host/engine.js';
-import { FallocateMode } from '../../../src/host/engine-slots.js';
+import { FallocateMode, Operation } from '../../../src/host/engine-slots.js';
 import { Errno } from '../../../src/host/errno.js';
 import { HostBlock } from '../../../src/host/host-block.js';
 import { closeFd, eventFd } from '../../../src/host/system.js';
 import { bytesPerOperation } from '../support/allocation.js';
 import { engineKinds, ioUringMissing, Recorder, type TestEngine, testEngine, turnUntil } from '../support/engines.js';
+import { begin } from '../support/slots.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-engine-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -85,14 +86,8 @@ describe.each(engineKinds)('%s', (kind) => {
     const recorder = new Recorder();
     const slots = engine.claim(recorder, 4)!;
     slots.read(0, fd, block.address, 4096, 8192);
-    slots.readv(
-      1,
-      fd,
-      vectors(block, 1 << 20, [block.address + 8192, 100], [block.address + 20_000, 1000]),
-      2,
-      1100,
-      77,
-    );
+    const parts = vectors(block, 1 << 20, [block.address + 8192, 100], [block.address + 20_000, 1000]);
+    begin(slots, 1, Operation.readVector, fd, parts, 2, 77, 1100);
     turnUntil(engine, recorder, 2);
     expect(recorder.completions.sort()).toEqual([
       [0, 4096],
@@ -105,7 +100,8 @@ describe.each(engineKinds)('%s', (kind) => {
     bytes.fill(0xa5, 0, 512);
     bytes.fill(0x5a, 1024, 1536);
     slots.write(2, fd, block.address, 512, 512, 2 /* RWF_DSYNC */);
-    slots.writev(3, fd, vectors(block, 1 << 20, [block.address + 1024, 512], [block.address, 256]), 2, 768, 65_536);
+    const swapped = vectors(block, 1 << 20, [block.address + 1024, 512], [block.address, 256]);
+    begin(slots, 3, Operation.writeVector, fd, swapped, 2, 65_536, 768);
     turnUntil(engine, recorder, 4);
     const now = readFileSync(file);
     expect(now.subarray(512, 1024).every((byte) => byte === 0xa5)).toBe(true);
@@ -120,9 +116,10 @@ describe.each(engineKinds)('%s', (kind) => {
     const recorder = new Recorder();
     const slots = engine.claim(recorder, 3)!;
     bytes.fill(0x77, 0, 8192);
-    slots.writeBriefly(0, fd, block.address, 4096, 4096);
-    slots.writevBriefly(1, fd, vectors(block, 1 << 20, [block.address, 4096], [block.address, 4096]), 2, 8192, 16_384);
-    slots.writeBriefly(2, 1 << 20, block.address, 4096, 0);
+    begin(slots, 0, Operation.briefWrite, fd, block.address, 4096, 4096);
+    const twice = vectors(block, 1 << 20, [block.address, 4096], [block.address, 4096]);
+    begin(slots, 1, Operation.briefWriteVector, fd, twice, 2, 16_384, 8192);
+    begin(slots, 2, Operation.briefWrite, 1 << 20, block.address, 4096, 0);
     expect(engine.pending).toBe(true);
     turnUntil(engine, recorder, 3);
     expect(engine.pending).toBe(false);
@@ -439,7 +436,7 @@ describe.each(engineKinds)('%s', (kind) => {
       for (let done = 0; done < operations; ) {
         for (let i = 0; i < 64; i++) if (!slots.isBusy(i)) slots.read(i, fd, block.address + i * 64, 64, i * 4096);
         for (let i = 0; i < 16; i++)
-          if (!slots.isBusy(66 + i)) slots.writeBriefly(66 + i, fd, block.address, 64, i * 4096);
+          if (!slots.isBusy(66 + i)) begin(slots, 66 + i, Operation.briefWrite, fd, block.address, 64, i * 4096);
         if (!slots.isBusy(64)) slots.eventRead(64, bell);
         slots.ring(65, bell);
         done += engine.turn(true);

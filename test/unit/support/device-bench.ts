@@ -141,8 +141,12 @@ export class DeviceBench implements DataPathHost {
     this.warnings.push(`${source}: ${message}`);
   }
 
-  now(): number {
-    return this.microseconds;
+  stamp(into: Float64Array, index: number): void {
+    into[index] = this.microseconds;
+  }
+
+  since(from: Float64Array, index: number): number {
+    return Math.ceil(this.microseconds - from[index]!);
   }
 
   wakeIn(micros: number): void {

@@ -5,7 +5,7 @@
 import { native } from '../../../src/host/addon.js';
 import { BatchClock } from '../../../src/host/batch-clock.js';
 import type { IoClient, IoEngine } from '../../../src/host/engine.js';
-import type { IoSlots } from '../../../src/host/engine-slots.js';
+import { type IoSlots, Operation } from '../../../src/host/engine-slots.js';
 import { Sys } from '../../../src/host/system.js';
 
 export interface Started {
@@ -17,6 +17,13 @@ export interface Started {
   readonly offset: number;
   readonly flags: number;
 }
+
+const names: Readonly<Record<number, Started['operation']>> = {
+  [Operation.read]: 'read',
+  [Operation.write]: 'write',
+  [Operation.readVector]: 'readv',
+  [Operation.writeVector]: 'writev',
+};
 
 export class ScriptedEngine implements IoEngine {
   readonly kind = 'epoll';
@@ -44,16 +51,16 @@ export class ScriptedEngine implements IoEngine {
         this.waiting.push(started);
         this.#slots.outstanding++;
       };
-    const vectored =
-      (operation: 'readv' | 'writev') =>
-      (slot: number, fd: number, address: number, count: number, _bytes: number, offset: number, flags = 0) =>
-        start(operation)(slot, fd, address, count, offset, flags);
+    const address = new Float64Array(count);
+    const offset = new Float64Array(count);
     const slots = {
       outstanding: 0,
+      address,
+      offset,
+      begin: (slot: number, operation: Operation, fd: number, length: number, flags: number) =>
+        start(names[operation]!)(slot, fd, address[slot], length, offset[slot], flags),
       read: start('read'),
       write: start('write'),
-      readv: vectored('readv'),
-      writev: vectored('writev'),
       dataSync: start('dataSync'),
       allocate: (slot: number, fd: number, mode: number, offset: number, bytes: number) =>
         start('allocate')(slot, fd, 0, bytes, offset, mode),

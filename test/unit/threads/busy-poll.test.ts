@@ -4,7 +4,9 @@ import { BusyPoll } from '../../../src/threads/busy-poll.js';
 /** A clock that a test moves. */
 class Hands {
   us = 1_000_000;
-  now = () => this.us;
+  stamp = (into: Float64Array, index: number): void => {
+    into[index] = this.us;
+  };
   close = () => {};
 }
 
