@@ -14,6 +14,7 @@ import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { randomBytes } from '../host/random.js';
 import { Sys, syscall } from '../host/system.js';
+import { giveShared } from '../memory/shared-pool.js';
 import { openDirect } from './direct-io.js';
 import type { OpenFileDisk } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
@@ -168,7 +169,9 @@ class OpenFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    this.#closing ??= Promise.all(this.#fds.map((fd) => closeFd(fd))).then(() => undefined);
+    this.#closing ??= Promise.all(this.#fds.map((fd) => closeFd(fd))).then(() => {
+      if (this.open.kind === 'overlay') giveShared(this.open.written);
+    });
     return this.#closing;
   }
 

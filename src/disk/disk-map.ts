@@ -57,6 +57,8 @@ export interface DiskMap {
   ended(request: number, result: number): void;
   /** That many bytes were written at `offset`. */
   wrote(offset: number, length: number): void;
+  /** It is not used any more; the files stay open. */
+  close(): void;
   /** What a flush has to sync, or -1: nothing outlives the machine, or nobody cares. */
   readonly syncFd: number;
   /** Writes end in the page cache, by a file system that cannot say whether they would block (host/brief-writes.ts). */
@@ -98,6 +100,8 @@ class FileMap implements DiskMap {
   }
 
   ended(): void {}
+
+  close(): void {}
 
   wrote(): void {}
 }

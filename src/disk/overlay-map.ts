@@ -9,6 +9,7 @@
  *
  * A limit has bits of its own (overlay-room.ts), which are kept like these.
  */
+import { takeShared } from '../memory/shared-pool.js';
 import type { DiskMap } from './disk-map.js';
 import { OverlayRoom, roomBytes } from './overlay-room.js';
 
@@ -18,9 +19,12 @@ const allSet = 0xffff_ffff;
 /** Blocks that a limit has given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
 const headerSize = 8;
 
-/** What an overlay of a disk of `size` bytes knows: nothing is written yet. Throws RangeError if it cannot be had. */
+/**
+ * What an overlay of a disk of `size` bytes knows: nothing is written yet. Throws RangeError if it cannot be had. For
+ * `giveShared` when nobody uses it any more.
+ */
 export const allocateWritten = (size: number, limit?: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(headerSize + sectorBytes(size) + (limit === undefined ? 0 : roomBytes(size)));
+  takeShared(headerSize + sectorBytes(size) + (limit === undefined ? 0 : roomBytes(size)));
 
 /** The same for a disk that has grown: what is beyond its old end is in no base, and reads as the hole that is there. */
 export function extendWritten(
@@ -110,6 +114,10 @@ export class OverlayMap implements DiskMap {
 
   ended(request: number, result: number): void {
     this.#room?.end(request, result >= 0);
+  }
+
+  close(): void {
+    this.#room?.close();
   }
 
   /**

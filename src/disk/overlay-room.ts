@@ -9,6 +9,7 @@
  * then which of the two the file system did last. Drivers do not do that, and for one that does the whole hole stays
  * counted.
  */
+import { freeArrays } from '../host/free-arrays.js';
 
 /** What a limit counts: the block of ext4, XFS, Btrfs and tmpfs. */
 const blockSize = 4096;
@@ -72,6 +73,11 @@ export class OverlayRoom {
     if (state <= State.writes) return;
     this.#holes--;
     if (well && state === State.frees) this.#takeBack(this.#from[request]!, this.#to[request]!);
+  }
+
+  /** It is not used any more. */
+  close(): void {
+    freeArrays(this.#state, this.#from, this.#to);
   }
 
   #occupy(request: number, state: number, from: number, to: number): void {

@@ -8,6 +8,7 @@
  * user's functions never meet here.
  */
 import { native } from '../host/addon.js';
+import { takeShared } from '../memory/shared-pool.js';
 
 /** Requests that are under way at a time. */
 export const channelSlots = 16;
@@ -54,8 +55,8 @@ const Word = { state: 0, sequence: 1, operation: 2, epoch: 3, length: 4, result:
 const offsetsAt = (headerWords + channelSlots * wordsPerSlot) * 4;
 const dataAt = 4096;
 
-/** Memory that nobody has touched costs nothing. */
-export const allocateChannel = (): SharedArrayBuffer => new SharedArrayBuffer(dataAt + channelSlots * partBytes);
+/** Memory that nobody has touched costs nothing. For `giveShared` when nobody uses it any more. */
+export const allocateChannel = (): SharedArrayBuffer => takeShared(dataAt + channelSlots * partBytes);
 
 export class UserChannel {
   readonly #words: Int32Array;

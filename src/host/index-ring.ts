@@ -1,4 +1,6 @@
 /** A bounded first-in-first-out of small integers that never allocates after construction. Any thread, one at a time. */
+import { freeArrays } from './free-arrays.js';
+
 export class IndexRing {
   readonly #items: Int32Array;
   readonly #mask: number;
@@ -14,6 +16,11 @@ export class IndexRing {
 
   get size(): number {
     return this.#size;
+  }
+
+  /** It is not used any more. */
+  close(): void {
+    freeArrays(this.#items);
   }
 
   push(item: number): void {

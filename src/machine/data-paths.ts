@@ -11,6 +11,7 @@ import { asTsvmmError, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import { giveShared } from '../memory/shared-pool.js';
 import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
 import { type DeviceMetrics, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
 import { allocateCounters } from '../virtio/device-counters.js';
@@ -105,6 +106,7 @@ export class DataPaths {
     await machine?.detach();
     await this.#own?.end();
     this.doorbell.close();
+    giveShared(this.#attachment.counters);
   }
 
   #attach(): void {

@@ -14,6 +14,7 @@ import { KvmVm } from '../kvm/vm.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestRam, type HugePages } from '../memory/ram.js';
+import { giveShared, takeShared } from '../memory/shared-pool.js';
 import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
 import { resetPlatform } from '../virtio/transport/platform.js';
 import { EventFds } from './descriptors.js';
@@ -37,6 +38,7 @@ export class Hardware {
   /** Rings for console output, events and failed memory. */
   readonly doorbell: Doorbell;
   readonly descriptors: readonly VirtioDescriptors[];
+  #keptBattery: Battery | undefined;
 
   constructor(
     kvm: Kvm,
@@ -47,7 +49,11 @@ export class Hardware {
     onRing: () => void,
   ) {
     this.plan = plan;
-    this.state = new SharedArrayBuffer(plan.stateSize);
+    this.state = takeShared(plan.stateSize);
+    owned.own('machine state', () => {
+      this.#keptBattery = this.battery; // for a reboot
+      giveShared(this.state);
+    });
     this.control = MachineControlMap.over(this.state, plan.control.machine);
 
     const size = plan.ram.reduce((sum, region) => sum + region.size, 0);
@@ -96,6 +102,7 @@ export class Hardware {
 
   /** CMOS RAM and clock, for the next power cycle. */
   get battery(): Battery {
+    if (this.#keptBattery !== undefined) return this.#keptBattery;
     const { rtc, i8042 } = this.plan.platform.chipset;
     return { rtc: new Uint8Array(this.state.slice(rtc, i8042)) };
   }

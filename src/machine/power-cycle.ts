@@ -81,6 +81,8 @@ export class PowerCycle {
   #gatherMs = gatherMs.first;
   /** The hooks have heard of the end. */
   #told = false;
+  /** What was counted when it began to close: the counters are other machines' afterwards. */
+  #counted: CycleMetrics | undefined;
 
   private constructor(
     config: VmConfig,
@@ -222,6 +224,7 @@ export class PowerCycle {
   }
 
   metrics(): CycleMetrics {
+    if (this.#counted !== undefined) return this.#counted;
     const exits: Record<string, number> = {};
     for (const control of this.#vcpuControls) {
       for (let reason = 0; reason < exitCounters; reason++) {
@@ -260,6 +263,7 @@ export class PowerCycle {
    */
   async close(): Promise<void> {
     this.#told = true;
+    this.#counted ??= this.metrics();
     try {
       await this.#owned.close();
     } catch (error) {

@@ -10,6 +10,7 @@ import type { UserDiskSource } from '../disk/user-disk.js';
 import { TsvmmError } from '../errors.js';
 import { outOfDescriptors } from '../host/doorbell.js';
 import { closeFd, eventFd } from '../host/system.js';
+import { giveShared } from '../memory/shared-pool.js';
 import { bad } from './checks.js';
 import { type DiskLayout, layoutOf } from './disk-layout.js';
 import type { Medium } from './medium.js';
@@ -90,6 +91,7 @@ export class UserMedium implements Medium {
     await this.#source.close();
     closeFd(this.open.ioDoorbell);
     closeFd(this.open.serverDoorbell);
+    giveShared(this.open.channel);
   }
 }
 

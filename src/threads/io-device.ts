@@ -9,6 +9,7 @@ import type { OpenDisk } from '../disk/disk-map.js';
 import type { BatchClock } from '../host/batch-clock.js';
 import type { IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
+import { freeArrays } from '../host/free-arrays.js';
 import { IndexRing } from '../host/index-ring.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { DataPath, DataPathHost } from '../virtio/device.js';
@@ -252,6 +253,9 @@ export class IoDevice implements DataPathHost {
     Atomics.notify(this.#target.state.device.lifecycle, 0);
     this.slots.release();
     this.#dataPath.close();
+    this.#dropQueues();
+    this.#held.close();
+    freeArrays(this.#heldResults);
   }
 
   // What a data path asks.
@@ -352,7 +356,7 @@ export class IoDevice implements DataPathHost {
 
   #stop(): void {
     this.#phase = 'stopping';
-    this.#queues = [];
+    this.#dropQueues();
     if (this.#faulty) return;
     try {
       this.#dataPath.stop();
@@ -382,6 +386,11 @@ export class IoDevice implements DataPathHost {
     this.#ring(raiseConfig(this.#target));
   }
 
+  #dropQueues(): void {
+    for (const queue of this.#queues) queue?.close();
+    this.#queues = [];
+  }
+
   #ring(irqfd: number): void {
     if (irqfd >= 0) this.#host.ringVector(irqfd);
   }
@@ -389,7 +398,7 @@ export class IoDevice implements DataPathHost {
   /** Its requests in flight still complete and are counted by the slots; nothing else is left of it. */
   #fail(error: unknown): void {
     this.#faulty = true;
-    this.#queues = [];
+    this.#dropQueues();
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#needReset('device', `the device has failed: ${what}`);
   }

@@ -4,6 +4,7 @@
  *
  * Doubles, written by one thread with plain stores; a reader may see one of them a moment before another.
  */
+import { takeShared } from '../memory/shared-pool.js';
 
 /** Of the device's own kind, by its own indices. */
 const ownCounters = 16;
@@ -24,8 +25,9 @@ export interface DeviceCounters {
   readonly latencies: Float64Array;
 }
 
+/** For `giveShared` when nobody reads them any more. */
 export const allocateCounters = (devices: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(devices * stride * Float64Array.BYTES_PER_ELEMENT);
+  takeShared(devices * stride * Float64Array.BYTES_PER_ELEMENT);
 
 export function countersOf(buffer: SharedArrayBuffer, device: number): DeviceCounters {
   const all = new Float64Array(buffer, device * stride * Float64Array.BYTES_PER_ELEMENT, stride);

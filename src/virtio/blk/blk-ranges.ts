@@ -5,6 +5,7 @@
  * They are fetched once into private memory and all of them checked before one is performed (traps T9, T25). A request
  * under way keeps its own, which are performed one after another.
  */
+import { freeArrays } from '../../host/free-arrays.js';
 import type { GuestMemory } from '../../memory/guest-memory.js';
 import type { Chain } from '../queue/chain.js';
 import { copyFromChain } from '../queue/transfer.js';
@@ -56,6 +57,11 @@ export class BlkRanges {
     this.#unmaps = new Uint8Array(places);
     this.#count = new Uint8Array(requests + 1);
     this.#taken = new Uint8Array(requests + 1);
+  }
+
+  /** It is not used any more. */
+  close(): void {
+    freeArrays(this.#copy, this.#offsets, this.#lengths, this.#unmaps, this.#count, this.#taken);
   }
 
   /** Reads and checks the ranges of a chain: the status to answer, or `ok` when `total` bytes are to be done. */

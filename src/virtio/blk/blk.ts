@@ -6,6 +6,7 @@
  */
 import type { OpenDisk } from '../../disk/disk-map.js';
 import { errnoName } from '../../host/errno.js';
+import { freeArrays } from '../../host/free-arrays.js';
 import type { DataPath, DataPathHost } from '../device.js';
 import { countLatency } from '../device-counters.js';
 import { type FeatureWords, hasFeature } from '../features.js';
@@ -208,6 +209,8 @@ export class BlkDevice implements DataPath, BlkRequests {
 
   close(): void {
     this.#backend.close();
+    this.#ranges.close();
+    freeArrays(this.#free, this.#type, this.#queue, this.#head, this.#statusAt, this.#total, this.#begun);
   }
 
   /** Takes over what is known of a disk; the ranges of requests that clear it. */

@@ -14,6 +14,7 @@ import type { DirectIo } from '../../disk/direct-io.js';
 import type { DiskMap } from '../../disk/disk-map.js';
 import { FallocateMode, Operation } from '../../host/engine-slots.js';
 import { Errno, errnoName } from '../../host/errno.js';
+import { freeArrays } from '../../host/free-arrays.js';
 import { HostBlock } from '../../host/host-block.js';
 import type { DataPathHost } from '../device.js';
 import type { Chain } from '../queue/chain.js';
@@ -147,6 +148,8 @@ export class FileBackend implements BlkBackend {
     this.#vectors.close();
     this.#zeroes.close();
     this.#bounce?.close();
+    this.#disk.close();
+    freeArrays(this.#kind, this.#offset, this.#left, this.#part, this.#bounced, this.#syncs);
   }
 
   #begin(request: number, kind: number, offset: number, bytes: number, syncs = 0): void {

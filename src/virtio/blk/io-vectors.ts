@@ -6,6 +6,7 @@
  * and goes on behind what was transferred.
  */
 import { native } from '../../host/addon.js';
+import { freeArrays } from '../../host/free-arrays.js';
 import { HostBlock } from '../../host/host-block.js';
 import type { Chain } from '../queue/chain.js';
 
@@ -137,6 +138,7 @@ export class IoVectors {
 
   close(): void {
     this.#block.close();
+    freeArrays(this.#first, this.#end, this.#cut, this.#cutLength);
   }
 
   #bufferAt(request: number, index: number): number {

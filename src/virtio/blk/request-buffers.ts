@@ -2,6 +2,7 @@
  * The guest buffers of requests in flight, for who copies: each request's in a fixed place, found by how far into its data
  * a part begins. The I/O worker.
  */
+import { freeArrays } from '../../host/free-arrays.js';
 import type { GuestMemory } from '../../memory/guest-memory.js';
 import type { Chain } from '../queue/chain.js';
 
@@ -38,6 +39,11 @@ export class RequestBuffers {
       skip = 0;
     }
     this.#count[request] = at - request * this.#stride;
+  }
+
+  /** It is not used any more. */
+  close(): void {
+    freeArrays(this.#guest, this.#length, this.#count);
   }
 
   /** From the guest's buffers, `offset` bytes into the request's data, all of `target`. */

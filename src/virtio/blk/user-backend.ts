@@ -17,6 +17,7 @@ import {
 } from '../../disk/user-channel.js';
 import { copiedAtOnce } from '../../host/engine.js';
 import { Errno } from '../../host/errno.js';
+import { freeArrays } from '../../host/free-arrays.js';
 import { IndexRing } from '../../host/index-ring.js';
 import type { DataPathHost } from '../device.js';
 import type { Chain } from '../queue/chain.js';
@@ -147,7 +148,12 @@ export class UserBackend implements BlkBackend {
     if (this.#host.slots.isBusy(DOORBELL)) this.#host.slots.cancel(DOORBELL);
   }
 
-  close(): void {}
+  close(): void {
+    this.#buffers.close();
+    this.#waiting.close();
+    freeArrays(this.#isActive, this.#operation, this.#durable, this.#isZero, this.#offset, this.#bytes);
+    freeArrays(this.#asked, this.#parts, this.#result, this.#partAt, this.#partLength);
+  }
 
   #begin(request: number, operation: number, offset: number, bytes: number, durable: boolean, zeroes = false): void {
     this.#isActive[request] = 1;

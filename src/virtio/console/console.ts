@@ -4,6 +4,7 @@
  * Bytes go to and come from rings that main shares. When nobody reads the output it is dropped and counted, or the
  * driver's buffers stay in their queue until there is room: whoever made the console has chosen.
  */
+import { freeArrays } from '../../host/free-arrays.js';
 import type { DataPath, DataPathHost } from '../device.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyToChain } from '../queue/transfer.js';
@@ -45,7 +46,9 @@ export class ConsoleDevice implements DataPath {
 
   stop(): void {}
 
-  close(): void {}
+  close(): void {
+    freeArrays(this.#received);
+  }
 
   /** Fills one of the driver's buffers with what there is; without input the buffer stays where it is. */
   #receive(queue: SplitQueue): boolean {

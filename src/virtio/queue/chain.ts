@@ -4,6 +4,8 @@
  * A queue has one `Chain`, filled by each `pop`; what a device needs for longer than that call it copies. Every field
  * was read from guest memory once and checked: the addresses are RAM, whole and of one region.
  */
+import { freeArrays } from '../../host/free-arrays.js';
+
 export class Chain {
   /** Names the chain when it is given back. */
   head = 0;
@@ -26,6 +28,11 @@ export class Chain {
 
   get capacity(): number {
     return this.length.length;
+  }
+
+  /** It is not used any more. */
+  close(): void {
+    freeArrays(this.guest, this.host, this.length);
   }
 
   clear(head: number): void {

@@ -5,6 +5,7 @@
  * are full barriers on these views too (contract §5.4); what lies between two of them is read and written plainly.
  * Positions are kept in fields while chains move and stored to machine state at the end of every batch.
  */
+import { freeArrays } from '../../host/free-arrays.js';
 import type { GuestMemory } from '../../memory/guest-memory.js';
 import type { VirtioQueueRegisters } from '../registers.js';
 import { Chain } from './chain.js';
@@ -118,6 +119,12 @@ export class SplitQueue {
     this.#publishedUsed = this.#nextUsed;
     this.#signalledUsed = registers.signalledUsed;
     this.#signalledValid = registers.signalledUsedValid !== 0;
+  }
+
+  /** After the driver's reset: it is not used any more. */
+  close(): void {
+    this.chain.close();
+    freeArrays(this.#busyHeads);
   }
 
   /** Takes the next chain into `chain`. */

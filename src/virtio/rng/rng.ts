@@ -4,7 +4,9 @@
  * The smallest whole device, and a good first one to read: one queue, no configuration, no features of its own. The
  * driver offers buffers to be written; each gets random bytes from the host's generator and goes back at once.
  */
+
 import { randomFillSync } from 'node:crypto';
+import { freeArrays } from '../../host/free-arrays.js';
 import { commonFeatures, type DataPath, type DataPathHost } from '../device.js';
 import { featureWords } from '../features.js';
 import type { SplitQueue } from '../queue/split-queue.js';
@@ -63,5 +65,7 @@ export class RngDevice implements DataPath {
 
   stop(): void {}
 
-  close(): void {}
+  close(): void {
+    freeArrays(this.#bytes);
+  }
 }

@@ -59,7 +59,7 @@ test('another limit takes the debt over, and no new burst', () => {
 });
 
 test('data that a request did not name counts', () => {
-  const { limiter, time } = limited({ bytesPerSecond: 1000 });
+  const { limiter } = limited({ bytesPerSecond: 1000 });
   limiter.takeBytes(2000);
   expect(limiter.delay()).toBeGreaterThan(1e6);
 });
