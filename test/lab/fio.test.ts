@@ -9,6 +9,7 @@ import { bootTimeout, patient } from './support/disks.js';
 import { full, guestScript, openLab } from './support/lab.js';
 
 const wrapper = join(import.meta.dirname, 'programs/without-io-uring.pl');
+const module = join(import.meta.dirname, 'programs/file-disk.js');
 const engines = [
   { engine: 'io_uring', prefix: [] },
   { engine: 'epoll', prefix: ['perl', '/root/without-io-uring.pl'] },
@@ -16,18 +17,34 @@ const engines = [
 
 interface DiskKind {
   readonly name: string;
-  /** Behind the file's path, as the command line takes it. */
-  readonly options: string;
+  /** As `disks` takes it; `module`: a disk of the module of that path. */
+  readonly disk: (path: string) => object;
   /** What the guest wrote is in the file. */
   readonly kept: boolean;
 }
 /** All are disks of one machine: /dev/vdb is the first. */
 const kinds: readonly DiskKind[] = [
-  { name: 'file', options: '', kept: true },
-  { name: 'direct', options: ',cache=direct', kept: true },
-  { name: 'unsafe', options: ',cache=unsafe', kept: true },
-  { name: 'ephemeral', options: ',ephemeral', kept: false },
+  { name: 'file', disk: (path) => ({ path }), kept: true },
+  { name: 'direct', disk: (path) => ({ path, cache: 'direct' }), kept: true },
+  { name: 'unsafe', disk: (path) => ({ path, cache: 'unsafe' }), kept: true },
+  { name: 'ephemeral', disk: (path) => ({ path, ephemeral: true }), kept: false },
+  { name: 'module', disk: (path) => ({ module: '/root/file-disk.mjs', data: path }), kept: true },
 ];
+
+/** In the lab: a machine with these disks, which says all that is to be known of it. */
+const session = `
+import { pathToFileURL } from 'node:url';
+import { Disk, VirtualMachine } from './dist/index.js';
+const { disks, cmdline } = JSON.parse(process.env.MACHINE);
+const vm = await VirtualMachine.start({
+  disks: disks.map((disk) => disk.module ? Disk.fromModule(pathToFileURL(disk.module), disk.data) : disk),
+  boot: { kernel: '/images/vmlinuz', initrd: '/images/initrd.img', cmdline },
+});
+vm.on('warning', ({ message }) => console.error(message));
+vm.console.on('data', (chunk) => process.stdout.write(chunk));
+const { reason } = await vm.exited;
+if (reason !== 'power-off') console.error(reason);
+`;
 
 const mebibytes = full ? 64 : 8;
 /** Odd sizes as well, which lie across pages; direct, so that every request reaches the disk. */
@@ -42,25 +59,26 @@ describe.each(engines)('fio by $engine', ({ engine, prefix }) => {
     const copy = [
       { from: await ensureFioDisk(), to: '/root/fio.img' },
       { from: wrapper, to: '/root/' },
+      { from: module, to: '/root/file-disk.mjs' },
     ];
     await using lab = await openLab({ copy });
     const names = kinds.map(({ name }) => `/root/${name}.img`);
     await lab.exec(['truncate', '-s', `${mebibytes}M`, ...names]);
-    const checks = kinds.map(
-      (_, i) => `fio --name=v --filename=/dev/vd${'bcdefgh'[i]} ${guestJob} && echo "VERIFIED ${i}"`,
-    );
+    const letters = kinds.map((_, i) => 'bcdefgh'[i]!);
+    const script = `cd /run
+for d in ${letters.join(' ')}; do fio --name=v --filename=/dev/vd$d ${guestJob} && echo "VERIFIED $d"; done`;
     const words = `console=ttyS0 root=/dev/vda ro ${patient} init=/usr/local/sbin/tsvmm-marker`;
-    const { stdout, stderr } = await lab.exec(
-      [
-        ...[...prefix, 'node', 'bin/tsvmm.js', 'run', '/root/fio.img'],
-        ...kinds.flatMap(({ options }, i) => ['--disk', `${names[i]}${options}`]),
-        ...['--kernel', '/images/vmlinuz', '--initrd', '/images/initrd.img'],
-        ...['--cmdline', `${words} ${guestScript(`cd /run\n${checks.join('\n')}`)}`],
-      ],
-      { timeout: bootTimeout },
-    );
+    const machine = {
+      disks: [{ path: '/root/fio.img', readOnly: true }, ...kinds.map(({ disk }, i) => disk(names[i]!))],
+      cmdline: `${words} ${guestScript(script)}`,
+    };
+    const { stdout, stderr } = await lab.exec([...prefix, 'node', '--input-type=module', '-e', session], {
+      timeout: bootTimeout,
+      env: { MACHINE: JSON.stringify(machine) },
+    });
     for (const [i, { name }] of kinds.entries())
-      expect(stdout + stderr, `${engine}, ${name}`).toContain(`VERIFIED ${i}\r\n`);
+      expect(stdout + stderr, `${engine}, ${name}`).toContain(`VERIFIED ${letters[i]}\r\n`);
+    expect(stderr).toBe('');
 
     const shell = (script: string) => lab.exec(['sh', '-ec', script], { timeout: bootTimeout });
     await shell('mount -o loop,ro /root/fio.img /mnt; mount -t tmpfs tmpfs /mnt/run');
