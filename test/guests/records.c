@@ -8,9 +8,11 @@
  *
  * Options: cache=flush (FLUSH after each record), through (the driver turns the write cache off by CONFIG_WCE), declined
  * (the driver takes neither feature), unsafe (writes only: printed records may be lost); from=N (1): the first number;
- * count=N: how many, else for ever; slots=N (1024); by=...; device=N.
+ * count=N: how many, else for ever; stay: sleeps after them, as a guest does that has nothing to do; slots=N (1024); by=...;
+ * device=N.
  */
 #include "runtime/blk.h"
+#include "runtime/cpu.h"
 #include "runtime/exit.h"
 #include "runtime/print.h"
 #include "runtime/start-info.h"
@@ -54,4 +56,5 @@ void guest_main(void) {
     print("record %u\n", number);
   }
   print("records ok: %u\n", count);
+  while (option_given("stay")) wait_for_interrupt();
 }

@@ -126,6 +126,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   exchange(disk: OpenDisk | undefined): void {
     const next = openBackend(disk, maxInFlight);
     this.#backend.close();
+    this.#ranges.close();
     this.#backend = next;
     this.#ranges = this.#measure(disk);
     next.attach(this.#host, this);
