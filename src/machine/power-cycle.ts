@@ -11,9 +11,8 @@ import { TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid, processorIdentity } from '../kvm/cpuid-entry.js';
-import { exitName } from '../kvm/ioctls.js';
 import type { StartState } from '../kvm/start-state.js';
-import { eventDetail, eventOf, exitCounters, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
+import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
 import { hugePageSize } from '../memory/ram.js';
@@ -24,6 +23,7 @@ import { abortable } from './abortable.js';
 import { BootMemory } from './boot-memory.js';
 import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
+import { type CycleMetrics, countExits } from './cycle-metrics.js';
 import { DataPaths } from './data-paths.js';
 import type { MediumChange } from './disk.js';
 import type { DiskSet } from './disk-set.js';
@@ -50,21 +50,6 @@ export interface CycleHooks {
   warning(warning: Warning): void;
   /** What is wrong with the disk that is booted, at every boot; few and short. */
   bootProblems(disk: number, problems: readonly string[]): void;
-}
-
-export interface CycleMetrics {
-  /** Exits by kind, all vCPUs together. */
-  exits: Record<string, number>;
-  /**
-   * Counters by device: of its own kind (`reads`, `bytesWritten`, ...), and of each `doorbells` that the driver rang,
-   * `interrupts`, and `suppressedInterrupts`: batches of answers for which the driver wanted none.
-   */
-  devices: Record<string, Record<string, number>>;
-  /**
-   * How long requests took, by device and kind (a disk: `read`, `write`, `flush`, `clear` for discards and zeroes), from when
-   * the device took one until it answered. Element i counts those of at most 2^i microseconds that were too long for i - 1.
-   */
-  latencies: Record<string, Record<string, number[]>>;
 }
 
 export class PowerCycle {
@@ -225,14 +210,7 @@ export class PowerCycle {
 
   metrics(): CycleMetrics {
     if (this.#counted !== undefined) return this.#counted;
-    const exits: Record<string, number> = {};
-    for (const control of this.#vcpuControls) {
-      for (let reason = 0; reason < exitCounters; reason++) {
-        const count = Atomics.load(control.exits, reason) >>> 0;
-        if (count > 0) exits[exitName(reason)] = (exits[exitName(reason)] ?? 0) + count;
-      }
-    }
-    return { exits, ...this.#dataPaths.metrics() };
+    return { exits: countExits(this.#vcpuControls), ...this.#dataPaths.metrics() };
   }
 
   /** Disks are the first devices of a machine, so that an index is a device's number. */

@@ -9,8 +9,6 @@ import type { OpenDisk } from '../disk/disk-map.js';
 import type { BatchClock } from '../host/batch-clock.js';
 import type { IoEngine } from '../host/engine.js';
 import type { IoSlots } from '../host/engine-slots.js';
-import { freeArrays } from '../host/free-arrays.js';
-import { IndexRing } from '../host/index-ring.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { DataPath, DataPathHost } from '../virtio/device.js';
 import { CommonCounter, type DeviceCounters } from '../virtio/device-counters.js';
@@ -21,6 +19,7 @@ import { SplitQueue } from '../virtio/queue/split-queue.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
 import { Lifecycle } from '../virtio/registers.js';
 import { Served, serveQueue } from '../virtio/serve.js';
+import { HeldCompletions } from './held-completions.js';
 import { WarningLimit } from './warning-limit.js';
 
 /** Chains that one queue may hand over before others have their turn. */
@@ -66,9 +65,7 @@ export class IoDevice implements DataPathHost {
   #paused = false;
   /** What its driver wrote is to be made durable before the pause. */
   #syncs = false;
-  /** Slots that completed while the device was no bus master, and with what. */
-  readonly #held: IndexRing;
-  readonly #heldResults: Int32Array;
+  readonly #held: HeldCompletions;
 
   /** Undefined when the engine has no room for the device's operations. */
   static create(
@@ -105,8 +102,7 @@ export class IoDevice implements DataPathHost {
     this.latencies = counters.latencies;
     this.#common = counters.common;
     this.#clock = clock;
-    this.#held = new IndexRing(dataPath.slotCount);
-    this.#heldResults = new Int32Array(dataPath.slotCount);
+    this.#held = new HeldCompletions(dataPath.slotCount);
   }
 
   get memory(): GuestMemory {
@@ -200,10 +196,8 @@ export class IoDevice implements DataPathHost {
 
   onCompletion(slot: number, result: number): void {
     this.#host.touch(this);
-    if (this.#queues.length > 0 && !this.#isBusMaster) {
-      this.#heldResults[slot] = result;
-      this.#held.push(slot);
-    } else this.#complete(slot, result);
+    if (this.#queues.length > 0 && !this.#isBusMaster) this.#held.push(slot, result);
+    else this.#complete(slot, result);
     if (this.slots.outstanding > 0) return;
     this.#confirmReset();
     this.#host.settled();
@@ -255,7 +249,6 @@ export class IoDevice implements DataPathHost {
     this.#dataPath.close();
     this.#dropQueues();
     this.#held.close();
-    freeArrays(this.#heldResults);
   }
 
   // What a data path asks.
@@ -316,7 +309,7 @@ export class IoDevice implements DataPathHost {
   #completeHeld(): void {
     for (let left = this.#held.size; left > 0; left--) {
       const slot = this.#held.shift();
-      this.#complete(slot, this.#heldResults[slot]!);
+      this.#complete(slot, this.#held.result(slot));
     }
   }
 
