@@ -85,11 +85,11 @@ static napi_value Ring(napi_env env, napi_callback_info info) {
   return NumberOf(env, result < 0 ? -errno : 0);
 }
 
-// eventWords() -> address of two 64-bit words that stay for as long as the process: one where counters of eventfds may
-// be dropped, and the number 1. An operation that outlives its thread writes nowhere else.
-static napi_value EventWords(napi_env env, napi_callback_info info) {
-  static uint64_t words[2] = {0, 1};
-  return NumberOf(env, reinterpret_cast<intptr_t>(words));
+// eventSink() -> address of a 64-bit word that stays for as long as the process, where counters of eventfds may be
+// dropped: an operation that outlives its thread writes nowhere else.
+static napi_value EventSink(napi_env env, napi_callback_info info) {
+  static uint64_t word = 0;
+  return NumberOf(env, reinterpret_cast<intptr_t>(&word));
 }
 
 // addressOf(view) -> address
@@ -136,7 +136,7 @@ void ExportCalls(napi_env env, Napi::Object exports) {
   Export(env, exports, "ioctl", Ioctl);
   Export(env, exports, "run", Run);
   Export(env, exports, "ring", Ring);
-  Export(env, exports, "eventWords", EventWords);
+  Export(env, exports, "eventSink", EventSink);
   Export(env, exports, "addressOf", AddressOf);
   Export(env, exports, "copyOut", CopyOut);
   Export(env, exports, "copyIn", CopyIn);

@@ -16,15 +16,13 @@ export const Operation = {
   dataSync: 6,
   /** 8 bytes from an eventfd, which resets its counter; the content is dropped. */
   eventRead: 7,
-  /** Adds 1 to an eventfd. */
-  eventWrite: 8,
-  poll: 9,
-  close: 10,
+  poll: 8,
+  close: 9,
   /** fallocate(2): `address` is how many bytes, `length` the mode. */
-  allocate: 11,
+  allocate: 10,
   /** As `write` and `writeVector`, where the engine's own thread may do it (brief-writes.ts). From here on. */
-  briefWrite: 12,
-  briefWriteVector: 13,
+  briefWrite: 11,
+  briefWriteVector: 12,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -71,8 +69,6 @@ export class SlotTable {
   readonly #cancels: IndexRing;
   readonly #cancel: Uint8Array;
   readonly #phase: Uint8Array;
-  /** An eventfd was rung again while the kernel still had the previous write. */
-  readonly #again: Uint8Array;
   readonly #owner: (IoSlots | undefined)[];
   /** Claimed ranges, sorted by their first slot. */
   readonly #claims: IoSlots[] = [];
@@ -92,7 +88,6 @@ export class SlotTable {
     this.#cancels = new IndexRing(capacity);
     this.#cancel = new Uint8Array(capacity);
     this.#phase = new Uint8Array(capacity);
-    this.#again = new Uint8Array(capacity);
     this.#owner = new Array(capacity).fill(undefined);
   }
 
@@ -160,12 +155,6 @@ export class SlotTable {
     this.#queue(slot);
   }
 
-  /** Rings an eventfd: rings that the kernel has not seen yet are one, a ring during a write is repeated after it. */
-  ring(slot: number, fd: number): void {
-    if (this.#phase[slot] === Phase.idle) this.start(slot, Operation.eventWrite, fd, 0, eventBytes, 0, 0);
-    else if (this.#phase[slot] === Phase.started) this.#again[slot] = 1;
-  }
-
   /** Asks for the end of the slot's operation, which then completes with -ECANCELED unless it was faster. */
   cancel(slot: number): void {
     if (this.#phase[slot] === Phase.idle) return;
@@ -217,10 +206,7 @@ export class SlotTable {
     this.#phase[slot] = Phase.idle;
     this.#cancel[slot] = this.#cancel[slot]! & CANCEL_QUEUED;
     owner.outstanding--;
-    const again = this.#again[slot] === 1 && result >= 0;
-    this.#again[slot] = 0;
-    if (again) this.start(slot, Operation.eventWrite, this.fd[slot]!, 0, eventBytes, 0, 0);
-    else owner.client.onCompletion(slot - owner.base, result);
+    owner.client.onCompletion(slot - owner.base, result);
   }
 }
 
@@ -281,11 +267,6 @@ export class IoSlots {
    */
   eventRead(slot: number, fd: number): void {
     this.#table.start(this.#at(slot), Operation.eventRead, fd, 0, eventBytes, 0, 0);
-  }
-
-  /** Rings an eventfd. The only operation that may be asked for while the slot is busy with its like. */
-  ring(slot: number, fd: number): void {
-    this.#table.ring(this.#at(slot), fd);
   }
 
   /** Completes with the events that are ready. One-shot, level. */

@@ -3,7 +3,6 @@
  * RWF_NOWAIT, and what would block goes to a helper thread, so that one cold disk does not stall every VM (contract
  * §5.2). The I/O worker.
  */
-import { native } from './addon.js';
 import { BatchClock } from './batch-clock.js';
 import { BriefWrites } from './brief-writes.js';
 import { copiedAtOnce, type IoClient, type IoEngine } from './engine.js';
@@ -156,11 +155,6 @@ export class EpollEngine implements IoEngine {
       case Operation.poll:
         this.#watch(slot, fd, slots.flags[slot]! | EPOLLONESHOT, true);
         break;
-      case Operation.eventWrite: {
-        const result = native().ring(fd);
-        this.#end(slot, result < 0 ? result : 8);
-        break;
-      }
       default:
         this.#toHelper(slot, slots.operation[slot]!, fd, slots.address[slot]!, slots.length[slot]!);
     }

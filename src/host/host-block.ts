@@ -2,7 +2,7 @@
  * A block of host memory that the kernel reads by its address while operations begin: iovec arrays. Any thread.
  *
  * It is a mapping and not a typed array of V8's, which may move. It goes with its thread; the kernel has its own copy of
- * what it read by then, and what outlives a thread has other places to write to (`Native.eventWords`).
+ * what it read by then, and what outlives a thread has other places to write to (`Native.eventSink`).
  */
 import { TsvmmError } from '../errors.js';
 import { native } from './addon.js';

@@ -35,9 +35,8 @@ export class IoUringEngine implements IoEngine {
   readonly clock = new BatchClock();
   readonly #rings: Rings;
   readonly #slots: SlotTable;
-  /** Addresses: where eventfd counters are dropped, and the 1 that is written to them. */
-  readonly #sink = native().eventWords();
-  readonly #one = native().eventWords() + eventBytes;
+  /** Address where eventfd counters are dropped. */
+  readonly #sink = native().eventSink();
   readonly #brief = new BriefWrites();
   /** Slots whose operation this thread has performed, with their results. */
   readonly #ended: IndexRing;
@@ -173,10 +172,6 @@ export class IoUringEngine implements IoEngine {
         slots.address[slot] = this.#sink;
         if (step === Step.polling) rings.prepareBare(slots, slot, Opcode.pollAdd, 0, POLLIN);
         else rings.prepare(slots, slot, Opcode.read, 0, 0);
-        break;
-      case Operation.eventWrite:
-        slots.address[slot] = this.#one;
-        rings.prepare(slots, slot, Opcode.write, 0, 0);
         break;
       case Operation.poll:
         rings.prepareBare(slots, slot, Opcode.pollAdd, 0, slots.flags[slot]!);

@@ -33,8 +33,8 @@ export interface Native {
   run(vcpuFd: number): number;
   /** Adds 1 to an eventfd. */
   ring(eventFd: number): number;
-  /** Address of two 64-bit words that never go: a sink for eventfd counters, and the number 1. */
-  eventWords(): number;
+  /** Address of a 64-bit word that never goes, where eventfd counters may be dropped. */
+  eventSink(): number;
   addressOf(view: ArrayBufferView | ArrayBufferLike): number;
   /** Copies memory at `address` into `target`; the caller has checked the range. */
   copyOut(address: number, target: Uint8Array): void;

@@ -32,7 +32,7 @@ import type { IoAttachment, IoDeviceSpec, IoReport } from './io-protocol.js';
 /** Turns of queues that one machine gets before the others. */
 const turnsPerBatch = 8;
 
-/** The slot of the machine's own doorbell; those of queues and vectors follow. */
+/** The slot of the machine's own doorbell; those of queues follow. */
 const CONTROL = 0;
 
 type Mode = 'serving' | 'draining' | 'quiet' | 'detaching' | 'detached';
@@ -53,8 +53,6 @@ export class IoVm implements IoClient, IoDeviceHost {
   readonly #byNumber = new Map<number, IoDevice>();
   /** Numbers of devices whose pause somebody waits for. */
   readonly #pausing = new Set<number>();
-  /** Slots of irqfds. */
-  readonly #vectors = new Map<number, number>();
   readonly #ready: IndexRing;
   readonly #isReady: Uint8Array;
   /** 1: the queue was empty, and its doorbell is not armed. */
@@ -101,16 +99,14 @@ export class IoVm implements IoClient, IoDeviceHost {
         this.#firstQueue.set(device, this.#queues.length);
         for (const [index, doorbell] of target.descriptors.doorbells.entries())
           this.#queues.push({ device, index, doorbell });
-        for (const irqfd of target.descriptors.vectors) this.#vectors.set(irqfd, this.#vectors.size);
       });
-      const slots = engine.claim(this, 1 + this.#queues.length + this.#vectors.size);
+      const slots = engine.claim(this, 1 + this.#queues.length);
       if (slots === undefined) throw noRoom(attachment.name);
       this.#slots = slots;
     } catch (error) {
       for (const device of this.#devices) device.close();
       throw error;
     }
-    for (const [irqfd, vector] of this.#vectors) this.#vectors.set(irqfd, 1 + this.#queues.length + vector);
     this.#ready = new IndexRing(this.#queues.length);
     this.#isReady = new Uint8Array(this.#queues.length);
     this.#unarmed = new Uint8Array(this.#queues.length);
@@ -271,8 +267,7 @@ export class IoVm implements IoClient, IoDeviceHost {
   }
 
   ringVector(irqfd: number): void {
-    const slot = this.#vectors.get(irqfd);
-    if (slot !== undefined) this.#slots.ring(slot, irqfd);
+    native().ring(irqfd);
   }
 
   settled(): void {
@@ -322,7 +317,6 @@ export class IoVm implements IoClient, IoDeviceHost {
     if (this.#mode !== 'draining' && this.#mode !== 'detaching') return;
     for (let i = 0; i < this.#devices.length; i++) if (!this.#devices[i]!.isQuiet) return;
     if (this.#mode === 'draining') {
-      for (const slot of this.#vectors.values()) if (this.#slots.isBusy(slot)) return;
       this.#mode = 'quiet';
       this.#report({ type: 'quiesced', vm: this.id });
     } else if (this.#slots.outstanding === 0) {
