@@ -6,9 +6,11 @@
  * shrinks to nothing when they are not, as KVM's halt_poll_ns does: an idle machine uses no processor.
  *
  * Whoever looks takes a processor from those who wait for one. A jump of the clock between two glances says that somebody
- * does, a vCPU perhaps; then there is no window for a while.
+ * does, a vCPU perhaps; then there is no window for a while. On one processor there is none ever: the vCPU that could offer
+ * something does not run meanwhile.
  */
-import { MicroClock } from '../host/micro-clock.js';
+import { availableParallelism } from 'node:os';
+import type { BatchClock } from '../host/batch-clock.js';
 
 /** All in microseconds. */
 const shortestWindow = 8;
@@ -18,16 +20,18 @@ const stolen = 200;
 const afterStolen = 10_000;
 
 export class BusyPoll {
-  readonly #clock: Pick<MicroClock, 'stamp' | 'close'>;
+  readonly #clock: Pick<BatchClock, 'stamp' | 'expire'>;
   readonly #now = new Float64Array(1);
+  readonly #pays: boolean;
   #window = 0;
   #notBefore = 0;
   #end = 0;
   #last = 0;
   #asleep = 0;
 
-  constructor(clock: Pick<MicroClock, 'stamp' | 'close'> = new MicroClock()) {
+  constructor(clock: Pick<BatchClock, 'stamp' | 'expire'>, processors = availableParallelism()) {
     this.#clock = clock;
+    this.#pays = processors > 1;
   }
 
   get isOn(): boolean {
@@ -42,6 +46,7 @@ export class BusyPoll {
 
   /** Whether it goes on looking. */
   goesOn(): boolean {
+    this.#clock.expire();
     const now = this.#look();
     if (now - this.#last > stolen) {
       this.#window = 0;
@@ -54,18 +59,15 @@ export class BusyPoll {
 
   /** The worker found nothing and falls asleep. */
   falls(): void {
-    this.#asleep = this.#look();
+    if (this.#pays) this.#asleep = this.#look();
   }
 
   /** Something woke it. */
   wakes(): void {
+    if (!this.#pays) return;
     const now = this.#look();
     if (now - this.#asleep > longestWindow) this.#window = this.#window > shortestWindow ? this.#window / 2 : 0;
     else if (now >= this.#notBefore) this.#window = Math.min(Math.max(this.#window * 2, shortestWindow), longestWindow);
-  }
-
-  close(): void {
-    this.#clock.close();
   }
 
   /** Small enough to be inlined everywhere. */

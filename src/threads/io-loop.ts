@@ -34,7 +34,7 @@ export class IoLoop implements IoClient {
   readonly #report: (report: IoReport) => void;
   readonly #slots: IoSlots;
   readonly #backend: number;
-  readonly #poll = new BusyPoll();
+  readonly #poll: BusyPoll;
   readonly #alarm = new Alarm();
   /** Now, and when it rings, in the engine's microseconds; infinite while it is not set. */
   readonly #times = Float64Array.of(0, Number.POSITIVE_INFINITY);
@@ -51,6 +51,7 @@ export class IoLoop implements IoClient {
   constructor(engine: IoEngine, report: (report: IoReport) => void) {
     this.#engine = engine;
     this.#report = report;
+    this.#poll = new BusyPoll(engine.clock);
     this.#backend = native().backendFd();
     if (this.#backend < 0) throw new Error('this Node has no backend descriptor');
     this.#slots = engine.claim(this, CLOSERS + closers)!; // a new engine has room
@@ -126,6 +127,7 @@ export class IoLoop implements IoClient {
     // Armed here and not where it completes: until Node has had its turn it would be readable again at once.
     if (!this.#slots.isBusy(NODE)) this.#slots.poll(NODE, this.#backend, POLLIN);
     this.#nodeWants = false;
+    this.#engine.clock.expire();
     while (!this.#nodeWants && this.#turn());
     this.#work();
     this.#engine.turn(false); // what was answered does not wait for Node
@@ -144,6 +146,7 @@ export class IoLoop implements IoClient {
       this.#engine.turn(false); // a driver that offers chains and takes them back keeps nobody waiting
       return true;
     }
+    if (this.#engine.pending) return this.#engine.turn(true) > 0; // its time is the host's: no sleep that a driver ended
     this.#poll.falls();
     const completed = this.#engine.turn(true);
     this.#poll.wakes();
@@ -158,7 +161,10 @@ export class IoLoop implements IoClient {
         if (this.#engine.pending) return true;
         let found = false;
         for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.look()) found = true;
-        if (found) return true;
+        if (found) {
+          this.#engine.clock.expire();
+          return true;
+        }
       }
     } while (this.#poll.goesOn());
     return false;
@@ -171,7 +177,6 @@ export class IoLoop implements IoClient {
   }
 
   #work(): void {
-    this.#engine.clock.expire();
     let detached = false;
     for (let i = 0; i < this.#machines.length; i++) {
       const vm = this.#machines[i]!;
@@ -241,7 +246,6 @@ export class IoLoop implements IoClient {
     this.#slots.release();
     this.#engine.close();
     this.#alarm.close();
-    this.#poll.close();
     this.onEnd?.();
   }
 

@@ -4,15 +4,17 @@ import { BusyPoll } from '../../../src/threads/busy-poll.js';
 /** A clock that a test moves. */
 class Hands {
   us = 1_000_000;
+  glances = 0;
   stamp = (into: Float64Array, index: number): void => {
+    this.glances++;
     into[index] = this.us;
   };
-  close = () => {};
+  expire = () => {};
 }
 
-function setUp() {
+function setUp(processors = 2) {
   const clock = new Hands();
-  const poll = new BusyPoll(clock);
+  const poll = new BusyPoll(clock, processors);
   /** A sleep of so many microseconds. */
   const sleep = (us: number) => {
     poll.falls();
@@ -63,4 +65,11 @@ test('where another thread had the processor it does not look for a while', () =
   clock.us += 10_000;
   sleep(20);
   expect(poll.isOn).toBe(true);
+});
+
+test('on one processor it never looks, nor at the clock', () => {
+  const { clock, poll, sleep } = setUp(1);
+  for (let i = 0; i < 4; i++) sleep(20);
+  expect(poll.isOn).toBe(false);
+  expect(clock.glances).toBe(0);
 });

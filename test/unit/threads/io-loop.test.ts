@@ -1,0 +1,48 @@
+import { availableParallelism } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { BatchClock } from '../../../src/host/batch-clock.js';
+import type { IoClient, IoEngine } from '../../../src/host/engine.js';
+import type { IoSlots } from '../../../src/host/engine-slots.js';
+import { IoLoop } from '../../../src/threads/io-loop.js';
+
+/** Has something to submit at first and nothing afterwards; Node wants the thread in the second sleep. */
+class TwoSleeps implements IoEngine {
+  readonly kind = 'io_uring';
+  pending = true;
+  closed = false;
+  glances = 0;
+  /** How often anybody had looked at the clock when each sleep began. */
+  readonly sleeps: number[] = [];
+  #client: IoClient | undefined;
+  readonly clock = { now: () => ++this.glances, expire: () => {} } as unknown as BatchClock;
+
+  claim(client: IoClient): IoSlots {
+    this.#client = client;
+    return { outstanding: 0, isBusy: () => false, poll() {}, cancel() {}, release() {} } as unknown as IoSlots;
+  }
+
+  turn(wait: boolean): number {
+    if (!wait) return 0;
+    this.sleeps.push(this.glances);
+    if (this.pending) this.pending = false;
+    else this.#client!.onCompletion(0, 0);
+    return 1;
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
+test('only a sleep that submits nothing counts as one: the others tell of the host and not of the driver', async () => {
+  const engine = new TwoSleeps();
+  const loop = new IoLoop(engine, () => {});
+  loop.start();
+  await setImmediate();
+  loop.command({ type: 'end' });
+  while (!engine.closed) await setImmediate();
+  const measured = availableParallelism() > 1 ? 1 : 0;
+  expect(engine.sleeps).toEqual([0, measured]);
+  expect(engine.glances).toBe(2 * measured);
+});
