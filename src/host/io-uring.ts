@@ -27,9 +27,6 @@ const Step = {
 const submissionEntries = 512;
 export const defaultCompletionEntries = 16_384;
 
-/** A counter of an eventfd. */
-const eventBytes = 8;
-
 export class IoUringEngine implements IoEngine {
   readonly kind = 'io_uring';
   readonly clock = new BatchClock();

@@ -45,6 +45,7 @@ export interface IoDeviceHost {
 
 export class IoDevice implements DataPathHost {
   readonly name: string;
+  readonly memory: GuestMemory;
   readonly slots: IoSlots;
   readonly config: Uint8Array;
   readonly counters: Float64Array;
@@ -96,6 +97,7 @@ export class IoDevice implements DataPathHost {
     this.#target = target;
     this.#dataPath = dataPath;
     this.name = target.state.shape.name;
+    this.memory = host.memory;
     this.slots = slots;
     this.config = target.state.config;
     this.counters = counters.own;
@@ -103,10 +105,6 @@ export class IoDevice implements DataPathHost {
     this.#common = counters.common;
     this.#clock = clock;
     this.#held = new HeldCompletions(dataPath.slotCount);
-  }
-
-  get memory(): GuestMemory {
-    return this.#host.memory;
   }
 
   get isQuiet(): boolean {
@@ -135,8 +133,7 @@ export class IoDevice implements DataPathHost {
 
   /** `DataPath.exchange`, of one that is paused. */
   exchange(disk: OpenDisk | undefined): void {
-    if (!this.#isStill || this.#dataPath.exchange === undefined)
-      throw new Error(`${this.name} cannot be exchanged now`);
+    if (!this.#isStill || !this.#dataPath.exchange) throw new Error(`${this.name} cannot be exchanged now`);
     this.#dataPath.exchange(disk);
   }
 

@@ -15,11 +15,18 @@ class TwoSleeps implements IoEngine {
   /** How often anybody had looked at the clock when each sleep began. */
   readonly sleeps: number[] = [];
   #client: IoClient | undefined;
-  readonly clock = { now: () => ++this.glances, expire: () => {} } as unknown as BatchClock;
+  readonly clock = { stamp: () => void ++this.glances, expire: () => {} } as unknown as BatchClock;
 
   claim(client: IoClient): IoSlots {
     this.#client = client;
-    return { outstanding: 0, isBusy: () => false, poll() {}, cancel() {}, release() {} } as unknown as IoSlots;
+    return {
+      outstanding: 0,
+      isBusy: () => false,
+      poll() {},
+      eventRead() {},
+      cancel() {},
+      release() {},
+    } as unknown as IoSlots;
   }
 
   turn(wait: boolean): number {
