@@ -43,20 +43,21 @@ export type OpenFileDisk =
       readonly writesBriefly?: boolean;
     };
 
+/** Offsets are doubles, and one of them as an argument may be an allocation: requests say theirs by an array. */
 export interface DiskMap {
   /** The file chosen by the last `locate...`, and the engine's flags for reading and writing it. */
   readonly fd: number;
   readonly flags: number;
-  /** How many of the `length` bytes at `offset` are in `fd` in a row; at least one sector. */
-  locateRead(offset: number, length: number): number;
+  /** How many of the `length` bytes of a request are in `fd` in a row; at least one sector. */
+  locateRead(request: number, length: number): number;
   /** The same for writing, which a request is about to do; 0 when there is no room. */
-  locateWrite(request: number, offset: number, length: number): number;
+  locateWrite(request: number, length: number): number;
   /** The same for a hole, which needs no room and reads as zeroes; chooses the file that is written. */
-  locateHole(request: number, offset: number, length: number): number;
+  locateHole(request: number, length: number): number;
   /** What a request began on the file that was chosen for it has ended, with -errno if not well. */
   ended(request: number, result: number): void;
-  /** That many bytes were written at `offset`. */
-  wrote(offset: number, length: number): void;
+  /** That many bytes of a request were written, from its offset on. */
+  wrote(request: number, length: number): void;
   /** It is not used any more; the files stay open. */
   close(): void;
   /** What a flush has to sync, or -1: nothing outlives the machine, or nobody cares. */
@@ -65,13 +66,13 @@ export interface DiskMap {
   readonly writesBriefly: boolean;
 }
 
-/** For at most `requests` at a time, by their numbers. */
-export function openDiskMap(disk: OpenFileDisk, requests: number): DiskMap {
+/** `offsets` says where on the disk each request goes on, by its number. */
+export function openDiskMap(disk: OpenFileDisk, offsets: Float64Array): DiskMap {
   const flags = disk.direct === undefined ? 0 : DIRECT;
   const { writesBriefly = false } = disk;
   if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);
   const { base, overlay, written, size, limit } = disk;
-  return new OverlayMap(base, overlay, written, size, requests, limit, flags, writesBriefly);
+  return new OverlayMap(base, overlay, written, size, offsets, limit, flags, writesBriefly);
 }
 
 class FileMap implements DiskMap {
@@ -87,15 +88,15 @@ class FileMap implements DiskMap {
     this.writesBriefly = writesBriefly;
   }
 
-  locateRead(_offset: number, length: number): number {
+  locateRead(_request: number, length: number): number {
     return length;
   }
 
-  locateWrite(_request: number, _offset: number, length: number): number {
+  locateWrite(_request: number, length: number): number {
     return length;
   }
 
-  locateHole(_request: number, _offset: number, length: number): number {
+  locateHole(_request: number, length: number): number {
     return length;
   }
 

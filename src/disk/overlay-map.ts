@@ -68,47 +68,50 @@ export class OverlayMap implements DiskMap {
   readonly #overlay: number;
   /** For reading the base. */
   readonly #baseFlags: number;
+  readonly #offsets: Float64Array;
   readonly #bits: Uint32Array;
   readonly #room: OverlayRoom | undefined;
 
-  /** For so many requests. `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
+  /** `offsets` are of requests, by their numbers. `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
   constructor(
     base: number,
     overlay: number,
     written: SharedArrayBuffer,
     size: number,
-    requests: number,
+    offsets: Float64Array,
     limit?: number,
     baseFlags = 0,
     writesBriefly = false,
   ) {
     this.writesBriefly = writesBriefly;
     this.#base = base;
+    this.#offsets = offsets;
     this.#overlay = overlay;
     this.#baseFlags = baseFlags;
     this.#bits = new Uint32Array(written, headerSize, sectorBytes(size) / Uint32Array.BYTES_PER_ELEMENT);
     if (limit === undefined) return;
     const given = new Uint32Array(written, headerSize + this.#bits.byteLength);
-    this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, requests);
+    this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, offsets.length);
   }
 
-  locateRead(offset: number, length: number): number {
+  locateRead(request: number, length: number): number {
+    const offset = this.#offsets[request]!;
     const written = this.#isWritten(Math.floor(offset / sectorSize));
     this.fd = written ? this.#overlay : this.#base;
     this.flags = written ? 0 : this.#baseFlags;
     return this.#run(offset, length, written);
   }
 
-  locateWrite(request: number, offset: number, length: number): number {
+  locateWrite(request: number, length: number): number {
     this.fd = this.#overlay;
     this.flags = 0;
-    return this.#room === undefined ? length : this.#room.beginWrite(request, offset, length);
+    return this.#room === undefined ? length : this.#room.beginWrite(request, this.#offsets[request]!, length);
   }
 
-  locateHole(request: number, offset: number, length: number): number {
+  locateHole(request: number, length: number): number {
     this.fd = this.#overlay;
     this.flags = 0;
-    this.#room?.beginHole(request, offset, length);
+    this.#room?.beginHole(request, this.#offsets[request]!, length);
     return length;
   }
 
@@ -122,9 +125,10 @@ export class OverlayMap implements DiskMap {
 
   /**
    * From now on these are read from the overlay; not before, when a read would find a hole. A sector counts when its last
-   * byte is written: the bytes before `offset` in it were written by the step before.
+   * byte is written: the bytes before it were written by the step before.
    */
-  wrote(offset: number, length: number): void {
+  wrote(request: number, length: number): void {
+    const offset = this.#offsets[request]!;
     setBits(this.#bits, Math.floor(offset / sectorSize), Math.floor((offset + length) / sectorSize));
   }
 

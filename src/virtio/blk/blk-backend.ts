@@ -26,20 +26,20 @@ export interface BlkBackend {
   attach(host: DataPathHost, requests: BlkRequests): void;
   /** A driver is there. */
   activate(): void;
-  /** `bytes` of the disk, at `offset`, into the writable buffers of the chain, which have room for them. */
-  read(request: number, offset: number, bytes: number, chain: Chain): void;
+  /** `bytes` of the disk, from the request's offset on, into the writable buffers of the chain, which have room for them. */
+  read(request: number, bytes: number, chain: Chain): void;
   /**
    * `bytes` to the disk, from the readable buffers of the chain, after the header. `durable`: it has ended only when they
    * would survive the loss of power.
    */
-  write(request: number, offset: number, bytes: number, chain: Chain, durable: boolean): void;
+  write(request: number, bytes: number, chain: Chain, durable: boolean): void;
   /** What is in these bytes is not wanted any more: a hint, and what is read there later is undefined. */
-  discard(request: number, offset: number, bytes: number): void;
+  discard(request: number, bytes: number): void;
   /**
    * These bytes read as zero from now on, whatever the disk is made of. `unmap`: they need not keep their room. `durable`
    * as for `write`.
    */
-  writeZeroes(request: number, offset: number, bytes: number, unmap: boolean, durable: boolean): void;
+  writeZeroes(request: number, bytes: number, unmap: boolean, durable: boolean): void;
   /** Everything that was written and has ended will survive the loss of power. */
   flush(request: number): void;
   onCompletion(slot: number, result: number): void;

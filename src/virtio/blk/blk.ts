@@ -90,15 +90,16 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly #statusAt = new Float64Array(maxInFlight);
   readonly #total = new Float64Array(maxInFlight);
   readonly #begun = new Float64Array(maxInFlight);
+  readonly #offset = new Float64Array(maxInFlight);
 
-  // The request being parsed.
+  // The request being parsed. A sector number lies in an array, since a field may be made of it for each request.
   #requestType = 0;
-  #sector = 0;
+  readonly #sector = new Float64Array(1);
 
   constructor({ disk, id, stopOnError = false, removable = false, limit }: BlkDeviceOptions) {
     this.#stopOnError = stopOnError;
     this.#limit = limit;
-    this.#backend = openBackend(disk, maxInFlight);
+    this.#backend = openBackend(disk, this.#offset);
     this.#ranges = this.#measure(disk);
     this.slotCount = removable ? maxInFlight : this.#backend.slotCount; // no backend needs more
     const bytes = Buffer.alloc(idSize);
@@ -124,7 +125,7 @@ export class BlkDevice implements DataPath, BlkRequests {
 
   /** `disk` says nothing of what the driver was told: that is for who exchanges it to see to. */
   exchange(disk: OpenDisk | undefined): void {
-    const next = openBackend(disk, maxInFlight);
+    const next = openBackend(disk, this.#offset);
     this.#backend.close();
     this.#ranges.close();
     this.#backend = next;
@@ -211,7 +212,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   close(): void {
     this.#backend.close();
     this.#ranges.close();
-    freeArrays(this.#free, this.#type, this.#queue, this.#head, this.#statusAt, this.#total, this.#begun);
+    freeArrays(this.#free, this.#type, this.#queue, this.#head, this.#statusAt, this.#total, this.#begun, this.#offset);
   }
 
   /** Takes over what is known of a disk; the ranges of requests that clear it. */
@@ -246,7 +247,7 @@ export class BlkDevice implements DataPath, BlkRequests {
       low = this.#headerView.getUint32(8, true);
       high = this.#headerView.getUint32(12, true);
     }
-    this.#sector = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
+    this.#sector[0] = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
   }
 
   /** False: too much is under way already. */
@@ -267,9 +268,9 @@ export class BlkDevice implements DataPath, BlkRequests {
       return false;
     }
     const request = this.#occupy(queue, index, bytes);
-    const offset = this.#sector * sectorSize;
-    if (writes) this.#backend.write(request, offset, bytes, chain, !this.#cached);
-    else this.#backend.read(request, offset, bytes, chain);
+    this.#offset[request] = this.#sector[0]! * sectorSize;
+    if (writes) this.#backend.write(request, bytes, chain, !this.#cached);
+    else this.#backend.read(request, bytes, chain);
     return true;
   }
 
@@ -303,10 +304,11 @@ export class BlkDevice implements DataPath, BlkRequests {
   #clearNext(request: number): boolean {
     const ranges = this.#ranges;
     if (!ranges.next(request)) return false;
-    const { offset, bytes } = ranges;
-    if (this.#type[request] === BlkRequest.discard) this.#backend.discard(request, offset, bytes);
+    const { bytes } = ranges;
+    this.#offset[request] = ranges.offset;
+    if (this.#type[request] === BlkRequest.discard) this.#backend.discard(request, bytes);
     // The last one makes all of them durable; nothing is answered before.
-    else this.#backend.writeZeroes(request, offset, bytes, ranges.unmap, ranges.last && !this.#cached);
+    else this.#backend.writeZeroes(request, bytes, ranges.unmap, ranges.last && !this.#cached);
     return true;
   }
 
@@ -314,8 +316,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   #inRange(bytes: number): boolean {
     if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
     const sectors = bytes / sectorSize;
-    if (this.#unit > 1 && (this.#sector % this.#unit !== 0 || sectors % this.#unit !== 0)) return false;
-    return this.#sector <= this.#sectors - sectors;
+    if (this.#unit > 1 && (this.#sector[0]! % this.#unit !== 0 || sectors % this.#unit !== 0)) return false;
+    return this.#sector[0]! <= this.#sectors - sectors;
   }
 
   #getId(queue: SplitQueue): void {

@@ -11,7 +11,7 @@
  * With direct I/O, buffers that the device cannot reach are copied (bounce.ts); offsets always fit, as the device checks.
  */
 import type { DirectIo } from '../../disk/direct-io.js';
-import type { DiskMap } from '../../disk/disk-map.js';
+import { type DiskMap, type OpenFileDisk, openDiskMap } from '../../disk/disk-map.js';
 import { FallocateMode, Operation } from '../../host/engine-slots.js';
 import { Errno, errnoName } from '../../host/errno.js';
 import { freeArrays } from '../../host/free-arrays.js';
@@ -77,14 +77,17 @@ export class FileBackend implements BlkBackend {
   /** 1: what it did must be made durable before it ends. */
   readonly #syncs: Uint8Array;
 
-  constructor(disk: DiskMap, requests: number, direct?: DirectIo) {
-    this.#disk = disk;
+  /** `offsets` as `openBackend` has them. */
+  constructor(disk: OpenFileDisk, offsets: Float64Array) {
+    const requests = offsets.length;
+    const { direct } = disk;
+    this.#disk = openDiskMap(disk, offsets);
+    this.#offset = offsets;
     this.#direct = direct;
     if (direct !== undefined) this.#bounce = new BounceBuffers(requests);
     this.slotCount = requests;
     this.#vectors = new IoVectors(requests, maxChain);
     this.#kind = new Uint8Array(requests);
-    this.#offset = new Float64Array(requests);
     this.#left = new Float64Array(requests);
     this.#part = new Float64Array(requests);
     this.#bounced = new Uint8Array(requests);
@@ -100,24 +103,24 @@ export class FileBackend implements BlkBackend {
     this.#stopped = false;
   }
 
-  read(request: number, offset: number, bytes: number, chain: Chain): void {
+  read(request: number, bytes: number, chain: Chain): void {
     this.#vectors.fill(request, chain, chain.readableCount, chain.count, 0, bytes);
-    this.#begin(request, Kind.read, offset, bytes);
+    this.#begin(request, Kind.read, bytes);
   }
 
-  write(request: number, offset: number, bytes: number, chain: Chain, durable: boolean): void {
+  write(request: number, bytes: number, chain: Chain, durable: boolean): void {
     this.#vectors.fill(request, chain, 0, chain.readableCount, headerSize, bytes);
-    this.#begin(request, durable && this.#disk.syncFd >= 0 ? Kind.durableWrite : Kind.write, offset, bytes);
+    this.#begin(request, durable && this.#disk.syncFd >= 0 ? Kind.durableWrite : Kind.write, bytes);
   }
 
-  discard(request: number, offset: number, bytes: number): void {
-    if (this.#holes) this.#begin(request, Kind.discard, offset, bytes);
+  discard(request: number, bytes: number): void {
+    if (this.#holes) this.#begin(request, Kind.discard, bytes);
     else this.#requests.done(request, 0);
   }
 
-  writeZeroes(request: number, offset: number, bytes: number, unmap: boolean, durable: boolean): void {
+  writeZeroes(request: number, bytes: number, unmap: boolean, durable: boolean): void {
     const kind = unmap && this.#holes ? Kind.hole : this.#zeroRanges ? Kind.zero : Kind.zeroWrite;
-    this.#begin(request, kind, offset, bytes, durable && this.#disk.syncFd >= 0 ? 1 : 0);
+    this.#begin(request, kind, bytes, durable && this.#disk.syncFd >= 0 ? 1 : 0);
   }
 
   flush(request: number): void {
@@ -149,13 +152,12 @@ export class FileBackend implements BlkBackend {
     this.#zeroes.close();
     this.#bounce?.close();
     this.#disk.close();
-    freeArrays(this.#kind, this.#offset, this.#left, this.#part, this.#bounced, this.#syncs);
+    freeArrays(this.#kind, this.#left, this.#part, this.#bounced, this.#syncs);
   }
 
-  #begin(request: number, kind: number, offset: number, bytes: number, syncs = 0): void {
+  #begin(request: number, kind: number, bytes: number, syncs = 0): void {
     this.#kind[request] = kind;
     this.#syncs[request] = syncs;
-    this.#offset[request] = offset;
     this.#left[request] = bytes;
     if (this.#direct !== undefined) this.#bounced[request] = this.#reaches(request, kind, this.#direct) ? 0 : 1;
     this.#operate(request);
@@ -172,8 +174,7 @@ export class FileBackend implements BlkBackend {
     const offset = this.#offset[request]!;
     const bounced = this.#bounced[request] === 1;
     const left = Math.min(this.#left[request]!, bounced ? bounceBytes : maxOperationBytes);
-    const bytes =
-      kind === Kind.read ? this.#disk.locateRead(offset, left) : this.#disk.locateWrite(request, offset, left);
+    const bytes = kind === Kind.read ? this.#disk.locateRead(request, left) : this.#disk.locateWrite(request, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
       return;
@@ -225,7 +226,7 @@ export class FileBackend implements BlkBackend {
     const disk = this.#disk;
     const offset = this.#offset[request]!;
     const left = Math.min(this.#left[request]!, maxAllocationBytes);
-    const bytes = kind === Kind.zero ? disk.locateWrite(request, offset, left) : disk.locateHole(request, offset, left);
+    const bytes = kind === Kind.zero ? disk.locateWrite(request, left) : disk.locateHole(request, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
       return;
@@ -259,7 +260,7 @@ export class FileBackend implements BlkBackend {
   /** An operation has done so many bytes of its request. */
   #moved(slot: number, bytes: number): void {
     const kind = this.#kind[slot]!;
-    if (kind !== Kind.read) this.#disk.wrote(this.#offset[slot]!, bytes);
+    if (kind !== Kind.read) this.#disk.wrote(slot, bytes);
     else if (this.#bounced[slot] === 1) this.#bounce!.scatter(slot, this.#vectors, bytes);
     this.#left[slot]! -= bytes;
     if (this.#left[slot]! === 0) {

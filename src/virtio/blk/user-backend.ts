@@ -34,6 +34,7 @@ export class UserBackend implements BlkBackend {
   readonly #disk: OpenUserDisk;
   readonly #channel: UserChannel;
   readonly #buffers: RequestBuffers;
+  readonly #offsets: Float64Array;
   #host!: DataPathHost;
   #requests!: BlkRequests;
   #sequence = 0;
@@ -63,7 +64,9 @@ export class UserBackend implements BlkBackend {
   readonly #partAt = new Float64Array(channelSlots);
   readonly #partLength = new Float64Array(channelSlots);
 
-  constructor(disk: OpenUserDisk, requests: number) {
+  constructor(disk: OpenUserDisk, offsets: Float64Array) {
+    const requests = offsets.length;
+    this.#offsets = offsets;
     this.#disk = disk;
     this.#channel = new UserChannel(disk);
     this.#buffers = new RequestBuffers(requests, maxChain);
@@ -91,18 +94,19 @@ export class UserBackend implements BlkBackend {
 
   activate(): void {}
 
-  read(request: number, offset: number, bytes: number, chain: Chain): void {
+  read(request: number, bytes: number, chain: Chain): void {
     this.#buffers.keep(request, chain, chain.readableCount, chain.count, 0, bytes);
-    this.#begin(request, UserOperation.read, offset, bytes, false);
+    this.#begin(request, UserOperation.read, this.#offsets[request]!, bytes, false);
   }
 
-  write(request: number, offset: number, bytes: number, chain: Chain, durable: boolean): void {
+  write(request: number, bytes: number, chain: Chain, durable: boolean): void {
     this.#buffers.keep(request, chain, 0, chain.readableCount, headerSize, bytes);
-    this.#begin(request, UserOperation.write, offset, bytes, durable);
+    this.#begin(request, UserOperation.write, this.#offsets[request]!, bytes, durable);
   }
 
   /** A hint: blocks of which only a part is named stay. */
-  discard(request: number, offset: number, bytes: number): void {
+  discard(request: number, bytes: number): void {
+    const offset = this.#offsets[request]!;
     const { blockSize, discards } = this.#disk;
     const first = Math.ceil(offset / blockSize) * blockSize;
     const length = Math.floor((offset + bytes) / blockSize) * blockSize - first;
@@ -111,9 +115,9 @@ export class UserBackend implements BlkBackend {
   }
 
   /** By the function for it, or by that for writes. */
-  writeZeroes(request: number, offset: number, bytes: number, _unmap: boolean, durable: boolean): void {
+  writeZeroes(request: number, bytes: number, _unmap: boolean, durable: boolean): void {
     const operation = this.#disk.zeroes ? UserOperation.zeroes : UserOperation.write;
-    this.#begin(request, operation, offset, bytes, durable, true);
+    this.#begin(request, operation, this.#offsets[request]!, bytes, durable, true);
   }
 
   flush(request: number): void {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openDiskMap } from '../../../src/disk/disk-map.js';
+import { type DiskMap, openDiskMap } from '../../../src/disk/disk-map.js';
 import { allocateWritten, extendWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
 
 const BASE = 10;
@@ -8,8 +8,51 @@ const OVERLAY = 11;
 const sector = 512;
 const block = 4096;
 
+/** A map asked with offsets; of one request where none is named. */
+class AskedMap {
+  readonly #offsets: Float64Array;
+  readonly #map: DiskMap;
+
+  constructor(written: SharedArrayBuffer, size: number, requests = 1, limit?: number) {
+    this.#offsets = new Float64Array(requests);
+    this.#map = new OverlayMap(BASE, OVERLAY, written, size, this.#offsets, limit);
+  }
+
+  get fd(): number {
+    return this.#map.fd;
+  }
+
+  get syncFd(): number {
+    return this.#map.syncFd;
+  }
+
+  locateRead(offset: number, length: number): number {
+    this.#offsets[0] = offset;
+    return this.#map.locateRead(0, length);
+  }
+
+  locateWrite(request: number, offset: number, length: number): number {
+    this.#offsets[request] = offset;
+    return this.#map.locateWrite(request, length);
+  }
+
+  locateHole(request: number, offset: number, length: number): number {
+    this.#offsets[request] = offset;
+    return this.#map.locateHole(request, length);
+  }
+
+  ended(request: number, result: number): void {
+    this.#map.ended(request, result);
+  }
+
+  wrote(offset: number, length: number): void {
+    this.#offsets[0] = offset;
+    this.#map.wrote(0, length);
+  }
+}
+
 /** Where every sector of a range is, by asking as a device does. */
-function ask(map: OverlayMap, from: number, to: number): number[] {
+function ask(map: AskedMap, from: number, to: number): number[] {
   const found: number[] = [];
   for (let at = from; at < to; ) {
     const bytes = map.locateRead(at * sector, (to - at) * sector);
@@ -28,7 +71,7 @@ test('every sector is where it was last written', () => {
   const range = fc.tuple(position, fc.integer({ min: 1, max: 120 }));
   fc.assert(
     fc.property(fc.array(range, { maxLength: 12 }), range, (writes, [from, length]) => {
-      const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 32), 2 ** 32, 1);
+      const map = new AskedMap(allocateWritten(2 ** 32), 2 ** 32, 1);
       const model = new Set<number>();
       for (const [at, count] of writes) {
         expect(map.locateWrite(0, at * sector, count * sector)).toBe(count * sector);
@@ -55,18 +98,18 @@ test('a disk that has grown keeps what was written, and has a hole beyond the ol
       (from, more, writes, limit) => {
         const [size, grown] = [from * sector, (from + more) * sector];
         const written = allocateWritten(size, limit);
-        const before = new OverlayMap(BASE, OVERLAY, written, size, 1, limit);
+        const before = new AskedMap(written, size, 1, limit);
         for (const [at, count] of writes) {
           if (at + count > from || before.locateWrite(0, at * sector, count * sector) < count * sector) continue;
           before.wrote(at * sector, count * sector);
           before.ended(0, count * sector);
         }
         const extended = extendWritten(written, { from: size, to: grown, limit });
-        const after = new OverlayMap(BASE, OVERLAY, extended, grown, 1, limit);
+        const after = new AskedMap(extended, grown, 1, limit);
         expect(ask(after, 0, from)).toEqual(ask(before, 0, from));
         expect(ask(after, from, from + more)).toEqual(new Array(more).fill(OVERLAY));
         // As much room as before: given out once, and no more than the limit.
-        const room = (map: OverlayMap, end: number): number => {
+        const room = (map: AskedMap, end: number): number => {
           let blocks = 0;
           for (let at = 0; at < end; at += block) if (map.locateWrite(0, at, sector) > 0) blocks++;
           return blocks;
@@ -78,7 +121,7 @@ test('a disk that has grown keeps what was written, and has a hole beyond the ol
 });
 
 test('runs are as long as they can be', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 40), 2 ** 40, 1);
+  const map = new AskedMap(allocateWritten(2 ** 40), 2 ** 40, 1);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 31);
   map.wrote(2 ** 30, 4096);
   expect(map.locateRead(0, 2 ** 31)).toBe(2 ** 30);
@@ -88,7 +131,7 @@ test('runs are as long as they can be', () => {
 });
 
 test('a transfer that stops inside a sector goes on there', () => {
-  const map = new OverlayMap(BASE, OVERLAY, allocateWritten(2 ** 20), 2 ** 20, 1);
+  const map = new AskedMap(allocateWritten(2 ** 20), 2 ** 20, 1);
   map.wrote(0, 700);
   expect(ask(map, 0, 3)).toEqual([OVERLAY, BASE, BASE]);
   map.wrote(700, 100);
@@ -101,15 +144,15 @@ test('a transfer that stops inside a sector goes on there', () => {
 
 test('the next map of the disk knows what the one before wrote', () => {
   const written = allocateWritten(2 ** 20);
-  new OverlayMap(BASE, OVERLAY, written, 2 ** 20, 1).wrote(sector, 3 * sector);
-  const next = new OverlayMap(BASE, OVERLAY, written, 2 ** 20, 1);
+  new AskedMap(written, 2 ** 20, 1).wrote(sector, 3 * sector);
+  const next = new AskedMap(written, 2 ** 20, 1);
   expect(ask(next, 0, 6)).toEqual([BASE, OVERLAY, OVERLAY, OVERLAY, BASE, BASE]);
 });
 
 describe('a limit', () => {
   const size = 2 ** 20;
   const limit = 4 * block;
-  const limited = (written = allocateWritten(size, limit)) => new OverlayMap(BASE, OVERLAY, written, size, 3, limit);
+  const limited = (written = allocateWritten(size, limit)) => new AskedMap(written, size, 3, limit);
 
   test('stops new blocks, not old ones', () => {
     const map = limited();
@@ -147,7 +190,7 @@ describe('a limit', () => {
       fc.property(fc.array(range), fc.nat(140), (writes, blocks) => {
         const bytes = blocks * block;
         const written = allocateWritten(sectors * sector, bytes);
-        const map = new OverlayMap(BASE, OVERLAY, written, sectors * sector, 1, bytes);
+        const map = new AskedMap(written, sectors * sector, 1, bytes);
         const taken = new Set<number>();
         for (const { at, count, done } of writes) {
           const asked = Math.min(count, sectors - at);
@@ -163,8 +206,8 @@ describe('a limit', () => {
 });
 
 test('a plain file is one run', () => {
-  const map = openDiskMap({ kind: 'file', fd: 5, size: 2 ** 40, readOnly: false }, 1);
-  expect([map.locateRead(512, 2 ** 31), map.locateWrite(0, 0, 2 ** 31), map.fd, map.syncFd]).toEqual([
+  const map = openDiskMap({ kind: 'file', fd: 5, size: 2 ** 40, readOnly: false }, new Float64Array(1));
+  expect([map.locateRead(0, 2 ** 31), map.locateWrite(0, 2 ** 31), map.fd, map.syncFd]).toEqual([
     2 ** 31,
     2 ** 31,
     5,
