@@ -92,9 +92,9 @@ export class BlkDevice implements DataPath, BlkRequests {
   readonly #begun = new Float64Array(maxInFlight);
   readonly #offset = new Float64Array(maxInFlight);
 
-  // The request being parsed. A sector number lies in an array, since a field may be made of it for each request.
+  // The request being parsed.
   #requestType = 0;
-  readonly #sector = new Float64Array(1);
+  #sector = 0;
 
   constructor({ disk, id, stopOnError = false, removable = false, limit }: BlkDeviceOptions) {
     this.#stopOnError = stopOnError;
@@ -247,7 +247,7 @@ export class BlkDevice implements DataPath, BlkRequests {
       low = this.#headerView.getUint32(8, true);
       high = this.#headerView.getUint32(12, true);
     }
-    this.#sector[0] = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
+    this.#sector = high < highSectorLimit ? high * TWO_32 + low : Number.MAX_SAFE_INTEGER;
   }
 
   /** False: too much is under way already. */
@@ -268,7 +268,7 @@ export class BlkDevice implements DataPath, BlkRequests {
       return false;
     }
     const request = this.#occupy(queue, index, bytes);
-    this.#offset[request] = this.#sector[0]! * sectorSize;
+    this.#offset[request] = this.#sector * sectorSize;
     if (writes) this.#backend.write(request, bytes, chain, !this.#cached);
     else this.#backend.read(request, bytes, chain);
     return true;
@@ -316,8 +316,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   #inRange(bytes: number): boolean {
     if (bytes % sectorSize !== 0 || bytes > maxRequestBytes) return false;
     const sectors = bytes / sectorSize;
-    if (this.#unit > 1 && (this.#sector[0]! % this.#unit !== 0 || sectors % this.#unit !== 0)) return false;
-    return this.#sector[0]! <= this.#sectors - sectors;
+    if (this.#unit > 1 && (this.#sector % this.#unit !== 0 || sectors % this.#unit !== 0)) return false;
+    return this.#sector <= this.#sectors - sectors;
   }
 
   #getId(queue: SplitQueue): void {

@@ -69,9 +69,9 @@ export class FileBackend implements BlkBackend {
   readonly #kind: Uint8Array;
   /** Where on the disk the next operation goes, and how many bytes are left. */
   readonly #offset: Float64Array;
-  readonly #left: Float64Array;
+  readonly #left: Int32Array;
   /** Bytes of the allocation under way. */
-  readonly #part: Float64Array;
+  readonly #part: Int32Array;
   /** 1: its data goes through its bounce buffer. */
   readonly #bounced: Uint8Array;
   /** 1: what it did must be made durable before it ends. */
@@ -88,8 +88,8 @@ export class FileBackend implements BlkBackend {
     this.slotCount = requests;
     this.#vectors = new IoVectors(requests, maxChain);
     this.#kind = new Uint8Array(requests);
-    this.#left = new Float64Array(requests);
-    this.#part = new Float64Array(requests);
+    this.#left = new Int32Array(requests);
+    this.#part = new Int32Array(requests);
     this.#bounced = new Uint8Array(requests);
     this.#syncs = new Uint8Array(requests);
   }

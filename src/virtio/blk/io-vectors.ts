@@ -24,6 +24,8 @@ export class IoVectors {
   /** Which iovec `take` has cut (0 when none: the word is then not used), and its whole length. */
   readonly #cut: Uint16Array;
   readonly #cutLength: Uint32Array;
+  /** Of the buffer that is done in part. */
+  readonly #rest = new Float64Array(1);
 
   constructor(requests: number, vectorsEach: number) {
     this.#stride = vectorsEach;
@@ -46,7 +48,7 @@ export class IoVectors {
         continue;
       }
       const count = Math.min(length - skip, left);
-      this.#put(request, end++, chain.host[i]! + skip, count);
+      this.#put(request, end++, chain.host, i, skip, count);
       left -= count;
       skip = 0;
     }
@@ -88,8 +90,8 @@ export class IoVectors {
       const at = this.#at(request, first);
       const length = this.#words[at + 2]!;
       if (length > left) {
-        const address = this.#words[at]! + this.#words[at + 1]! * TWO_32;
-        this.#put(request, first, address + left, length - left);
+        this.#rest[0] = this.#words[at]! + this.#words[at + 1]! * TWO_32;
+        this.#put(request, first, this.#rest, 0, left, length - left);
         break;
       }
       left -= length;
@@ -155,8 +157,10 @@ export class IoVectors {
     return (request * this.#stride + index) * words;
   }
 
-  #put(request: number, index: number, address: number, length: number): void {
+  /** `length` bytes at `addresses[from] + skip`: as an argument an address would be an allocation. */
+  #put(request: number, index: number, addresses: Float64Array, from: number, skip: number, length: number): void {
     const at = this.#at(request, index);
+    const address = addresses[from]! + skip;
     this.#words[at] = address;
     this.#words[at + 1] = address / TWO_32;
     this.#words[at + 2] = length;
