@@ -16,8 +16,8 @@ const scratch = scratchFolder();
 const program = fileURLToPath(new URL('./programs/allocations.js', import.meta.url));
 const diskBytes = 32 * 2 ** 20;
 const requests = full ? 1_000_000 : 200_000;
-/** A number that is an object takes 12 or 16 bytes: one for each request, or for every fourth, is found. */
-const most = 4;
+/** A number that is an object takes 16 bytes: one for every second request is found. */
+const most = 8;
 
 const workloads = [
   { mix: 'read', depth: 32 },
