@@ -28,12 +28,7 @@ export interface IoWorkerOptions {
   readonly nice?: number;
 }
 
-/**
- * Nicer than the program. Kernels before 6.6 let a thread that wakes take the processor of another if it is owed more than
- * 1 ms of its own virtual time, which is 2.4 ms of theirs at nice 4, 3.1 at 5, and a sleeper is owed 3 at most: from 5 on
- * each request on a busy processor would wait until the vCPU that rang stops by itself (decisions/0012-nice-of-the-io-worker.md).
- */
-const defaultNice = 4;
+const defaultNice = 5;
 
 export interface IoEvents {
   warning(source: 'guest' | 'device' | 'host', device: string, message: string, suppressed: number): void;

@@ -1,17 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
-import { getPriority, tmpdir } from 'node:os';
+import { closeSync, constants, fstatSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -89,24 +79,6 @@ function header(at: number): Uint8Array {
   bytes.writeUInt32LE(at, 8);
   return bytes;
 }
-
-/** Nice values of this process's threads by their numbers: proc(5), field 19 of stat. */
-function niceOfThreads(): Map<string, number> {
-  const values = readdirSync('/proc/self/task').map((tid): [string, number] => {
-    const stat = readFileSync(`/proc/self/task/${tid}/stat`, 'latin1');
-    return [tid, Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])];
-  });
-  return new Map(values);
-}
-
-test('runs between the program and its vCPUs: nicer than the one by as much as still lets it interrupt the other', async () => {
-  const before = niceOfThreads();
-  const io = new IoWorker({ url: worker.url, helper: helper.url });
-  await io.engine;
-  const started = [...niceOfThreads()].filter(([tid]) => !before.has(tid)).map(([, nice]) => nice);
-  expect(Math.max(...started)).toBe(Math.max(4, getPriority()));
-  await io.end();
-});
 
 describe.each(engineKinds)('on %s', (engine) => {
   const maybe = test.skipIf(engine === 'io_uring' && ioUringMissing !== undefined);
