@@ -1,6 +1,6 @@
 /**
  * How fast a disk is: the guest bench/guests/block drives virtio-blk from ring 3, here and under QEMU (virtio-blk-pci with an
- * I/O thread and io_uring) on the same file in the page cache. Requests a second; at depth 1 the time of one, of 128 KiB
+ * I/O thread and io_uring) on the same file, in the page cache or (`-direct`) past it. Requests a second; at depth 1 the time of one, of 128 KiB
  * the bytes; and the processor time of the whole process while it was measured.
  *
  * QEMU starts by qboot.rom, since SeaBIOS takes seconds where ring 0 is emulated, at the nice value of our I/O worker.
@@ -23,6 +23,8 @@ const memory = '128M';
 const seed = 1;
 const ourNice = 5;
 const counts = { runs: 5, warmUp: 1 };
+/** Enough for an interval of the ratio of two short times. */
+const depthOneRuns = 30;
 const ticksPerSecond = 100; // USER_HZ, on every x86
 /** One for each vCPU. */
 const queueCounts = [1, 2];
@@ -34,6 +36,8 @@ interface Workload {
   readonly bytes: number;
   readonly depth: number;
   readonly queues: number;
+  /** Past the page cache on both sides. */
+  readonly direct: boolean;
 }
 
 /** All of one run; each case tells one of them. */
@@ -66,7 +70,7 @@ function makeDisk(path: string): void {
 }
 
 function commandLine({ pattern, mix, bytes, depth, queues }: Workload): string {
-  return `pattern=${pattern} mix=${mix} size=${bytes} depth=${depth} queues=${queues} seed=${seed} ms=1000 warm-up=200`;
+  return `pattern=${pattern} mix=${mix} size=${bytes} depth=${depth} queues=${queues} seed=${seed} ms=1000 warm-up=1500`;
 }
 
 /** Processor time that a process has had, in seconds: proc(5), fields 14 and 15 of stat. */
@@ -108,7 +112,7 @@ class Listener {
 
 async function ours(workload: Workload): Promise<Figures> {
   const cmdline = commandLine(workload);
-  const disks = [diskOf(workload)];
+  const disks = [{ path: diskOf(workload), cache: workload.direct ? ('direct' as const) : ('writeback' as const) }];
   const vm = await VirtualMachine.start({ memory, cpus: workload.queues, disks, boot: { kernel: guest, cmdline } });
   const listener = new Listener('self');
   vm.console.on('data', listener.hear);
@@ -119,11 +123,12 @@ async function ours(workload: Workload): Promise<Figures> {
 
 function startQemu(workload: Workload): ChildProcess {
   const { queues } = workload;
+  const cache = workload.direct ? 'none' : 'writeback';
   const args = [
     ...['-M', 'q35', '-accel', 'kvm', '-cpu', 'host', '-m', memory, '-smp', `${queues}`, '-bios', 'qboot.rom'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', guest, '-append', commandLine(workload)],
-    ...['-drive', `if=none,id=disk,format=raw,file=${diskOf(workload)},cache=writeback,aio=io_uring`],
+    ...['-drive', `if=none,id=disk,format=raw,file=${diskOf(workload)},cache=${cache},aio=io_uring`],
     ...['-object', 'iothread,id=io'],
     ...['-device', `virtio-blk-pci,disable-legacy=on,drive=disk,iothread=io,num-queues=${queues}`],
   ];
@@ -175,7 +180,7 @@ function casesOf(workload: Workload): Case[] {
       unit,
       ours: async () => speed(await runOurs(true)),
       peer: { name: 'qemu', measure: async () => speed(await runTheirs(true)) },
-      ...counts,
+      ...(workload.depth === 1 ? { ...counts, runs: depthOneRuns } : counts),
     },
     {
       name: `${workload.name}-processor`,
@@ -197,10 +202,12 @@ const workloads: Workload[] = [4, 128].flatMap((kib) =>
   (['random', 'sequential'] as const).flatMap((pattern) =>
     (['read', 'write', 'readwrite'] as const).flatMap((mix) =>
       [1, 8, 32, 128].flatMap((depth) =>
-        queueCounts.map((queues) => ({
-          name: `${names[pattern][mix]}-${kib}k-qd${depth}-${queues}q`,
-          ...{ pattern, mix, bytes: kib * 1024, depth, queues },
-        })),
+        queueCounts.flatMap((queues) =>
+          [false, true].map((direct) => ({
+            name: `${names[pattern][mix]}-${kib}k-qd${depth}-${queues}q${direct ? '-direct' : ''}`,
+            ...{ pattern, mix, bytes: kib * 1024, depth, queues, direct },
+          })),
+        ),
       ),
     ),
   ),

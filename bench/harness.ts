@@ -34,7 +34,7 @@ export interface Bench {
   close?(): Promise<void>;
 }
 
-/** One line of `--json`; the last three are there only with a peer. `ratio` is ours divided by theirs. */
+/** One line of `--json`; what is optional is there only with a peer. `ratio` is ours divided by theirs. */
 export interface Result {
   readonly bench: string;
   readonly case: string;
@@ -43,6 +43,8 @@ export interface Result {
   readonly peer?: string;
   readonly theirs?: number;
   readonly ratio?: number;
+  /** Of many pairs: where the mean of their ratios lies with 95 % certainty. */
+  readonly interval?: readonly [low: number, high: number];
 }
 
 /** Variables that change how long Node takes to start, or what it runs. */
@@ -73,6 +75,18 @@ export function median(figures: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+/** From so many pairs on, their mean is spread like a normal distribution. */
+const manyPairs = 30;
+const normal95 = 1.96;
+
+/** Of the mean. */
+export function interval95(figures: readonly number[]): [low: number, high: number] {
+  const mean = figures.reduce((sum, figure) => sum + figure, 0) / figures.length;
+  const variance = figures.reduce((sum, figure) => sum + (figure - mean) ** 2, 0) / (figures.length - 1);
+  const half = normal95 * Math.sqrt(variance / figures.length);
+  return [mean - half, mean + half];
+}
+
 async function take(measure: Measure, what: string): Promise<number> {
   const figure = await measure();
   if (!Number.isFinite(figure) || figure <= 0) throw new RangeError(`${what}: ${figure} is not a figure`);
@@ -94,5 +108,7 @@ export async function measureCase(bench: string, subject: Case): Promise<Result>
   const figure = { bench, case: name, unit, ours: median(taken.ours) };
   if (!peer) return figure;
   const theirs = median(taken.theirs);
-  return { ...figure, peer: peer.name, theirs, ratio: figure.ours / theirs };
+  const result = { ...figure, peer: peer.name, theirs, ratio: figure.ours / theirs };
+  const ratios = taken.ours.map((ours, i) => ours / taken.theirs[i]!);
+  return runs < manyPairs ? result : { ...result, interval: interval95(ratios) };
 }

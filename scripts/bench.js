@@ -60,13 +60,14 @@ const figure = (/** @type {number} */ value) =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3);
 
 /** @param {import('../bench/harness.js').Result} result */
-function row({ bench, case: name, unit, ours, peer, theirs, ratio }) {
+function row({ bench, case: name, unit, ours, peer, theirs, ratio, interval }) {
   const label = `${bench} ${name}`.padEnd(40);
   const compared =
     peer === undefined || theirs === undefined || ratio === undefined
       ? ''
       : `  ${peer} ${figure(theirs)} ${unit}  ratio ${ratio.toFixed(3)}`;
-  return `${label} ${figure(ours).padStart(10)} ${unit}${compared}`;
+  const spread = interval === undefined ? '' : ` (${interval.map((bound) => bound.toFixed(3)).join(' to ')})`;
+  return `${label} ${figure(ours).padStart(10)} ${unit}${compared}${spread}`;
 }
 
 await runScript(async () => {

@@ -29,6 +29,8 @@ export interface IoEngine {
    * until something has; 0 then means that a signal ended the sleep. Throws only when the engine itself is broken.
    */
   turn(wait: boolean): number;
+  /** Copies are left that a turn makes at once: whoever sleeps now wakes at once. */
+  readonly behind: boolean;
   /**
    * A turn would find something to do. Costs no system call, so it may be asked all the time; what arrives by a descriptor
    * that an engine can only learn of by waiting does not show.

@@ -95,6 +95,10 @@ export class EpollEngine implements IoEngine {
     }
   }
 
+  get behind(): boolean {
+    return this.#slots.copies.size > 0;
+  }
+
   get pending(): boolean {
     const { starts, copies, cancelsQueued } = this.#slots;
     return (

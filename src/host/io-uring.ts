@@ -75,6 +75,10 @@ export class IoUringEngine implements IoEngine {
     }
   }
 
+  get behind(): boolean {
+    return this.#slots.copies.size > 0;
+  }
+
   get pending(): boolean {
     const { starts, copies, cancelsQueued } = this.#slots;
     const rings = this.#rings;
@@ -92,7 +96,7 @@ export class IoUringEngine implements IoEngine {
     const rings = this.#rings;
     this.#copiesLeft = copiedAtOnce;
     this.#fill();
-    while (this.#slots.starts.size > 0 || this.#slots.cancelsQueued || this.#mayCopy) {
+    while (this.#slots.starts.size > 0 || this.#slots.cancelsQueued || this.#mayCopy()) {
       if (!this.#enter(0)) return; // back-pressure: dispatch what has completed, the rest waits for the next turn
       this.#fill();
     }
@@ -100,7 +104,7 @@ export class IoUringEngine implements IoEngine {
     this.#enter(wait && idle ? 1 : 0);
   }
 
-  get #mayCopy(): boolean {
+  #mayCopy(): boolean {
     return this.#slots.copies.size > 0 && this.#copiesLeft > 0;
   }
 
@@ -132,7 +136,7 @@ export class IoUringEngine implements IoEngine {
       const slot = slots.takeCancel();
       if (slot >= 0) rings.prepareCancel(slot);
     }
-    while (this.#mayCopy && !rings.full) {
+    while (this.#mayCopy() && !rings.full) {
       const slot = slots.copies.shift();
       this.#copiesLeft -= slots.bytes[slot]!;
       this.#prepare(slot);

@@ -119,11 +119,11 @@ export class IoDevice implements DataPathHost {
 
   /** Whether nothing is under way after `pause`. If so it is flushed, which the answer waits for. */
   hasPaused(): boolean {
-    if (this.#isStill && this.#syncs) {
+    if (this.#isStill() && this.#syncs) {
       this.#syncs = false;
       if (!this.#faulty) this.#dataPath.sync?.();
     }
-    return this.#isStill;
+    return this.#isStill();
   }
 
   resume(): void {
@@ -133,7 +133,7 @@ export class IoDevice implements DataPathHost {
 
   /** `DataPath.exchange`, of one that is paused. */
   exchange(disk: OpenDisk | undefined): void {
-    if (!this.#isStill || !this.#dataPath.exchange) throw new Error(`${this.name} cannot be exchanged now`);
+    if (!this.#isStill() || !this.#dataPath.exchange) throw new Error(`${this.name} cannot be exchanged now`);
     this.#dataPath.exchange(disk);
   }
 
@@ -166,10 +166,10 @@ export class IoDevice implements DataPathHost {
   /** One turn of a queue. One that is not there is stalled: who brings it back asks for its turn. */
   serveQueue(index: number): Served {
     const queue = this.#queues[index];
-    if (queue === undefined || !this.#isBusMaster) return Served.stalled;
+    if (queue === undefined || !this.#isBusMaster()) return Served.stalled;
     this.#host.touch(this);
     this.#completeHeld();
-    if (this.#isStill) this.#host.settled();
+    if (this.#isStill()) this.#host.settled();
     if (this.#faulty || this.#paused) return Served.stalled;
     try {
       const served = serveQueue(this.#dataPath, queue, index, chainBudget);
@@ -193,7 +193,7 @@ export class IoDevice implements DataPathHost {
 
   onCompletion(slot: number, result: number): void {
     this.#host.touch(this);
-    if (this.#queues.length > 0 && !this.#isBusMaster) this.#held.push(slot, result);
+    if (this.#queues.length > 0 && !this.#isBusMaster()) this.#held.push(slot, result);
     else this.#complete(slot, result);
     if (this.slots.outstanding > 0) return;
     this.#confirmReset();
@@ -202,7 +202,7 @@ export class IoDevice implements DataPathHost {
 
   /** Shows the driver what was answered and interrupts it where it wants that. */
   flush(): void {
-    if (!this.#isBusMaster) return;
+    if (!this.#isBusMaster()) return;
     for (let index = 0; index < this.#queues.length; index++) {
       const queue = this.#queues[index];
       if (queue === undefined || !queue.unpublished) continue;
@@ -279,19 +279,19 @@ export class IoDevice implements DataPathHost {
   }
 
   /** No request is under way, and none begins. */
-  get #isStill(): boolean {
+  #isStill(): boolean {
     return this.#paused && this.isQuiet && this.#held.size === 0;
   }
 
   /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */
-  get #isBusMaster(): boolean {
+  #isBusMaster(): boolean {
     return Atomics.load(this.#target.state.device.busMaster, 0) !== 0;
   }
 
   /** The queue, if it may be touched and does not stand still. */
   #served(index: number): SplitQueue | undefined {
     const queue = this.#queues[index];
-    return queue?.violation === undefined && this.#isBusMaster ? queue : undefined;
+    return queue?.violation === undefined && this.#isBusMaster() ? queue : undefined;
   }
 
   #complete(slot: number, result: number): void {

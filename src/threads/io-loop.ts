@@ -137,8 +137,8 @@ export class IoLoop implements IoClient {
   /** One batch. False when a signal wants the thread. */
   #turn(): boolean {
     this.#work(); // commands may have left some
-    if (this.#hasWork) {
-      this.#engine.turn(false);
+    if (this.#hasWork() || this.#engine.behind) {
+      this.#engine.turn(false); // drivers need not ring meanwhile
       return true;
     }
     if (this.#poll.isOn && (this.#engine.turn(false) > 0 || this.#look())) return true;
@@ -204,7 +204,7 @@ export class IoLoop implements IoClient {
     for (let i = 0; i < this.#machines.length; i++) this.#machines[i]!.onAlarm();
   }
 
-  get #hasWork(): boolean {
+  #hasWork(): boolean {
     for (let i = 0; i < this.#machines.length; i++) if (this.#machines[i]!.hasWork) return true;
     return false;
   }

@@ -269,7 +269,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     }
     const request = this.#occupy(queue, index, bytes);
     this.#offset[request] = this.#sector * sectorSize;
-    if (writes) this.#backend.write(request, bytes, chain, !this.#cached);
+    if (writes) this.#backend.write(request, bytes, chain, !this.#cached());
     else this.#backend.read(request, bytes, chain);
     return true;
   }
@@ -308,7 +308,7 @@ export class BlkDevice implements DataPath, BlkRequests {
     this.#offset[request] = ranges.offset;
     if (this.#type[request] === BlkRequest.discard) this.#backend.discard(request, bytes);
     // The last one makes all of them durable; nothing is answered before.
-    else this.#backend.writeZeroes(request, bytes, ranges.unmap, ranges.last && !this.#cached);
+    else this.#backend.writeZeroes(request, bytes, ranges.unmap, ranges.last && !this.#cached());
     return true;
   }
 
@@ -347,7 +347,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   }
 
   /** Writes may complete before they are durable: the driver flushes, and has not turned the cache off (contract §5.3). */
-  get #cached(): boolean {
+  #cached(): boolean {
     return this.#flushes && (!this.#choosesCache || this.#host.config[writebackOffset] !== 0);
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { cleanEnvironment, measureCase, median } from '../../../bench/harness.js';
+import { describe, expect, it, test } from 'vitest';
+import { cleanEnvironment, interval95, measureCase, median } from '../../../bench/harness.js';
 
 describe('the median', () => {
   it('is the middle figure, or between the two', () => {
@@ -17,6 +17,22 @@ describe('the median', () => {
       }),
     );
   });
+});
+
+test('the interval of a mean holds the mean, and nineteen means of twenty', () => {
+  expect(interval95([2, 2, 2])).toEqual([2, 2]);
+  let state = 1;
+  const random = (): number => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state / 2_147_483_647;
+  };
+  let held = 0;
+  for (let i = 0; i < 1000; i++) {
+    const [low, high] = interval95(Array.from({ length: 30 }, random));
+    if (low <= 0.5 && high >= 0.5) held++;
+  }
+  expect(held).toBeGreaterThan(910);
+  expect(held).toBeLessThan(980);
 });
 
 describe('a case', () => {

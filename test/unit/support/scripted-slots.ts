@@ -27,6 +27,7 @@ const names: Readonly<Record<number, Started['operation']>> = {
 
 export class ScriptedEngine implements IoEngine {
   readonly kind = 'epoll';
+  readonly behind = false;
   readonly pending = false;
   readonly clock = new BatchClock();
   /** Everything that was ever started. */

@@ -17,6 +17,10 @@ class TwoSleeps implements IoEngine {
   #client: IoClient | undefined;
   readonly clock = { stamp: () => void ++this.glances, expire: () => {} } as unknown as BatchClock;
 
+  get behind(): boolean {
+    return false;
+  }
+
   claim(client: IoClient): IoSlots {
     this.#client = client;
     return {
@@ -41,6 +45,36 @@ class TwoSleeps implements IoEngine {
     this.closed = true;
   }
 }
+
+/** Has copies to make for three turns, and is asked to sleep after them. */
+class Behind extends TwoSleeps {
+  override pending = false;
+  turns = 0;
+  turnsBeforeSleep = -1;
+
+  override get behind(): boolean {
+    return this.turns < 3;
+  }
+
+  override turn(wait: boolean): number {
+    if (wait) {
+      if (this.turnsBeforeSleep < 0) this.turnsBeforeSleep = this.turns;
+      return super.turn(wait);
+    }
+    this.turns++;
+    return 0;
+  }
+}
+
+test('nothing sleeps, and no driver is asked to ring, while copies are left', async () => {
+  const engine = new Behind();
+  const loop = new IoLoop(engine, () => {});
+  loop.start();
+  await setImmediate();
+  loop.command({ type: 'end' });
+  while (!engine.closed) await setImmediate();
+  expect(engine.turnsBeforeSleep).toBe(3);
+});
 
 test('only a sleep that submits nothing counts as one: the others tell of the host and not of the driver', async () => {
   const engine = new TwoSleeps();
