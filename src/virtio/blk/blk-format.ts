@@ -8,6 +8,7 @@ const DEVICE_TYPE = 2;
 
 /** Feature bits, §5.2.3. */
 export const BlkFeature = {
+  sizeMax: 1,
   segMax: 2,
   readOnly: 5,
   blkSize: 6,
@@ -41,6 +42,8 @@ const queueSize = 256;
 export const maxChain = queueSize;
 /** Header and status take two of them. */
 const segMax = maxChain - 2;
+/** Bytes of one: as many of them as there may be are less than the longest request that the device performs. */
+const sizeMax = 2 ** 20;
 
 /** Ranges of one DISCARD or WRITE_ZEROES request, and sectors of each: 1 GiB. */
 export const maxRanges = 16;
@@ -51,6 +54,7 @@ export const highSectorLimit = 0x20_0000;
 /** Offsets in configuration space, §5.2.4. */
 const Config = {
   capacity: 0,
+  sizeMax: 8,
   segMax: 12,
   blkSize: 20,
   physicalBlockExponent: 24,
@@ -102,8 +106,8 @@ export interface BlkOptions {
 }
 
 export function blkShape({ name, readOnly, queues = 1 }: BlkOptions): VirtioShape {
-  const { segMax, blkSize, flush, topology, configWce, multiQueue } = BlkFeature;
-  const features = [...commonFeatures, segMax, blkSize, flush, topology];
+  const { sizeMax, segMax, blkSize, flush, topology, configWce, multiQueue } = BlkFeature;
+  const features = [...commonFeatures, sizeMax, segMax, blkSize, flush, topology];
   if (readOnly) features.push(BlkFeature.readOnly);
   else features.push(configWce, BlkFeature.discard, BlkFeature.writeZeroes);
   if (queues > 1) features.push(multiQueue);
@@ -134,6 +138,7 @@ export function blkConfig({ size, blockSize = sectorSize, ioSize = pageSize, que
   const config = new Uint8Array(Config.size);
   const view = new DataView(config.buffer);
   config.set(blkCapacity(size), Config.capacity);
+  view.setUint32(Config.sizeMax, sizeMax, true);
   view.setUint32(Config.segMax, segMax, true);
   view.setUint32(Config.blkSize, blockSize, true);
   const physicalBlock = physicalBlockOf(ioSize, blockSize);

@@ -34,8 +34,8 @@ import { openBackend } from './open-backend.js';
 
 /** Requests that the kernel may have of one disk. */
 const maxInFlight = 128;
-/** No driver asks for as much at once. */
-const maxRequestBytes = 256 * 2 ** 20;
+/** A driver that keeps to SIZE_MAX and SEG_MAX asks for less at once. */
+export const maxRequestBytes = 256 * 2 ** 20;
 /** What the operations of one disk may move at a time; a chain beyond it waits in its queue. */
 const maxBytesInFlight = 8 * 2 ** 20;
 const TWO_32 = 0x1_0000_0000;

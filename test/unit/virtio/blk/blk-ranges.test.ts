@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
 import { FallocateMode } from '../../../../src/host/engine-slots.js';
 import { Errno } from '../../../../src/host/errno.js';
-import { BlkDevice } from '../../../../src/virtio/blk/blk.js';
+import { BlkDevice, maxRequestBytes } from '../../../../src/virtio/blk/blk.js';
 import {
   BlkCounter,
   BlkFeature,
@@ -482,6 +482,13 @@ describe('what the driver finds', () => {
     const config = Buffer.from(blkConfig({ ...options, ioSize, blockSize }));
     expect([2 ** config[24]!, config.readUInt16LE(26), config.readUInt32LE(28)]).toEqual([physical, physical, best]);
   });
+});
+
+test('the longest request that a driver can make of its segments is one that is performed', () => {
+  const config = Buffer.from(blkConfig({ name: 'blk0', size: 2 ** 40, readOnly: false }));
+  const [sizeMax, segMax] = [config.readUInt32LE(8), config.readUInt32LE(12)];
+  expect([sizeMax, segMax]).toEqual([2 ** 20, 254]);
+  expect(sizeMax * segMax).toBeLessThanOrEqual(maxRequestBytes);
 });
 
 test('what is read behind the end of what was ever written to an overlay is zero', () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs';
+import { constants as system } from 'node:os';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
@@ -396,6 +397,22 @@ describe('what the kernel answers', () => {
       'host: disk flush failed: EIO',
     ]);
   });
+
+  test.each(['EIO', 'ENOSPC', 'EDQUOT', 'ESTALE', 'EFBIG', 'EROFS'] as const)(
+    '%s is an I/O error of its request alone, and a warning that names it',
+    (name) => {
+      const { open } = disk();
+      const { bench, engine } = scripted(open);
+      for (const at of [1, 2]) bench.driver.offer(write(at, Buffer.alloc(512)));
+      bench.start();
+      engine.complete(-system.errno[name]);
+      engine.complete(512);
+      bench.run();
+      const statuses = bench.driver.collect().map(({ buffers }) => bench.driver.read(buffers.at(-1)!)[0]);
+      expect(statuses.sort()).toEqual([BlkStatus.ok, BlkStatus.ioError]);
+      expect(bench.warnings).toEqual([`host: disk write at byte 512 failed: ${name}`]);
+    },
+  );
 
   test('with stopOnError the guest gets no answer, and the machine is to end', () => {
     const { open } = disk();
