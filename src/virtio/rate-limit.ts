@@ -72,6 +72,8 @@ class TokenBucket {
 export class RateLimiter {
   readonly #clock: Clock;
   readonly #now = new Float64Array(1);
+  /** When the first of those who wait may look again; 0: nobody waits. */
+  readonly #until = new Float64Array(1);
   readonly #ops: TokenBucket | undefined;
   readonly #bytes: TokenBucket | undefined;
 
@@ -86,12 +88,28 @@ export class RateLimiter {
     if (bytesPerSecond !== undefined) this.#bytes = new TokenBucket(bytesPerSecond, bytesBurst, now, bytes);
   }
 
-  /** Whole microseconds until an operation may begin; 0: now. */
+  /** Whole microseconds until an operation may begin, for which somebody waits then; 0: now. */
   delay(): number {
     this.#clock.stamp(this.#now, 0);
     const ops = this.#ops === undefined ? 0 : this.#ops.delay(this.#now);
     const bytes = this.#bytes === undefined ? 0 : this.#bytes.delay(this.#now);
-    return Math.max(ops, bytes);
+    const delay = Math.max(ops, bytes);
+    const until = this.#now[0]! + delay;
+    if (delay > 0 && (this.#until[0] === 0 || until < this.#until[0]!)) this.#until[0] = until;
+    return delay;
+  }
+
+  /**
+   * An alarm has rung, which is every limiter's: whole microseconds until this one's waiting ends; 0: it has ended, and who
+   * waited looks again; -1: nobody waits. Many limiters that all looked at every alarm would do nothing else.
+   */
+  left(): number {
+    if (this.#until[0] === 0) return -1;
+    this.#clock.stamp(this.#now, 0);
+    const left = Math.ceil(this.#until[0]! - this.#now[0]!) | 0;
+    if (left > 0) return left;
+    this.#until[0] = 0;
+    return 0;
   }
 
   /** An operation begins that moves so many bytes. */

@@ -27,6 +27,8 @@ export function countRequest(counters: Float64Array, type: number, bytes: number
   }
 }
 
+export const clears = (type: number): boolean => type === BlkRequest.discard || type === BlkRequest.writeZeroes;
+
 export function latencyKind(type: number): number {
   switch (type) {
     case BlkRequest.in:

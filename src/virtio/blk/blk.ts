@@ -15,7 +15,7 @@ import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
 import { type RateLimit, RateLimiter } from '../rate-limit.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
-import { countRequest, latencyKind } from './blk-counting.js';
+import { clears, countRequest, latencyKind } from './blk-counting.js';
 import {
   BlkCounter,
   BlkFeature,
@@ -140,7 +140,9 @@ export class BlkDevice implements DataPath, BlkRequests {
   }
 
   onAlarm(): void {
-    if (this.#limiter !== undefined) this.#serveAll();
+    const left = this.#limiter?.left() ?? -1;
+    if (left > 0) this.#host.wakeIn(left);
+    else if (left === 0) this.#serveAll();
   }
 
   activate(queues: readonly (SplitQueue | undefined)[], features: FeatureWords): void {
@@ -390,8 +392,6 @@ export class BlkDevice implements DataPath, BlkRequests {
     if (status === BlkStatus.ioError) this.#host.counters[BlkCounter.errors]! += 1;
   }
 }
-
-const clears = (type: number): boolean => type === BlkRequest.discard || type === BlkRequest.writeZeroes;
 
 /** Of a request, what is under way at any time. */
 const inFlightOf = (bytes: number): number => Math.min(bytes, maxOperationBytes);

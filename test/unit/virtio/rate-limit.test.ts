@@ -51,6 +51,18 @@ test('both rates hold; the one that is reached first decides', () => {
   expect(bytes / 1e6).toBeGreaterThan(9.5);
 });
 
+test('an alarm that is for another says how long is left, and one for nobody nothing', () => {
+  const { limiter, time } = limited({ opsPerSecond: 100, opsBurst: 1 });
+  expect(limiter.left()).toBe(-1);
+  limiter.take(0);
+  const delay = limiter.delay();
+  time.now += 1000;
+  limiter.delay(); // another queue
+  expect(limiter.left()).toBe(delay - 1000);
+  time.now += delay - 1000;
+  expect([limiter.left(), limiter.left()]).toEqual([0, -1]);
+});
+
 test('another limit takes the debt over, and no new burst', () => {
   const { limiter: before, time } = limited({ bytesPerSecond: 1000 });
   before.take(100_000);
