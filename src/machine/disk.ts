@@ -181,8 +181,8 @@ export class Disk implements AsyncDisposable {
         throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is in no machine: there is nothing to exchange it for`);
       const before = this.#origin;
       const medium = this.#medium;
-      if (next === null) await this.#exchange(emptyOrigin, undefined, options);
-      else await this.#takeOver(next, place.options, options);
+      if (next === null) await this.#exchange(place, emptyOrigin, undefined, options);
+      else await this.#takeOver(next, place, options);
       if (medium !== undefined) await before.release(medium);
       await before.dispose();
     });
@@ -199,14 +199,15 @@ export class Disk implements AsyncDisposable {
 
   /** @internal For one machine, until `detach`. */
   async attach(host: DiskHost, options: OpenOptions): Promise<void> {
-    const medium = await this.#take(options);
-    this.#medium = medium;
-    this.#note(medium.open);
     let leave!: () => void;
     const left = new Promise<void>((resolve) => {
       leave = resolve;
     });
-    this.#in = { host, options, left, leave };
+    await this.#take(options, async (medium) => {
+      this.#medium = medium;
+      this.#note(medium.open);
+      this.#in = { host, options, left, leave };
+    });
   }
 
   /** @internal The machine's end: neither it nor its I/O worker uses the disk any more, and no change is under way. */
@@ -216,10 +217,13 @@ export class Disk implements AsyncDisposable {
     this.#in = undefined;
     this.#told = undefined;
     this.#medium = undefined;
-    if (medium !== undefined) await this.#origin.release(medium);
-    if (this.#ofMachine) await this.#origin.dispose();
-    this.#isTaken = false;
-    leave?.();
+    try {
+      if (medium !== undefined) await this.#origin.release(medium);
+      if (this.#ofMachine) await this.#origin.dispose();
+    } finally {
+      this.#isTaken = false;
+      leave?.();
+    }
   }
 
   /** @internal */
@@ -251,17 +255,28 @@ export class Disk implements AsyncDisposable {
     else change.commit(await change.prepare());
   }
 
-  async #exchange(origin: DiskOrigin, medium: Medium | undefined, options: CallOptions): Promise<void> {
+  async #exchange(place: Place, origin: DiskOrigin, medium: Medium | undefined, options: CallOptions): Promise<void> {
+    const check = (): void => {
+      if (medium !== undefined && this.#told !== undefined) checkFits(this.#name, this.#told, medium);
+    };
+    const prepare = async (): Promise<Medium | undefined> => {
+      check(); // a machine that was starting has told its driver meanwhile
+      return medium;
+    };
     const commit = (): void => {
       this.#origin = origin;
       this.#medium = medium;
       this.#note(medium?.open ?? { size: 0, readOnly: this.#readOnly ?? false });
     };
-    await this.#change({ ...options, syncs: true, prepare: async () => medium, commit });
+    check();
+    await place.host.change({ ...options, syncs: true, prepare, commit });
   }
 
-  /** Opens it for whoever has it from now on. */
-  async #take(options: OpenOptions): Promise<Medium> {
+  /**
+   * Opens it for whoever has it from now on, in its turn: until `use` has ended nobody changes it or closes it. Who comes
+   * second is refused at once, so that no two disks wait for each other's turns.
+   */
+  async #take(options: OpenOptions, use: (medium: Medium) => Promise<void>): Promise<void> {
     const what = this.#origin.name ?? options.what;
     this.#refuse(what);
     if (this.#isTaken)
@@ -270,42 +285,43 @@ export class Disk implements AsyncDisposable {
       });
     this.#isTaken = true;
     try {
-      const medium = await this.#origin.open(options);
-      if (this.#disposing === undefined) return medium;
-      await this.#origin.release(medium);
-      throw disposed(what);
+      await this.#inTurn(async () => {
+        const medium = await this.#origin.open(options);
+        try {
+          if (this.#disposing !== undefined) throw disposed(what);
+          await use(medium);
+        } catch (error) {
+          await this.#origin.release(medium);
+          throw error;
+        }
+      });
     } catch (error) {
       this.#isTaken = false;
       throw error;
     }
   }
 
-  async #takeOver(next: Disk, place: OpenOptions, options: CallOptions): Promise<void> {
-    const medium = await next.#take(place);
-    try {
-      if (this.#told !== undefined) checkFits(this.#name, this.#told, medium);
-      await this.#exchange(next.#origin, medium, options);
-    } catch (error) {
-      await next.#origin.release(medium);
-      next.#isTaken = false;
-      throw error;
-    }
-    next.#gone = new TsvmmError('ERR_TSVMM_STATE', `${next.#name} has become what is in another disk`);
+  async #takeOver(next: Disk, place: Place, options: CallOptions): Promise<void> {
+    await next.#take(place.options, async (medium) => {
+      await this.#exchange(place, next.#origin, medium, options);
+      next.#gone = new TsvmmError('ERR_TSVMM_STATE', `${next.#name} has become what is in another disk`);
+    });
   }
 
   async #dispose(): Promise<void> {
-    const { fail } = this.#medium ?? {};
-    if (fail !== undefined) return fail.call(this.#medium, 'has been disposed');
+    const failed = this.#medium;
+    await failed?.fail?.('has been disposed'); // at once: a change may wait for what its functions do
     await this.#inTurn(async () => {
       if (this.#gone !== undefined) return;
       const before = this.#origin;
       const medium = this.#medium;
-      const left = this.#in?.left;
-      if (medium !== undefined) {
+      const place = this.#in;
+      if (medium?.fail !== undefined) return medium === failed ? undefined : medium.fail('has been disposed');
+      if (medium !== undefined && place !== undefined) {
         // A machine that ends meanwhile gives it back.
-        const isOut = await this.#exchange(emptyOrigin, undefined, {}).then(
+        const isOut = await this.#exchange(place, emptyOrigin, undefined, {}).then(
           () => true,
-          () => left,
+          () => place.left,
         );
         if (isOut === true) await before.release(medium);
       }

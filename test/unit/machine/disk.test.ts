@@ -22,8 +22,19 @@ class FakeMachine implements DiskHost {
   readonly changes: { readonly syncs: boolean; readonly size: number }[] = [];
   readonly limits: (RateLimit | undefined)[] = [];
   failure: Error | undefined;
+  #held: Promise<void> | undefined;
+
+  /** Changes wait until the result is called. */
+  hold(): () => void {
+    let release!: () => void;
+    this.#held = new Promise((resolve) => {
+      release = resolve;
+    });
+    return release;
+  }
 
   async change(change: MediumChange): Promise<void> {
+    await this.#held;
     if (this.failure !== undefined) throw this.failure;
     const medium = await change.prepare();
     change.commit(medium);
@@ -35,9 +46,14 @@ class FakeMachine implements DiskHost {
   }
 }
 
+const attached = (disk: Disk, machine: FakeMachine): Promise<void> =>
+  disk.attach(machine, { what: 'disk0', warn: () => {}, signal: new AbortController().signal });
+
+const aMoment = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
 async function inMachine(disk: Disk): Promise<FakeMachine> {
   const machine = new FakeMachine();
-  await disk.attach(machine, { what: 'disk0', warn: () => {}, signal: new AbortController().signal });
+  await attached(disk, machine);
   disk.tell();
   return machine;
 }
@@ -89,7 +105,21 @@ describe('resize', () => {
     truncateSync(path, 2 ** 24); // somebody has made room: the file stays as large
     await disk.resize('8M');
     expect([disk.size, statSync(path).size]).toEqual([2 ** 23, 2 ** 24]);
-    expect(readFileSync(path).subarray(0, 2 ** 20)).toEqual(Buffer.alloc(2 ** 20, 7));
+    expect(
+      readFileSync(path)
+        .subarray(0, 2 ** 20)
+        .equals(Buffer.alloc(2 ** 20, 7)),
+    ).toBe(true);
+    await disk.detach();
+    await disk[Symbol.asyncDispose]();
+  });
+
+  test('that is under way is waited for by a machine', async () => {
+    const disk = await open({ ephemeral: true });
+    const resized = disk.resize('2M');
+    await inMachine(disk);
+    expect(disk.tell().size).toBe(2 ** 21);
+    await resized;
     await disk.detach();
     await disk[Symbol.asyncDispose]();
   });
@@ -212,6 +242,69 @@ describe('swap', () => {
     }
   });
 
+  test('while another takes it over it is neither closed nor changed', async () => {
+    for (const failure of [undefined, new Error('the machine is busy')]) {
+      const [disk, path] = [await open({ removable: true }), image()];
+      const machine = await inMachine(disk);
+      const next = await Disk.open(path);
+      const release = machine.hold();
+      const swapped = disk.swap(next).catch((error) => error.message);
+      await aMoment();
+      const resized = next.resize('4M').catch((error) => error.message);
+      const disposed = next[Symbol.asyncDispose]();
+      await aMoment();
+      expect([await isFree(path), statSync(path).size]).toEqual([false, 2 ** 20]);
+      machine.failure = failure;
+      release();
+      expect(await swapped).toBe(failure?.message);
+      await disposed;
+      expect(await resized).toMatch(failure === undefined ? /has become/ : /has been disposed/);
+      expect(await isFree(path)).toBe(failure !== undefined);
+      machine.failure = undefined;
+      await disk.detach();
+      await disk[Symbol.asyncDispose]();
+      expect(await isFree(path)).toBe(true);
+    }
+  });
+
+  test('in which the machine ends while the next one is opened is none, and leaves nothing open', async () => {
+    const disk = await open({ removable: true });
+    const machine = await inMachine(disk);
+    let answer!: () => void;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const next = Disk.from({ size: 4096, read: () => answered });
+    const swapped = disk.swap(next).catch((error) => error.message);
+    await aMoment();
+    await disk.detach();
+    machine.failure = new Error('the machine is stopped');
+    answer();
+    expect(await swapped).toBe('the machine is stopped');
+    expect(disk.medium).toBeUndefined();
+    await inMachine(disk);
+    await disk.detach();
+    await disk[Symbol.asyncDispose]();
+  });
+
+  test('what does not fit what the driver has been told meanwhile is refused', async () => {
+    const disk = await open({ removable: true });
+    const machine = new FakeMachine();
+    await attached(disk, machine);
+    const release = machine.hold();
+    const readOnly = await open({ readOnly: true });
+    const swapped = disk.swap(readOnly);
+    swapped.catch(() => {});
+    await aMoment();
+    disk.tell();
+    release();
+    await expect(swapped).rejects.toThrow(/is writable for its guest/);
+    for (const each of [disk, readOnly]) {
+      if (each === disk) await each.detach();
+      await each[Symbol.asyncDispose]();
+    }
+  });
+
   test('many at once come one after the other', async () => {
     const disk = await open({ removable: true });
     const machine = await inMachine(disk);
@@ -247,6 +340,22 @@ describe('disposed of in a machine', () => {
     await disposed;
     expect(await isFree(path)).toBe(true);
   });
+});
+
+test('functions that are disposed of while they are exchanged give back what takes their place', async () => {
+  const path = image();
+  const disk = Disk.from({ size: 4096, read: () => {}, write: () => {} }, { removable: true });
+  const machine = await inMachine(disk);
+  const release = machine.hold();
+  const swapped = disk.swap(await Disk.open(path));
+  await aMoment();
+  const disposed = disk[Symbol.asyncDispose]();
+  await aMoment();
+  release();
+  await swapped;
+  await disposed;
+  await disk.detach();
+  expect(await isFree(path)).toBe(true);
 });
 
 test('a limit is told to the machine, and kept for the next', async () => {
