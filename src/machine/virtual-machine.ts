@@ -56,8 +56,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #state: VmState = 'starting';
   #disks: DiskSet | undefined;
   #cycle: PowerCycle | undefined;
-  /** A power-on under way: an end waits for it, since it uses the disks. */
-  #poweringOn: Promise<unknown> = Promise.resolve();
+  /** A power-on under way: an end waits for it, and so does a change of a disk, since it uses the disks. */
+  #poweringOn: Promise<unknown> | undefined;
   readonly #diskChanges: DiskChanges;
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
@@ -90,7 +90,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       this.#resolveExited = resolve;
     });
     this.#diskChanges = new DiskChanges({
-      powered: () => this.#powered(),
+      poweringOn: () => this.#poweringOn,
       cycle: () => this.#cycle,
       ending: () => this.#ending && this.#state,
     });
@@ -108,9 +108,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     try {
       const concern = checkMemory(config.memory);
       if (concern !== undefined) vm.#warn({ source: 'host', message: concern, suppressed: 0 });
-      await vm.#openDisks();
-      vm.#throwIfEnded();
-      await vm.#powerOn();
+      await vm.#poweredBy(() => vm.#openDisks().then(() => vm.#powerOn()));
       vm.#throwIfEnded();
       // Its guest may have ended it already: then `exited` says how, and it does not run any more.
       if (vm.#state === 'starting') vm.#moveTo('running');
@@ -201,22 +199,25 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
-  /** An end that comes meanwhile waits, so that it finds them and closes them. */
+  /** From its beginning to its end as one: nothing may come between the disks that are opened and the machine that uses them. */
+  #poweredBy(powerOn: () => Promise<void>): Promise<void> {
+    const done = powerOn();
+    this.#poweringOn = done
+      .catch(() => {})
+      .then(() => {
+        this.#poweringOn = undefined;
+      });
+    return done;
+  }
+
   async #openDisks(): Promise<void> {
-    const opening = this.#phases.run('open disks', async () => {
+    await this.#phases.run('open disks', async () => {
       this.#disks = await DiskSet.take(this.#config.disks, {
         host: (index) => this.#diskChanges.host(index, this.disks[index]!),
         warning: (warning) => this.#warn(warning),
         signal: this.#ended.signal,
       });
     });
-    this.#poweringOn = opening.catch(() => {});
-    await opening;
-  }
-
-  /** Resolves when no power-on is under way. */
-  async #powered(): Promise<void> {
-    for (let seen: unknown; seen !== this.#poweringOn; await seen) seen = this.#poweringOn;
   }
 
   async #powerOn(battery?: Battery): Promise<void> {
@@ -227,14 +228,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
     };
     const { signal } = this.#ended;
-    const starting = this.#diskChanges.settled.then(() => {
-      signal.throwIfAborted();
-      return PowerCycle.start(this.#config, this.#disks!, this.console, this.#phases, hooks, signal, battery);
-    });
-    this.#poweringOn = starting.catch(() => {});
-    const cycle = await starting;
-    this.#cycle = cycle;
-    if (!this.#referenced) cycle.unref();
+    await this.#diskChanges.settled;
+    signal.throwIfAborted();
+    const [disks, phases] = [this.#disks!, this.#phases];
+    this.#cycle = await PowerCycle.start(this.#config, disks, this.console, phases, hooks, signal, battery);
+    if (!this.#referenced) this.#cycle.unref();
   }
 
   #onEvent(event: MachineEvent, detail: number): void {
@@ -263,8 +261,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#boot = this.#watchBoot();
     const resting = restingUptimeMs - cycle.uptimeMs;
     if (resting > 0) await this.#rest.wait(resting, this.#referenced);
-    if (this.#ending === undefined) await this.#powerOn(cycle.battery);
-    if (this.#ending !== undefined) await this.#closeCycle();
+    // An end that comes meanwhile finds the next cycle and closes it.
+    if (this.#ending === undefined) await this.#poweredBy(() => this.#powerOn(cycle.battery));
   }
 
   #watchBoot(): BootWatch {
@@ -344,13 +342,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** What a vCPU that did not stop in time may still have written through is closed when it has. */
   async #closeDisks(cycle: PowerCycle | undefined): Promise<void> {
-    await this.#diskChanges.settled;
     const isClosed = await cycle?.close().then(
       () => true,
       () => false,
     );
-    if (isClosed !== false) return this.#disks?.close();
-    const late = cycle!.left().finally(() => this.#disks?.close());
+    const close = () => this.#diskChanges.settled.then(() => this.#disks?.close());
+    if (isClosed !== false) return close();
+    const late = cycle!.left().finally(close);
     late.catch((cause) => this.#warnUnclean(cause));
   }
 
