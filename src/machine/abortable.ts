@@ -24,8 +24,10 @@ export async function inTime<T>(
   const tooLate = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new TsvmmError('ERR_TSVMM_TIMEOUT', `${late} after ${ms} ms`)), ms);
   });
+  const first = Promise.race([promise, tooLate]);
+  first.catch(() => {}); // who was faster is told, or `signal` is none
   try {
-    return await abortable(Promise.race([promise, tooLate]), signal);
+    return await abortable(first, signal);
   } finally {
     clearTimeout(timer);
   }

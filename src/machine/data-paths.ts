@@ -22,6 +22,7 @@ import type { MediumChange } from './disk.js';
 import type { Warning } from './events.js';
 import type { Medium } from './medium.js';
 import type { DevicePlan, MachinePlan } from './plan.js';
+import { parseDuration } from './units.js';
 
 /** Beside this module once bundled (scripts/build.js). */
 const workerUrl = new URL('./io-worker.cjs', import.meta.url);
@@ -81,7 +82,7 @@ export class DataPaths {
     const machine = await this.#attaching!; // one with disks is attached
     let medium: Medium | undefined;
     try {
-      const limits = { signal, timeout: timeout ?? defaultChangeMs };
+      const limits = { signal, timeout: parseDuration('timeout', timeout ?? defaultChangeMs) };
       await inTime(machine.pauseDevice(device, syncs), 'the disk still has requests under way', limits);
       medium = await prepare();
     } catch (error) {

@@ -32,7 +32,6 @@ export interface IoDeviceHost {
   schedule(device: IoDevice, queue: number): void;
   /** Something was answered: `flush` is called at the end of this batch. */
   touch(device: IoDevice): void;
-  /** Writes an irqfd in the next batch. */
   ringVector(irqfd: number): void;
   /** The last operation of a device that is to become quiet has ended. */
   settled(): void;
@@ -236,6 +235,7 @@ export class IoDevice implements DataPathHost {
   /** Ends the data path whatever its driver does; `isQuiet` says when the kernel has nothing left of it. */
   shutDown(): void {
     if (this.#phase === 'active') this.#stop();
+    else if (!this.#faulty) this.#dataPath.stop(); // a flush of ours may be under way
   }
 
   /** After `shutDown`, when it is quiet. */

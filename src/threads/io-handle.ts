@@ -214,6 +214,8 @@ export class IoWorker {
         this.#answer(report.vm, `${report.device} paused`)?.resolve();
         break;
       case 'device-resumed': {
+        // A pause that nobody waits for any more is not answered otherwise, and would keep the program alive.
+        this.#answer(report.vm, `${report.device} paused`)?.reject(overtaken('resumed'));
         const resumed = this.#answer(report.vm, `${report.device} resumed`);
         if (report.error === undefined) resumed?.resolve();
         else resumed?.reject(fromWire(report.error));

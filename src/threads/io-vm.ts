@@ -227,6 +227,7 @@ export class IoVm implements IoClient, IoDeviceHost {
     if (this.#mode === 'detaching' || this.#mode === 'detached') return;
     this.#mode = 'detaching';
     this.#settled = true;
+    this.#pausing.clear(); // nothing begins any more, a flush least of all
     for (const device of this.#devices) device.shutDown();
     for (let slot = 0; slot <= this.#queues.length; slot++) this.#slots.cancel(slot);
   }

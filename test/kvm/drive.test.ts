@@ -117,10 +117,64 @@ describe.skipIf(whyNoKvm !== undefined)('a drive', () => {
     while (reads < 10) await new Promise((resolve) => setTimeout(resolve, 5));
     const next = await Disk.open(image('late.img', 128, 9, 10), { readOnly: true });
     await expect(disk.swap(next, { timeout: 100 })).rejects.toMatchObject({ code: 'ERR_TSVMM_TIMEOUT' });
+    await expect(disk.swap(next, { timeout: 10 })).rejects.toMatchObject({ code: 'ERR_TSVMM_TIMEOUT' });
+    await expect(disk.swap(next, { timeout: 'soon' as never })).rejects.toThrow(/"soon" is not a duration/);
     await expect(disk.swap(next, { signal: AbortSignal.abort(new Error('no')) })).rejects.toThrow('no');
     release();
     await disk.swap(next);
     await vm.console.waitFor(found(128, '0x9', '0xa'));
+  });
+
+  test('that is exchanged while its machine opens another disk is what its guest finds', async () => {
+    let answer!: () => void;
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    let reads = 0;
+    const slow = Disk.from({ size: 64 * sectorBytes, read: () => (reads++ === 0 ? asked : undefined) });
+    const drive = await Disk.open(image('early.img', 64, 1, 2), { removable: true });
+    const starting = watch({ disks: [drive, slow], cmdline: 'write until=128' });
+    while (reads === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const swapped = drive.swap(await Disk.open(image('second.img', 96, 3, 4)));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    answer();
+    await swapped;
+    await using vm = await starting;
+    await vm.console.waitFor(found(96, '0x3', '0x4'));
+    await drive.swap(await Disk.open(image('third.img', 128, 5, 6)));
+    expect((await vm.exited).reason).toBe('power-off');
+    await drive[Symbol.asyncDispose]();
+  });
+
+  test('whose functions never answer does not keep the end of its machine waiting', async () => {
+    const never = new Promise<void>(() => {});
+    for (const hasDriver of [true, false]) {
+      let [reads, flushes] = [0, 0];
+      const disk = Disk.from(
+        {
+          size: 64 * sectorBytes,
+          read: () => (++reads >= 10 && hasDriver ? never : undefined),
+          write: () => {},
+          flush: () => {
+            flushes++;
+            return never;
+          },
+        },
+        { removable: true },
+      );
+      // A driver of another device leaves this one alone.
+      const disks = hasDriver ? [disk] : [image('other.img', 64, 1, 2), disk];
+      await using vm = await watch({ disks });
+      await vm.console.waitFor('drive: 64 sectors');
+      while (hasDriver && reads < 10) await new Promise((resolve) => setTimeout(resolve, 5));
+      const swapped = disk.swap(null).catch((error) => error.code);
+      do await new Promise((resolve) => setTimeout(resolve, 20));
+      while (!hasDriver && flushes === 0);
+      const begun = performance.now();
+      await vm.kill();
+      expect(performance.now() - begun).toBeLessThan(5000);
+      expect(await swapped).toBe('ERR_TSVMM_STATE');
+    }
   });
 
   test('that is changed while its machine ends says so or is changed, and nobody waits for ever', async () => {

@@ -137,6 +137,20 @@ describe.each(engineKinds)('on %s', (engine) => {
     close();
   });
 
+  maybe('a device that goes on before it has paused leaves nobody waiting for the pause', async () => {
+    const io = start();
+    const { machine, close } = machineWithDisk();
+    const attached = await io.attach(machine.attachment, events());
+    for (let i = 0; i < 20; i++) {
+      const paused = attached.pauseDevice(BLK, true).catch((error) => error.code);
+      await attached.resumeDevice(BLK);
+      expect([undefined, 'ERR_TSVMM_STATE']).toContain(await Promise.race([paused, delay(2000, 'nothing')]));
+    }
+    await attached.detach();
+    await io.end();
+    close();
+  });
+
   maybe('lets go of guest memory when a machine is detached', async () => {
     const io = start();
     const { machine, close } = machineWithDisk();
