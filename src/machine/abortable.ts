@@ -13,12 +13,13 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
+export interface Limits {
+  readonly signal: AbortSignal | undefined;
+  readonly timeout: Duration;
+}
+
 /** `promise`, unless `signal` or the end of `timeout` comes first: its reason, or `ERR_TSVMM_TIMEOUT` with `late`. */
-export async function inTime<T>(
-  promise: Promise<T>,
-  late: string,
-  { signal, timeout }: { readonly signal: AbortSignal | undefined; readonly timeout: Duration },
-): Promise<T> {
+export async function inTime<T>(promise: Promise<T>, late: string, { signal, timeout }: Limits): Promise<T> {
   const ms = parseDuration('timeout', timeout);
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {

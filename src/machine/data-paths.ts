@@ -77,6 +77,15 @@ export class DataPaths {
     return readCounters(this.#attachment);
   }
 
+  /** Nothing of its requests is under way any more, and none begins until `resume`. */
+  async quiesce(): Promise<void> {
+    await (await this.#attaching)?.quiesce();
+  }
+
+  async resume(): Promise<void> {
+    await (await this.#attaching)?.resume();
+  }
+
   /** Rejects when the device's requests do not end in time, or the change cannot be made; then it goes on as it was. */
   async change(device: number, { syncs, prepare, signal, timeout }: MediumChange): Promise<Medium | undefined> {
     const machine = await this.#attaching!; // one with disks is attached

@@ -4,13 +4,12 @@
  * Everything is closed in reverse: vCPUs first, then data paths, then the KVM machine, and memory only when KVM has let
  * go of it. A vCPU that cannot be stopped keeps everything it could still touch.
  */
-import type { BootImage } from '../boot/boot-image.js';
 import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
-import { TsvmmError } from '../errors.js';
+import { asTsvmmError, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { forVcpu } from '../kvm/cpuid.js';
-import { encodeCpuid, processorIdentity } from '../kvm/cpuid-entry.js';
+import { encodeCpuid } from '../kvm/cpuid-entry.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -19,10 +18,11 @@ import { hugePageSize } from '../memory/ram.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
-import { abortable } from './abortable.js';
+import { abortable, inTime, type Limits } from './abortable.js';
+import { allSettled } from './all-settled.js';
 import { BootMemory } from './boot-memory.js';
-import { prepareBoot } from './boot-prepare.js';
 import type { GuestConsole } from './console.js';
+import { prepare } from './cycle-boot.js';
 import { type CycleMetrics, countExits } from './cycle-metrics.js';
 import { DataPaths } from './data-paths.js';
 import type { MediumChange } from './disk.js';
@@ -169,7 +169,7 @@ export class PowerCycle {
       const memory = new BootMemory(cycle!.regions);
       let entry: StartState;
       try {
-        const image = await prepare(config, plan, disks, memory, phases, hooks, signal);
+        const image = await prepare(config, plan, disks, memory, phases, hooks.bootProblems, signal);
         signal.throwIfAborted();
         await phases.run('load', () => memory.load(image));
         entry = image.entry;
@@ -211,6 +211,35 @@ export class PowerCycle {
   metrics(): CycleMetrics {
     if (this.#counted !== undefined) return this.#counted;
     return { exits: countExits(this.#vcpuControls), ...this.#dataPaths.metrics() };
+  }
+
+  /**
+   * Every vCPU out of the guest, everything that its devices had under way done, published and signalled (contract §2.5).
+   * Rejects if requests do not end in time, and it runs on; a vCPU that cannot be stopped is the machine's end.
+   */
+  async pause({ signal, timeout }: Limits): Promise<void> {
+    try {
+      await allSettled(this.#vcpus.map((vcpu) => vcpu.park()));
+    } catch (error) {
+      if (!this.isOver) this.#fail(asTsvmmError(error, 'ERR_TSVMM_TIMEOUT'));
+      throw error;
+    }
+    try {
+      await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', { signal, timeout });
+    } catch (error) {
+      if (!this.isOver) await this.resume();
+      throw error;
+    }
+  }
+
+  async resume(): Promise<void> {
+    await this.#dataPaths.resume();
+    await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
+  }
+
+  /** The guest has asked to end or to restart, or the machine is being closed. */
+  get isOver(): boolean {
+    return this.#told || this.isClosing || Atomics.load(this.#hardware.control.event, 0) !== 0;
   }
 
   /** Disks are the first devices of a machine, so that an index is a device's number. */
@@ -334,49 +363,4 @@ export class PowerCycle {
     this.#hostEnds.pump.pump();
     this.#hooks.failed(error);
   }
-}
-
-async function prepare(
-  config: VmConfig,
-  plan: MachinePlan,
-  disks: DiskSet,
-  memory: BootMemory,
-  phases: PhaseClock,
-  hooks: CycleHooks,
-  signal: AbortSignal,
-): Promise<BootImage> {
-  const opened: AsyncDisposable[] = [];
-  const disk = async (index: number) => {
-    const reader = await disks.openForBoot(index, signal);
-    opened.push(reader);
-    return reader;
-  };
-  try {
-    const console = config.console.device === 'virtio' ? 'hvc0' : 'ttyS0';
-    return await prepareBoot(
-      {
-        boot: config.boot,
-        disk,
-        memory,
-        ram: plan.ram,
-        apicIds: plan.apicIds,
-        processor: processorIdentity(plan.cpuid),
-        transport: config.transport,
-        devices: plan.devices.length,
-        bar64: plan.bar64,
-        console,
-        problems: (index, problems) => hooks.bootProblems(index, problems),
-        signal,
-      },
-      phases,
-    );
-  } finally {
-    await allSettled(opened.map(async (reader) => reader[Symbol.asyncDispose]()));
-  }
-}
-
-/** All of them, then the first failure. */
-async function allSettled(promises: Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(promises)).find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
 }

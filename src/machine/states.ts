@@ -1,11 +1,12 @@
 /** The states of a machine and the only ways between them. Main thread. */
 import { TsvmmError } from '../errors.js';
 
-export type VmState = 'starting' | 'running' | 'stopping' | 'stopped';
+export type VmState = 'starting' | 'running' | 'paused' | 'stopping' | 'stopped';
 
 const allowed: Record<VmState, readonly VmState[]> = {
   starting: ['running', 'stopping', 'stopped'],
-  running: ['stopping', 'stopped'],
+  running: ['paused', 'stopping', 'stopped'],
+  paused: ['running', 'stopping', 'stopped'],
   stopping: ['stopped'],
   stopped: [],
 };

@@ -12,7 +12,8 @@ import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
-import { BootWatch } from './boot-watch.js';
+import { BootProblems, watchBoot } from './boot-messages.js';
+import type { BootWatch } from './boot-watch.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import type { CycleMetrics } from './cycle-metrics.js';
 import type { Disk } from './disk.js';
@@ -26,6 +27,7 @@ import type { Battery } from './hardware.js';
 import { shielded } from './listeners.js';
 import { checkMemory } from './memory-check.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
+import { Pauses } from './pauses.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, PowerCycle } from './power-cycle.js';
 import { Rest } from './rest.js';
@@ -36,8 +38,6 @@ import { parseDuration, show } from './units.js';
 const defaultStopMs = 10_000;
 /** A guest that resets faster than this is slowed down, so that it cannot keep main busy with starts. */
 const restingUptimeMs = 1000;
-/** How soon a guest that panics ends if it says so by more than words. */
-const panicEndsMs = 2000;
 const token = Symbol('VirtualMachine.start');
 
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
@@ -59,6 +59,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** A power-on under way: an end waits for it, and so does a change of a disk, since it uses the disks. */
   #poweringOn: Promise<unknown> | undefined;
   readonly #diskChanges: DiskChanges;
+  #rebooting: Promise<unknown> = Promise.resolve();
+  readonly #pauses = new Pauses({
+    state: () => this.#state,
+    settled: () => this.#rebooting.then(() => this.#powered()),
+    cycle: () => this.#cycle,
+    moveTo: (state) => this.#moveTo(state),
+  });
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -72,8 +79,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #stopping: Promise<VmExit> | undefined;
   #startedAt = monotonicMs();
   readonly #warnings = new EarlyWarnings((warning) => this.#tell('warning', warning));
-  /** Of the last boot. */
-  #bootProblems: readonly string[] = [];
+  readonly #bootProblems = new BootProblems((warning) => this.#warn(warning));
 
   private constructor(key: symbol, config: VmConfig) {
     super();
@@ -155,7 +161,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.#cycle?.metrics() ?? this.#lastMetrics;
   }
 
-  /** Does something to the machine from outside: presses its power button. */
+  /** Presses the machine's power button. */
   async inject(event: 'power-button'): Promise<void> {
     if (event !== 'power-button') throw new TsvmmError('ERR_TSVMM_CONFIG', `inject: there is no event ${show(event)}`);
     if (this.#cycle === undefined)
@@ -172,6 +178,19 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const timeout = options.timeout === undefined ? defaultStopMs : parseDuration('timeout', options.timeout);
     this.#stopping ??= this.#stop(timeout);
     return abortable(this.#stopping, options.signal);
+  }
+
+  /**
+   * Stops the machine where it is: its vCPUs stand still, its devices have finished what they had under way. It keeps its
+   * memory and takes no processor. Idempotent; rejects if requests do not end within `timeout` (10 s), and it runs on.
+   */
+  pause(options: CallOptions = {}): Promise<void> {
+    return this.#pauses.pause(options);
+  }
+
+  /** Lets a paused machine go on. Its clocks have gone on meanwhile. Idempotent. */
+  resume(options: CallOptions = {}): Promise<void> {
+    return this.#pauses.resume(options);
   }
 
   /** Ends the machine now, as pulling its plug. Writes that the guest was told are done stay. Idempotent. */
@@ -225,7 +244,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
       warning: (warning) => this.#warn(warning),
-      bootProblems: (disk, problems) => this.#onBootProblems(disk, problems),
+      bootProblems: (disk, problems) => this.#bootProblems.tell(disk, problems),
     };
     const { signal } = this.#ended;
     await this.#diskChanges.settled;
@@ -237,7 +256,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   #onEvent(event: MachineEvent, detail: number): void {
     if (event === MachineEvent.reset && this.#config.onReboot === 'reboot' && this.#stopping === undefined) {
-      this.#reboot().catch((error) => this.#end({ reason: 'error', error: asTsvmmError(error, 'ERR_TSVMM_STATE') }));
+      this.#rebooting = this.#reboot().catch((error) =>
+        this.#end({ reason: 'error', error: asTsvmmError(error, 'ERR_TSVMM_STATE') }),
+      );
       return;
     }
     // A kernel that resets after its panic has panicked, whether or not it has a driver for pvpanic.
@@ -266,33 +287,17 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   #watchBoot(): BootWatch {
-    const phases = this.#phases;
-    return new BootWatch({
-      milestone: ({ name, guestMs }) => phases.mark(name, guestMs),
-      panic: (message) => this.#onPanicText(message),
-    });
-  }
-
-  /** A guest that has a driver for pvpanic ends now; what one without does is its own policy, `panic=` and so on. */
-  #onPanicText(message: string): void {
-    const boot = this.#boot;
-    setTimeout(() => {
-      if (this.#ending !== undefined || this.#boot !== boot) return;
-      const text = `its console shows a kernel panic, and it still runs: ${message.trim()}`;
-      this.#tell('warning', { source: 'guest', message: text, suppressed: 0 });
-    }, panicEndsMs).unref();
+    const runs = (boot: BootWatch): boolean => this.#ending === undefined && this.#boot === boot;
+    return watchBoot(this.#phases, runs, (warning) => this.#tell('warning', warning));
   }
 
   async #stop(timeout: number): Promise<VmExit> {
     if (this.#ending !== undefined) return this.#ending;
+    if (this.#state === 'paused') await this.resume(); // it must run to end
     if (this.#state === 'running') this.#moveTo('stopping');
-    const press = (): void => {
-      this.#cycle
-        ?.pressPowerButton()
-        .catch((cause) =>
-          this.#tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause }),
-        );
-    };
+    const failed = (cause: unknown): void =>
+      this.#tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause });
+    const press = (): void => void this.#cycle?.pressPowerButton().catch(failed);
     return stopMachine({ exited: this.exited, press, kill: () => void this.kill() }, timeout);
   }
 
@@ -325,8 +330,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (reason.reason === 'error' && exit.consoleTail !== '') reason.error.consoleTail ??= exit.consoleTail;
     for (const cause of failures) this.#warnUnclean(cause);
     this.#moveTo('stopped');
-    const { reason: why, uptimeMs } = exit;
-    shielded(() => this.#config.logger?.info({ vm: this.name, reason: why, uptimeMs }, 'machine ended'));
+    const facts = { vm: this.name, reason: exit.reason, uptimeMs: exit.uptimeMs };
+    shielded(() => this.#config.logger?.info(facts, 'machine ended'));
     this.#resolveExited(exit);
     this.#tell('exit', exit);
     return exit;
@@ -363,14 +368,6 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #throwIfEnded(): void {
     if (this.#reason?.reason === 'aborted') throw this.#reason.cause;
     if (this.#reason?.reason === 'error') throw this.#reason.error;
-  }
-
-  /** What a guest that boots again finds as it was is told once. */
-  #onBootProblems(disk: number, problems: readonly string[]): void {
-    for (const message of problems)
-      if (!this.#bootProblems.includes(message))
-        this.#warn({ source: 'host', device: `disk${disk}`, message, suppressed: 0 });
-    this.#bootProblems = problems;
   }
 
   #warn(warning: Warning): void {

@@ -102,6 +102,7 @@ export class VcpuHandle {
     // A start was given up. Nobody waits for a thread that is still on its way; what one that is up is making is closed.
     if (!this.#pooled.isUp) await this.#pooled.worker.terminate();
     await this.#creating?.catch(() => {});
+    this.#waiting.get('parked')?.reject(new TsvmmError('ERR_TSVMM_STATE', `vCPU ${this.cpu} ends`));
     let idle = false;
     try {
       if (this.#dead === undefined && this.#created) {

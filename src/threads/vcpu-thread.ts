@@ -268,6 +268,7 @@ export class VcpuThread {
       this.#stop();
       return;
     }
+    this.#vcpu.noteStop();
     Atomics.store(this.#control.state, 0, VcpuState.parked);
     this.#report({ type: 'parked' });
   }

@@ -1,0 +1,50 @@
+/** From a machine's options and disks to what its memory begins with: the readers of a boot, opened and closed. Main thread. */
+import type { BootImage } from '../boot/boot-image.js';
+import { processorIdentity } from '../kvm/cpuid-entry.js';
+import { allSettled } from './all-settled.js';
+import type { BootMemory } from './boot-memory.js';
+import { prepareBoot } from './boot-prepare.js';
+import type { DiskSet } from './disk-set.js';
+import type { VmConfig } from './options.js';
+import type { PhaseClock } from './phases.js';
+import type { MachinePlan } from './plan.js';
+
+/** `problems`: what is wrong with the disk that is booted, few and short. */
+export async function prepare(
+  config: VmConfig,
+  plan: MachinePlan,
+  disks: DiskSet,
+  memory: BootMemory,
+  phases: PhaseClock,
+  problems: (disk: number, problems: readonly string[]) => void,
+  signal: AbortSignal,
+): Promise<BootImage> {
+  const opened: AsyncDisposable[] = [];
+  const disk = async (index: number) => {
+    const reader = await disks.openForBoot(index, signal);
+    opened.push(reader);
+    return reader;
+  };
+  try {
+    const console = config.console.device === 'virtio' ? 'hvc0' : 'ttyS0';
+    return await prepareBoot(
+      {
+        boot: config.boot,
+        disk,
+        memory,
+        ram: plan.ram,
+        apicIds: plan.apicIds,
+        processor: processorIdentity(plan.cpuid),
+        transport: config.transport,
+        devices: plan.devices.length,
+        bar64: plan.bar64,
+        console,
+        problems,
+        signal,
+      },
+      phases,
+    );
+  } finally {
+    await allSettled(opened.map(async (reader) => reader[Symbol.asyncDispose]()));
+  }
+}
