@@ -100,7 +100,7 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
     const brief = await writesBriefly(overlay);
-    const files = { base, overlay, written, direct, limit };
+    const files = { base, overlay, written, direct, limit, givesBack: await givesBack(overlay) };
     return new OpenFile(path, { kind: 'overlay', ...files, size, readOnly: false, writesBriefly: brief }, ioSize, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
@@ -116,6 +116,14 @@ async function writesBriefly(fd: number): Promise<boolean> {
   return briefFileSystems.includes(type);
 }
 
+/** File systems that free each block by itself: ext4, XFS, tmpfs. */
+const freeingFileSystems: readonly number[] = [0xef53, 0x5846_5342, 0x0102_1994];
+
+async function givesBack(fd: number): Promise<boolean> {
+  const { type, bsize } = await statfs(`/proc/self/fd/${fd}`);
+  return freeingFileSystems.includes(type) && bsize === 4096;
+}
+
 function writtenBits(path: string, size: number, limit: number | undefined): SharedArrayBuffer {
   try {
     return allocateWritten(size, limit);
@@ -124,6 +132,15 @@ function writtenBits(path: string, size: number, limit: number | undefined): Sha
       hint: 'copy the image and let the guest write to the copy',
       cause,
     });
+  }
+}
+
+/** What the file has beyond the size of the disk is a hole that nobody reads. */
+function extended(path: string, open: Extract<OpenFileDisk, { kind: 'overlay' }>, size: number): SharedArrayBuffer {
+  try {
+    return extendWritten(open.written, { from: open.size, to: size, limit: open.limit });
+  } catch (cause) {
+    throw cannotGrow(path, size, cause as Error);
   }
 }
 
@@ -157,9 +174,8 @@ class OpenFile implements DiskFile {
         hint: `use a multiple of ${unit}`,
       });
     if (open.kind === 'overlay') {
-      const { limit } = open;
-      const written = extendWritten(open.written, { from: open.size, to: size, limit });
       await setSize(open.overlay, size).catch((cause) => Promise.reject(cannotGrow(path, size, cause)));
+      const written = extended(path, open, size);
       this.open = { ...open, written, size };
       return;
     }

@@ -40,6 +40,8 @@ export type OpenFileDisk =
       readonly direct?: DirectIo | undefined;
       /** Most bytes that it may take, in blocks of 4096; undefined leaves it to the file system. */
       readonly limit?: number | undefined;
+      /** A block of 4096 bytes that becomes a hole takes no room any more, and may be given out again. */
+      readonly givesBack?: boolean;
       readonly writesBriefly?: boolean;
     };
 
@@ -71,8 +73,8 @@ export function openDiskMap(disk: OpenFileDisk, offsets: Float64Array): DiskMap 
   const flags = disk.direct === undefined ? 0 : DIRECT;
   const { writesBriefly = false } = disk;
   if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);
-  const { base, overlay, written, size, limit } = disk;
-  return new OverlayMap(base, overlay, written, size, offsets, limit, flags, writesBriefly);
+  const { base, overlay, written, size, limit, givesBack = false } = disk;
+  return new OverlayMap(base, overlay, written, size, offsets, limit, givesBack, flags, writesBriefly);
 }
 
 class FileMap implements DiskMap {

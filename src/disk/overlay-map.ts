@@ -80,6 +80,7 @@ export class OverlayMap implements DiskMap {
     size: number,
     offsets: Float64Array,
     limit?: number,
+    givesBack = true,
     baseFlags = 0,
     writesBriefly = false,
   ) {
@@ -91,7 +92,7 @@ export class OverlayMap implements DiskMap {
     this.#bits = new Uint32Array(written, headerSize, sectorBytes(size) / Uint32Array.BYTES_PER_ELEMENT);
     if (limit === undefined) return;
     const given = new Uint32Array(written, headerSize + this.#bits.byteLength);
-    this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, offsets.length);
+    this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, offsets.length, givesBack);
   }
 
   locateRead(request: number, length: number): number {

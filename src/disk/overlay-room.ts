@@ -7,11 +7,12 @@
  *
  * A block that has become a hole is given back, unless a write to it was under way at any moment of that: nobody knows
  * then which of the two the file system did last. Drivers do not do that, and for one that does the whole hole stays
- * counted.
+ * counted. Nor is it given back where the file system may keep its room all the same (`givesBack`): Btrfs keeps an extent while
+ * any part of it is used, and larger blocks than these are not freed by parts.
  */
 import { freeArrays } from '../host/free-arrays.js';
 
-/** What a limit counts: the block of ext4, XFS, Btrfs and tmpfs. */
+/** What a limit counts: the block of most file systems. */
 const blockSize = 4096;
 const bitsPerWord = 32;
 const allSet = 0xffff_ffff;
@@ -34,9 +35,11 @@ export class OverlayRoom {
   readonly #from: Float64Array;
   readonly #to: Float64Array;
   #holes = 0;
+  readonly #givesBack: boolean;
 
   /** `used` and `given` are the disk's own and outlive this: they are kept over a reboot. No request is under way. */
-  constructor(used: Float64Array, given: Uint32Array, limit: number, requests: number) {
+  constructor(used: Float64Array, given: Uint32Array, limit: number, requests: number, givesBack: boolean) {
+    this.#givesBack = givesBack;
     this.#used = used;
     this.#given = given;
     this.#limit = Math.floor(limit / blockSize);
@@ -72,7 +75,7 @@ export class OverlayRoom {
     this.#state[request] = State.nothing;
     if (state <= State.writes) return;
     this.#holes--;
-    if (well && state === State.frees) this.#takeBack(this.#from[request]!, this.#to[request]!);
+    if (well && state === State.frees && this.#givesBack) this.#takeBack(this.#from[request]!, this.#to[request]!);
   }
 
   /** It is not used any more. */

@@ -157,9 +157,11 @@ export class DataPaths {
 function deviceSpec(plan: DevicePlan): IoDeviceSpec {
   switch (plan.kind) {
     case 'blk': {
-      const { onError, removable, limit, serial } = plan.disk.drive;
+      const { disk } = plan;
+      const { onError, removable, limit, buckets, serial } = disk.drive;
       const id = serial ?? `tsvmm-${plan.shape.name}`;
-      return { kind: 'blk', disk: plan.disk.medium?.open, id, stopOnError: onError === 'stop', removable, limit };
+      const options = { id, stopOnError: onError === 'stop', removable, limit, buckets };
+      return { kind: 'blk', disk: disk.medium?.open, readOnly: plan.readOnly, ...options };
     }
     case 'console':
       return { kind: 'console', layout: plan.layout };

@@ -6,7 +6,7 @@
  */
 import { TsvmmError } from '../errors.js';
 import type { BlockSize } from '../virtio/blk/blk-format.js';
-import type { RateLimit as RateLimitConfig } from '../virtio/rate-limit.js';
+import { allocateBuckets, type RateLimit as RateLimitConfig } from '../virtio/rate-limit.js';
 import { bad } from './checks.js';
 import type { CallOptions } from './console.js';
 import { checkFits, type DriveFacts } from './disk-fit.js';
@@ -62,6 +62,7 @@ export class Disk implements AsyncDisposable {
   /** One of `VmOptions`: no other machine will have it, whatever is in it by then. */
   readonly #ofMachine: boolean;
   #limit: RateLimitConfig | undefined;
+  readonly #buckets = allocateBuckets();
   /** While it is open. */
   #medium: Medium | undefined;
   #size: number | undefined;
@@ -227,8 +228,8 @@ export class Disk implements AsyncDisposable {
   }
 
   /** @internal */
-  get drive(): DriveConfig & { readonly limit: RateLimitConfig | undefined } {
-    return { ...this.#drive, limit: this.#limit };
+  get drive(): DriveConfig & { readonly limit: RateLimitConfig | undefined; readonly buckets: SharedArrayBuffer } {
+    return { ...this.#drive, limit: this.#limit, buckets: this.#buckets };
   }
 
   /** @internal While a machine has it; undefined when nothing is in it. */

@@ -17,7 +17,7 @@ const defaultTimeout: Duration = '10s';
 export interface PausedMachine {
   state(): VmState;
   /** Resolves when neither a power-on nor a reboot is under way. */
-  settled(): Promise<void>;
+  settled(): Promise<unknown>;
   cycle(): PowerCycle | undefined;
   moveTo(state: 'running' | 'paused'): void;
 }

@@ -21,7 +21,7 @@ import type { VmConfig } from './options.js';
 
 /** One virtio device: what its driver sees, and what its data path is made from. */
 export type DevicePlan = { readonly shape: VirtioShape; readonly config: Uint8Array } & (
-  | { readonly kind: 'blk'; readonly disk: Disk }
+  | { readonly kind: 'blk'; readonly disk: Disk; readonly readOnly: boolean }
   | { readonly kind: 'rng' }
   | { readonly kind: 'console'; readonly layout: ConsoleLayout }
 );
@@ -115,7 +115,7 @@ const queuesPerDisk = (cpus: number, disks: number): number =>
 
 function blkPlan(disk: Disk, index: number, queues: number): DevicePlan {
   const options = { name: `disk${index}`, ...disk.tell(), queues };
-  return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk };
+  return { kind: 'blk', shape: blkShape(options), config: blkConfig(options), disk, readOnly: options.readOnly };
 }
 
 const rngPlan: DevicePlan = { kind: 'rng', shape: rngShape('rng'), config: new Uint8Array(0) };

@@ -62,7 +62,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #rebooting: Promise<unknown> = Promise.resolve();
   readonly #pauses = new Pauses({
     state: () => this.#state,
-    settled: () => this.#rebooting.then(() => this.#powered()),
+    settled: () => this.#rebooting.then(() => this.#poweringOn),
     cycle: () => this.#cycle,
     moveTo: (state) => this.#moveTo(state),
   });

@@ -30,6 +30,11 @@ export interface Clock {
 
 const LEVEL = 0;
 const SINCE = 1;
+const stateLength = 2;
+
+/** What the buckets of a device hold: of the device and not of its driver, so that a guest that resets gains nothing. */
+export const allocateBuckets = (): SharedArrayBuffer =>
+  new SharedArrayBuffer(2 * stateLength * Float64Array.BYTES_PER_ELEMENT);
 
 /** Times and levels lie in arrays, since a number with a fraction that is returned is an allocation. */
 class TokenBucket {
@@ -38,16 +43,17 @@ class TokenBucket {
   readonly #capacity: number;
   /** When waiting ends. */
   readonly #enough: number;
-  /** Level, and the microsecond at which it was that. */
+  /** Level, and the microsecond (CLOCK_MONOTONIC) at which it was that; 0: it was never used. */
   readonly #state: Float64Array;
 
-  constructor(perSecond: number, burst: number | undefined, now: Float64Array, before: TokenBucket | undefined) {
+  /** One that was never used is full. */
+  constructor(perSecond: number, burst: number | undefined, now: Float64Array, state: Float64Array) {
     this.#rate = perSecond / 1e6;
     this.#capacity = Math.max(1, burst ?? perSecond * defaultBurstSeconds);
     this.#enough = Math.max(1, Math.min(this.#capacity / 2, this.#rate * quantumMicros));
-    before?.fill(now);
-    const level = before === undefined ? this.#capacity : before.#state[LEVEL]!;
-    this.#state = Float64Array.of(Math.min(level, this.#capacity), now[0]!);
+    this.#state = state;
+    if (state[SINCE] === 0) state[LEVEL] = this.#capacity;
+    this.fill(now);
   }
 
   fill(now: Float64Array): void {
@@ -77,15 +83,16 @@ export class RateLimiter {
   readonly #ops: TokenBucket | undefined;
   readonly #bytes: TokenBucket | undefined;
 
-  /** Its buckets are full, or as full as those of the limiter that it replaces. */
-  constructor(limit: RateLimit, clock: Clock, before?: RateLimiter) {
+  /** `buckets` as `allocateBuckets` made them; one limiter at a time uses them. */
+  constructor(limit: RateLimit, clock: Clock, buckets: SharedArrayBuffer) {
     const { bytesPerSecond, bytesBurst, opsPerSecond, opsBurst } = limit;
     this.#clock = clock;
     const now = this.#now;
     clock.stamp(now, 0);
-    const { ops, bytes } = before === undefined ? none : { ops: before.#ops, bytes: before.#bytes };
-    if (opsPerSecond !== undefined) this.#ops = new TokenBucket(opsPerSecond, opsBurst, now, ops);
-    if (bytesPerSecond !== undefined) this.#bytes = new TokenBucket(bytesPerSecond, bytesBurst, now, bytes);
+    const state = (bucket: number) =>
+      new Float64Array(buckets, bucket * stateLength * Float64Array.BYTES_PER_ELEMENT, stateLength);
+    if (opsPerSecond !== undefined) this.#ops = new TokenBucket(opsPerSecond, opsBurst, now, state(0));
+    if (bytesPerSecond !== undefined) this.#bytes = new TokenBucket(bytesPerSecond, bytesBurst, now, state(1));
   }
 
   /** Whole microseconds until an operation may begin, for which somebody waits then; 0: now. */
@@ -123,5 +130,3 @@ export class RateLimiter {
     this.#bytes?.take(bytes);
   }
 }
-
-const none = { ops: undefined, bytes: undefined };

@@ -13,7 +13,7 @@ import { type FeatureWords, hasFeature } from '../features.js';
 import type { Chain } from '../queue/chain.js';
 import type { SplitQueue } from '../queue/split-queue.js';
 import { copyFromChain, copyToChain } from '../queue/transfer.js';
-import { type RateLimit, RateLimiter } from '../rate-limit.js';
+import { allocateBuckets, type RateLimit, RateLimiter } from '../rate-limit.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import { clears, countRequest, latencyKind } from './blk-counting.js';
 import {
@@ -28,6 +28,7 @@ import {
   sectorSize,
   writebackOffset,
 } from './blk-format.js';
+import type { BlkDeviceOptions } from './blk-options.js';
 import { BlkRanges } from './blk-ranges.js';
 import { maxOperationBytes } from './file-backend.js';
 import { openBackend } from './open-backend.js';
@@ -42,18 +43,6 @@ const TWO_32 = 0x1_0000_0000;
 /** The queue of a request that is not a driver's. */
 const nobody = 0xffff;
 
-export interface BlkDeviceOptions {
-  /** What it is made of; undefined: there is nothing in it. */
-  readonly disk: OpenDisk | undefined;
-  /** Answer to GET_ID. */
-  readonly id: string;
-  /** The machine ends where the guest would get an I/O error of the host's. */
-  readonly stopOnError?: boolean;
-  /** `exchange` may be called with any disk. */
-  readonly removable?: boolean;
-  readonly limit?: RateLimit | undefined;
-}
-
 export class BlkDevice implements DataPath, BlkRequests {
   readonly slotCount: number;
   #backend: BlkBackend;
@@ -65,6 +54,8 @@ export class BlkDevice implements DataPath, BlkRequests {
   /** What the limiter is made from when a clock is there. */
   readonly #limit: RateLimit | undefined;
   #limiter: RateLimiter | undefined;
+  readonly #buckets: SharedArrayBuffer;
+  readonly #toldReadOnly: boolean;
   readonly #id: Uint8Array;
   readonly #header = new Uint8Array(headerSize);
   readonly #headerView = new DataView(this.#header.buffer);
@@ -96,7 +87,10 @@ export class BlkDevice implements DataPath, BlkRequests {
   #requestType = 0;
   #sector = 0;
 
-  constructor({ disk, id, stopOnError = false, removable = false, limit }: BlkDeviceOptions) {
+  constructor(options: BlkDeviceOptions) {
+    const { disk, id, stopOnError = false, removable = false, limit } = options;
+    this.#buckets = options.buckets ?? allocateBuckets();
+    this.#toldReadOnly = options.readOnly ?? false;
     this.#stopOnError = stopOnError;
     this.#limit = limit;
     this.#backend = openBackend(disk, this.#offset);
@@ -126,16 +120,17 @@ export class BlkDevice implements DataPath, BlkRequests {
   /** `disk` says nothing of what the driver was told: that is for who exchanges it to see to. */
   exchange(disk: OpenDisk | undefined): void {
     const next = openBackend(disk, this.#offset);
-    this.#backend.close();
-    this.#ranges.close();
-    this.#backend = next;
+    const [before, rangesBefore] = [this.#backend, this.#ranges];
     this.#ranges = this.#measure(disk);
+    this.#backend = next;
+    before.close();
+    rangesBefore.close();
     next.attach(this.#host, this);
     if (this.#queues.length > 0) next.activate();
   }
 
   setLimit(limit: RateLimit | undefined): void {
-    this.#limiter = limit && new RateLimiter(limit, this.#host, this.#limiter);
+    this.#limiter = limit && new RateLimiter(limit, this.#host, this.#buckets);
     this.#serveAll();
   }
 
@@ -221,7 +216,7 @@ export class BlkDevice implements DataPath, BlkRequests {
   #measure(disk: OpenDisk | undefined): BlkRanges {
     this.#sectors = Math.floor((disk?.size ?? 0) / sectorSize);
     this.#unit = (disk?.direct?.offset ?? sectorSize) / sectorSize;
-    this.#readOnly = disk?.readOnly ?? false;
+    this.#readOnly = this.#toldReadOnly || disk?.readOnly === true;
     return new BlkRanges(maxInFlight, this.#sectors, this.#unit);
   }
 

@@ -7,10 +7,10 @@ const sector = 512;
 const blocks = 80;
 const requests = 4;
 
-function room(limit: number): { room: OverlayRoom; used: Float64Array } {
+function room(limit: number, givesBack = true): { room: OverlayRoom; used: Float64Array } {
   const used = new Float64Array(1);
   const given = new Uint32Array(roomBytes(blocks * block) / 4);
-  return { room: new OverlayRoom(used, given, limit * block, requests), used };
+  return { room: new OverlayRoom(used, given, limit * block, requests, givesBack), used };
 }
 
 /** A write and a hole as they come and go when there is one at a time. */
@@ -23,6 +23,15 @@ function hole({ room: of }: { room: OverlayRoom }, offset: number, length: numbe
   of.beginHole(0, offset, length);
   of.end(0, well);
 }
+
+test('where a file system keeps the room of a hole, nothing is given back', () => {
+  const limited = room(4, false);
+  expect(write(limited, 0, 4 * block)).toBe(4 * block);
+  hole(limited, 0, 4 * block);
+  expect(limited.used[0]).toBe(4);
+  expect(write(limited, 10 * block, block)).toBe(0);
+  expect(write(limited, block, block)).toBe(block);
+});
 
 test('what has become a hole is given back, and counts again when it is written', () => {
   const limited = room(4);

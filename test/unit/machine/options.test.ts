@@ -26,7 +26,13 @@ test('the defaults', () => {
     boot: { kind: 'disk', disk: 0 },
   });
   expect(config.disks.map(({ drive }) => drive)).toEqual(
-    new Array(2).fill({ onError: 'report', serial: undefined, limit: undefined, removable: false }),
+    new Array(2).fill({
+      onError: 'report',
+      serial: undefined,
+      limit: undefined,
+      removable: false,
+      buckets: expect.any(SharedArrayBuffer),
+    }),
   );
   expect(diskConfig('disk', { path: 'a.img' }).medium).toMatchObject({
     readOnly: false,

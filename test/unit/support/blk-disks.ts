@@ -53,6 +53,7 @@ export function overlay(limit?: number): { open: OpenDisk; content: Buffer; path
     size: diskSize,
     readOnly: false,
     limit,
+    givesBack: true,
   };
   return { ...base, open, overlay: fd };
 }
