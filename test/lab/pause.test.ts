@@ -29,7 +29,7 @@ console.log(JSON.stringify({ reason, output, warnings }));
 `;
 
 const script = `
-echo WRITING; start=$(date +%s); from=$(cut -d. -f1 /proc/uptime)
+mount -o remount,rw /; start=$(date +%s); from=$(cut -d. -f1 /proc/uptime); echo WRITING
 for i in $(seq 1 40); do dd if=/dev/urandom of=/root/file bs=64k count=4 conv=fsync 2> /dev/null; sha256sum /root/file > /root/sum; sleep 0.1; done
 sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum -c /root/sum
 echo "PASSED $(($(date +%s) - start)) $(($(cut -d. -f1 /proc/uptime) - from))"
