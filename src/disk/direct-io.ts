@@ -2,7 +2,7 @@
  * Direct I/O: an image past the host's page cache, O_DIRECT of open(2). Main thread.
  *
  * The kernel moves data between the device and the guest's pages, if both are where the device can reach them: what an
- * image asks for is found when it is opened, and a guest is told of blocks that fit (machine/disk-set.ts).
+ * image asks for is found when it is opened, and a guest is told of blocks that fit (machine/disk-layout.ts).
  */
 import { read } from 'node:fs';
 import { promisify } from 'node:util';

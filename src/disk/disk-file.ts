@@ -16,7 +16,7 @@ import { randomBytes } from '../host/random.js';
 import { Sys, syscall } from '../host/system.js';
 import { giveShared } from '../memory/shared-pool.js';
 import { openDirect } from './direct-io.js';
-import type { OpenFileDisk } from './disk-map.js';
+import type { OpenFileDisk, OpenOverlay } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
 import { allocateWritten, extendWritten } from './overlay-map.js';
 import { quote } from './range.js';
@@ -91,7 +91,7 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const direct = options.cache === 'direct' ? await openDirect(path, base, size) : undefined;
     if (ephemeral === false) {
       const unsafe = options.cache === 'unsafe';
-      const brief = !readOnly && direct === undefined && (await writesBriefly(base));
+      const brief = !readOnly && direct === undefined && (await fileSystemOf(base)).brief;
       const open: OpenFileDisk = { kind: 'file', fd: base, size, readOnly, direct, unsafe, writesBriefly: brief };
       return new OpenFile(path, open, ioSize, fds);
     }
@@ -99,8 +99,8 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     fds.push(overlay);
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
-    const brief = await writesBriefly(overlay);
-    const files = { base, overlay, written, direct, limit, givesBack: await givesBack(overlay) };
+    const { brief, freeing } = await fileSystemOf(overlay);
+    const files = { base, overlay, written, direct, limit, givesBack: freeing };
     return new OpenFile(path, { kind: 'overlay', ...files, size, readOnly: false, writesBriefly: brief }, ioSize, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));
@@ -111,17 +111,13 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
 /** Magic numbers of file systems (statfs(2)) whose buffered writes are quick and cannot be asked not to block: ext4, tmpfs. */
 const briefFileSystems: readonly number[] = [0xef53, 0x0102_1994];
 
-async function writesBriefly(fd: number): Promise<boolean> {
-  const { type } = await statfs(`/proc/self/fd/${fd}`);
-  return briefFileSystems.includes(type);
-}
-
-/** File systems that free each block by itself: ext4, XFS, tmpfs. */
+/** Those that free each block by itself: ext4, XFS, tmpfs. */
 const freeingFileSystems: readonly number[] = [0xef53, 0x5846_5342, 0x0102_1994];
 
-async function givesBack(fd: number): Promise<boolean> {
+/** What is known of the file system of an open file. */
+async function fileSystemOf(fd: number): Promise<{ readonly brief: boolean; readonly freeing: boolean }> {
   const { type, bsize } = await statfs(`/proc/self/fd/${fd}`);
-  return freeingFileSystems.includes(type) && bsize === 4096;
+  return { brief: briefFileSystems.includes(type), freeing: freeingFileSystems.includes(type) && bsize === 4096 };
 }
 
 function writtenBits(path: string, size: number, limit: number | undefined): SharedArrayBuffer {
@@ -136,7 +132,7 @@ function writtenBits(path: string, size: number, limit: number | undefined): Sha
 }
 
 /** What the file has beyond the size of the disk is a hole that nobody reads. */
-function extended(path: string, open: Extract<OpenFileDisk, { kind: 'overlay' }>, size: number): SharedArrayBuffer {
+function extended(path: string, open: OpenOverlay, size: number): SharedArrayBuffer {
   try {
     return extendWritten(open.written, { from: open.size, to: size, limit: open.limit });
   } catch (cause) {

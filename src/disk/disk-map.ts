@@ -45,6 +45,8 @@ export type OpenFileDisk =
       readonly writesBriefly?: boolean;
     };
 
+export type OpenOverlay = Extract<OpenFileDisk, { kind: 'overlay' }>;
+
 /** Offsets are doubles, and one of them as an argument may be an allocation: requests say theirs by an array. */
 export interface DiskMap {
   /** The file chosen by the last `locate...`, and the engine's flags for reading and writing it. */
@@ -70,11 +72,9 @@ export interface DiskMap {
 
 /** `offsets` says where on the disk each request goes on, by its number. */
 export function openDiskMap(disk: OpenFileDisk, offsets: Float64Array): DiskMap {
+  if (disk.kind === 'overlay') return new OverlayMap(disk, offsets);
   const flags = disk.direct === undefined ? 0 : DIRECT;
-  const { writesBriefly = false } = disk;
-  if (disk.kind === 'file') return new FileMap(disk.fd, flags, disk.unsafe !== true, writesBriefly);
-  const { base, overlay, written, size, limit, givesBack = false } = disk;
-  return new OverlayMap(base, overlay, written, size, offsets, limit, givesBack, flags, writesBriefly);
+  return new FileMap(disk.fd, flags, disk.unsafe !== true, disk.writesBriefly ?? false);
 }
 
 class FileMap implements DiskMap {

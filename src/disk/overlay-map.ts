@@ -9,13 +9,13 @@
  *
  * A limit has bits of its own (overlay-room.ts), which are kept like these.
  */
+import { DIRECT } from '../host/engine-slots.js';
 import { takeShared } from '../memory/shared-pool.js';
-import type { DiskMap } from './disk-map.js';
+import { allSet, bitsInWord, bitsPerWord, wordMask } from './bit-words.js';
+import type { DiskMap, OpenOverlay } from './disk-map.js';
 import { OverlayRoom, roomBytes } from './overlay-room.js';
 
 const sectorSize = 512;
-const bitsPerWord = 32;
-const allSet = 0xffff_ffff;
 /** Blocks that a limit has given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
 const headerSize = 8;
 
@@ -47,10 +47,8 @@ export function extendWritten(
 /** Sets bits from `start` to before `end`. */
 function setBits(words: Uint32Array, start: number, end: number): void {
   for (let at = start; at < end; ) {
-    const bit = at % bitsPerWord;
-    const count = Math.min(bitsPerWord - bit, end - at);
-    const mask = count === bitsPerWord ? allSet : ((1 << count) - 1) << bit;
-    words[Math.floor(at / bitsPerWord)]! |= mask;
+    const count = bitsInWord(at, end);
+    words[Math.floor(at / bitsPerWord)]! |= wordMask(at, count);
     at += count;
   }
 }
@@ -72,23 +70,14 @@ export class OverlayMap implements DiskMap {
   readonly #bits: Uint32Array;
   readonly #room: OverlayRoom | undefined;
 
-  /** `offsets` are of requests, by their numbers. `written` comes from `allocateWritten` for the same size and limit; one map at a time uses it. */
-  constructor(
-    base: number,
-    overlay: number,
-    written: SharedArrayBuffer,
-    size: number,
-    offsets: Float64Array,
-    limit?: number,
-    givesBack = true,
-    baseFlags = 0,
-    writesBriefly = false,
-  ) {
-    this.writesBriefly = writesBriefly;
-    this.#base = base;
+  /** `offsets` are of requests, by their numbers. One map at a time uses a disk's `written`. */
+  constructor(disk: OpenOverlay, offsets: Float64Array) {
+    const { written, size, limit, givesBack = false } = disk;
+    this.writesBriefly = disk.writesBriefly ?? false;
+    this.#base = disk.base;
     this.#offsets = offsets;
-    this.#overlay = overlay;
-    this.#baseFlags = baseFlags;
+    this.#overlay = disk.overlay;
+    this.#baseFlags = disk.direct === undefined ? 0 : DIRECT;
     this.#bits = new Uint32Array(written, headerSize, sectorBytes(size) / Uint32Array.BYTES_PER_ELEMENT);
     if (limit === undefined) return;
     const given = new Uint32Array(written, headerSize + this.#bits.byteLength);

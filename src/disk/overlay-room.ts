@@ -12,10 +12,10 @@
  */
 import { freeArrays } from '../host/free-arrays.js';
 
+import { bitsInWord, bitsPerWord, wordMask } from './bit-words.js';
+
 /** What a limit counts: the block of most file systems. */
 const blockSize = 4096;
-const bitsPerWord = 32;
-const allSet = 0xffff_ffff;
 
 /** What a request does with its blocks. */
 const State = { nothing: 0, writes: 1, frees: 2, spoilt: 3 } as const;
@@ -117,9 +117,8 @@ export class OverlayRoom {
 
   #takeBack(from: number, to: number): void {
     for (let block = from; block < to; ) {
-      const bit = block % bitsPerWord;
-      const count = Math.min(bitsPerWord - bit, to - block);
-      const mask = count === bitsPerWord ? allSet : ((1 << count) - 1) << bit;
+      const count = bitsInWord(block, to);
+      const mask = wordMask(block, count);
       const at = Math.floor(block / bitsPerWord);
       this.#used[0]! -= bitCount(this.#given[at]! & mask);
       this.#given[at]! &= ~mask;

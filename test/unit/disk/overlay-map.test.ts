@@ -15,7 +15,8 @@ class AskedMap {
 
   constructor(written: SharedArrayBuffer, size: number, requests = 1, limit?: number) {
     this.#offsets = new Float64Array(requests);
-    this.#map = new OverlayMap(BASE, OVERLAY, written, size, this.#offsets, limit);
+    const disk = { kind: 'overlay', base: BASE, overlay: OVERLAY, written, size, readOnly: false, limit } as const;
+    this.#map = new OverlayMap({ ...disk, givesBack: true }, this.#offsets);
   }
 
   get fd(): number {
