@@ -61,6 +61,8 @@ static napi_value Layouts(napi_env env, napi_callback_info info) {
   FIELD(kvm_translation, linear_address), FIELD(kvm_translation, physical_address), FIELD(kvm_translation, valid);
   STRUCT(kvm_clock_data)
   FIELD(kvm_clock_data, clock), FIELD(kvm_clock_data, flags), FIELD(kvm_clock_data, realtime), FIELD(kvm_clock_data, host_tsc);
+  STRUCT(kvm_device_attr)
+  FIELD(kvm_device_attr, flags), FIELD(kvm_device_attr, group), FIELD(kvm_device_attr, attr), FIELD(kvm_device_attr, addr);
   STRUCT(kvm_run)
   FIELD(kvm_run, request_interrupt_window), FIELD(kvm_run, immediate_exit), FIELD(kvm_run, exit_reason);
   FIELD(kvm_run, ready_for_interrupt_injection), FIELD(kvm_run, if_flag), FIELD(kvm_run, flags), FIELD(kvm_run, cr8);
@@ -98,6 +100,14 @@ static napi_value Layouts(napi_env env, napi_callback_info info) {
   STRUCT(kvm_vcpu_events)
   FIELD(kvm_vcpu_events, exception), FIELD(kvm_vcpu_events, interrupt), FIELD(kvm_vcpu_events, nmi);
   FIELD(kvm_vcpu_events, sipi_vector), FIELD(kvm_vcpu_events, flags), FIELD(kvm_vcpu_events, smi);
+  STRUCT(kvm_debugregs)
+  FIELD(kvm_debugregs, db), FIELD(kvm_debugregs, dr6), FIELD(kvm_debugregs, dr7), FIELD(kvm_debugregs, flags);
+  STRUCT(kvm_xcrs)
+  FIELD(kvm_xcrs, nr_xcrs), FIELD(kvm_xcrs, flags), FIELD(kvm_xcrs, xcrs);
+  STRUCT(kvm_irqchip)
+  FIELD(kvm_irqchip, chip_id), FIELD(kvm_irqchip, chip);
+  STRUCT(kvm_pit_state2)
+  FIELD(kvm_pit_state2, channels), FIELD(kvm_pit_state2, flags);
 #endif
 
   STRUCT(io_uring_params)

@@ -19,6 +19,7 @@ export const Errno = {
   ENODEV: 19,
   EINVAL: 22,
   EMFILE: 24,
+  ENOTTY: 25,
   ENOSPC: 28,
   ENOSYS: 38,
   EOPNOTSUPP: 95,

@@ -17,6 +17,7 @@ export const Sys = {
   fcntl: 72,
   fsync: 74,
   fdatasync: 75,
+  ftruncate: 77,
   getpriority: 140,
   setpriority: 141,
   futex: 202,

@@ -3,9 +3,12 @@ import type { Struct } from '../host/layout.js';
 import {
   KvmClockData,
   KvmCpuid2,
+  KvmDebugregs,
+  KvmDeviceAttr,
   KvmDirtyLog,
   KvmEnableCap,
   KvmIoeventfd,
+  KvmIrqchip,
   KvmIrqfd,
   KvmIrqLevel,
   KvmIrqRouting,
@@ -13,11 +16,13 @@ import {
   KvmMsrList,
   KvmMsrs,
   KvmPitConfig,
+  KvmPitState2,
   KvmRegs,
   KvmSregs,
   KvmTranslation,
   KvmUserspaceMemoryRegion,
   KvmVcpuEvents,
+  KvmXcrs,
 } from './structs.js';
 
 const KVMIO = 0xae00;
@@ -28,7 +33,9 @@ const iow = (nr: number, type: Struct | number): number => sized(1, nr, typeof t
 const ior = (nr: number, type: Struct | number): number => sized(2, nr, typeof type === 'number' ? type : type.size);
 const iowr = (nr: number, type: Struct): number => sized(3, nr, type.size);
 
-const lapicStateSize = 1024;
+/** The local APIC's registers; the SSE state that KVM has always had a structure for (asm/kvm.h). */
+export const lapicStateSize = 1024;
+export const xsaveSize = 4096;
 
 export const Ioctl = {
   KVM_GET_API_VERSION: io(0x00),
@@ -44,6 +51,8 @@ export const Ioctl = {
   KVM_SET_IDENTITY_MAP_ADDR: iow(0x48, 8),
   KVM_CREATE_IRQCHIP: io(0x60),
   KVM_IRQ_LINE: iow(0x61, KvmIrqLevel),
+  KVM_GET_IRQCHIP: iowr(0x62, KvmIrqchip),
+  KVM_SET_IRQCHIP: ior(0x63, KvmIrqchip),
   KVM_SET_GSI_ROUTING: iow(0x6a, KvmIrqRouting),
   KVM_IRQFD: iow(0x76, KvmIrqfd),
   KVM_CREATE_PIT2: iow(0x77, KvmPitConfig),
@@ -64,9 +73,23 @@ export const Ioctl = {
   KVM_GET_MP_STATE: ior(0x98, KvmMpState),
   KVM_SET_MP_STATE: iow(0x99, KvmMpState),
   KVM_NMI: io(0x9a),
+  KVM_GET_PIT2: ior(0x9f, KvmPitState2),
+  KVM_SET_PIT2: iow(0xa0, KvmPitState2),
   KVM_GET_VCPU_EVENTS: ior(0x9f, KvmVcpuEvents),
   KVM_SET_VCPU_EVENTS: iow(0xa0, KvmVcpuEvents),
+  KVM_GET_DEBUGREGS: ior(0xa1, KvmDebugregs),
+  KVM_SET_DEBUGREGS: iow(0xa2, KvmDebugregs),
+  KVM_SET_TSC_KHZ: io(0xa2),
+  KVM_GET_TSC_KHZ: io(0xa3),
   KVM_ENABLE_CAP: iow(0xa3, KvmEnableCap),
+  KVM_GET_XSAVE: ior(0xa4, xsaveSize),
+  KVM_SET_XSAVE: iow(0xa5, xsaveSize),
+  KVM_GET_XCRS: ior(0xa6, KvmXcrs),
+  KVM_SET_XCRS: iow(0xa7, KvmXcrs),
+  KVM_GET_XSAVE2: ior(0xcf, xsaveSize),
+  KVM_SET_DEVICE_ATTR: iow(0xe1, KvmDeviceAttr),
+  KVM_GET_DEVICE_ATTR: iow(0xe2, KvmDeviceAttr),
+  KVM_HAS_DEVICE_ATTR: iow(0xe3, KvmDeviceAttr),
   KVM_KVMCLOCK_CTRL: io(0xad),
 } as const;
 
@@ -88,13 +111,19 @@ export const Capability = {
   KVM_CAP_SET_IDENTITY_MAP_ADDR: 37,
   KVM_CAP_ADJUST_CLOCK: 39,
   KVM_CAP_VCPU_EVENTS: 41,
+  KVM_CAP_DEBUGREGS: 50,
+  KVM_CAP_XSAVE: 55,
+  KVM_CAP_XCRS: 56,
+  KVM_CAP_GET_TSC_KHZ: 61,
   KVM_CAP_MAX_VCPUS: 66,
   KVM_CAP_TSC_DEADLINE_TIMER: 72,
   KVM_CAP_KVMCLOCK_CTRL: 76,
   KVM_CAP_IOEVENTFD_ANY_LENGTH: 122,
+  KVM_CAP_VCPU_ATTRIBUTES: 127,
   KVM_CAP_MAX_VCPU_ID: 128,
   KVM_CAP_IMMEDIATE_EXIT: 136,
   KVM_CAP_ENFORCE_PV_FEATURE_CPUID: 190,
+  KVM_CAP_XSAVE2: 208,
 } as const;
 export type CapabilityName = keyof typeof Capability;
 

@@ -131,6 +131,20 @@ export const KvmVcpuEvents = struct('kvm_vcpu_events', {
   exception_has_payload: 'u8',
   exception_payload: 'u64',
 });
+export const KvmDebugregs = struct('kvm_debugregs', {
+  db: ['u64', 4],
+  dr6: 'u64',
+  dr7: 'u64',
+  flags: 'u64',
+  reserved: ['u64', 9],
+});
+/** Of 16 entries { xcr, reserved, value }. */
+export const KvmXcrs = struct('kvm_xcrs', { nr_xcrs: 'u32', flags: 'u32', xcrs: ['u64', 32], padding: ['u64', 16] });
+/** `chip` is a union of 512 bytes: a PIC's registers or the IOAPIC's. */
+export const KvmIrqchip = struct('kvm_irqchip', { chip_id: 'u32', pad: 'u32', chip: ['u64', 64] });
+/** Three channels of 24 bytes. */
+export const KvmPitState2 = struct('kvm_pit_state2', { channels: ['u64', 9], flags: 'u32', reserved: ['u32', 9] });
+export const KvmDeviceAttr = struct('kvm_device_attr', { flags: 'u32', group: 'u32', attr: 'u64', addr: 'u64' });
 export const KvmClockData = struct('kvm_clock_data', {
   clock: 'u64',
   flags: 'u32',

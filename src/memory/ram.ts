@@ -10,12 +10,9 @@ import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { hugePagePool } from '../host/memory-facts.js';
 import { Sys, syscall } from '../host/system.js';
+import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
-
-/** An immutable file of guest pages. Whoever opened it closes it, when no machine shows it any more. */
-export interface Layer {
-  readonly fd: number;
-}
+import type { Layer } from './layer.js';
 
 /** `length` bytes at `offset` of RAM; all multiples of 4 KiB, in order, without gaps. */
 export interface Piece {
@@ -54,15 +51,17 @@ const MADV_NOHUGEPAGE = 15;
 export class GuestRam {
   readonly size: number;
   readonly hostAddress: number;
-  readonly pieces: readonly Piece[];
   readonly hugepages: HugePages;
+  #pieces: readonly Piece[];
+  #freezing: RamFreeze | undefined;
   #released = false;
 
   private constructor(size: number, hostAddress: number, pieces: readonly Piece[], hugepages: HugePages) {
     this.size = size;
     this.hostAddress = hostAddress;
-    this.pieces = pieces;
     this.hugepages = hugepages;
+    this.#pieces = pieces;
+    for (const { layer } of pieces) layer?.hold();
   }
 
   /** `size` is a multiple of 4 KiB. Throws `ERR_TSVMM_CONFIG` when the host cannot map it. */
@@ -82,13 +81,16 @@ export class GuestRam {
     const ram = new GuestRam(size, address, pieces, hugepages);
     try {
       for (const piece of pieces) ram.#mapPiece(piece);
-      // child_process.spawn beside touched guest memory would copy its page tables: 52 ms for 2 GiB, 2.4 without.
-      ram.#advise(0, size, MADV_DONTFORK);
     } catch (error) {
       ram.release();
       throw error;
     }
     return ram;
+  }
+
+  /** What it shows where nothing was written since. Its layers are held for as long as they are shown. */
+  get pieces(): readonly Piece[] {
+    return this.#pieces;
   }
 
   /** The host side of guest-physical regions that lie in this RAM one after the other. */
@@ -105,6 +107,45 @@ export class GuestRam {
     this.#advise(0, this.size, MADV_DONTNEED);
   }
 
+  /** Begins a freeze; no vCPU and no device runs until it has ended. Refused with `hugetlb`. */
+  beginFreeze(): void {
+    if (this.hugepages === 'hugetlb')
+      throw new TsvmmError('ERR_TSVMM_SNAPSHOT', "memory of 'hugetlb' pages cannot be frozen: nobody can share it", {
+        hint: "use transparent huge pages for machines that are forked or snapshotted: memory: { hugepages: 'thp' }",
+      });
+    this.#freezing = new RamFreeze(this.hostAddress, this.size, this.#pieces);
+  }
+
+  /** Copies up to `bytes` of what was written; true when everything is. */
+  copyFreeze(bytes: number): boolean {
+    return this.#freezing!.copy(bytes);
+  }
+
+  /** This program has written to guest memory: a freeze under way copies it again. */
+  touch(hostAddress: number, length: number): void {
+    this.#freezing?.touch(hostAddress - this.hostAddress, length);
+  }
+
+  /**
+   * What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. If the host cannot map
+   * them, RAM is lost, and so is its machine.
+   */
+  endFreeze(): void {
+    const before = this.#pieces;
+    const { layer, pieces } = this.#freezing!.finish();
+    this.#freezing = undefined;
+    this.#pieces = pieces;
+    for (const { layer } of pieces) layer?.hold();
+    layer.release();
+    for (const { layer } of before) layer?.release();
+    for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
+  }
+
+  abandonFreeze(): void {
+    this.#freezing?.abandon();
+    this.#freezing = undefined;
+  }
+
   /**
    * Gives the pages back to the host at once; the addresses stay taken until the last ArrayBuffer over them has gone, which
    * is the collector's to decide, so that nobody's late access meets another mapping there.
@@ -115,6 +156,8 @@ export class GuestRam {
     const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | MAP_ANONYMOUS;
     syscall(Sys.mmap, this.hostAddress, this.size, PROT_NONE, flags, -1, 0);
     native().releaseMemory(this.hostAddress);
+    this.abandonFreeze();
+    for (const { layer } of this.#pieces) layer?.release();
   }
 
   #mapPiece(piece: Piece): void {
@@ -126,6 +169,8 @@ export class GuestRam {
     const flags = MAP_PRIVATE | MAP_FIXED | kind | own;
     const result = syscall(Sys.mmap, at, length, PROT_READ_WRITE, flags, layer?.fd ?? -1, layerOffset);
     if (result < 0) throw this.hugepages === 'hugetlb' ? hugetlbError(this.size, result) : mapError(this.size, result);
+    // child_process.spawn beside touched guest memory would copy its page tables: 52 ms for 2 GiB, 2.4 without.
+    this.#advise(piece.offset, length, MADV_DONTFORK);
     if (layer !== undefined || this.hugepages === 'hugetlb') return;
     // Advice: a kernel without transparent huge pages answers EINVAL and works all the same.
     syscall(Sys.madvise, at, length, this.hugepages === 'thp' ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { Doorbell } from '../../../src/host/doorbell.js';
 import { eventFd } from '../../../src/host/system.js';
+import { Layer } from '../../../src/memory/layer.js';
 import { GuestRam } from '../../../src/memory/ram.js';
 
 const MiB = 1024 ** 2;
@@ -62,8 +63,9 @@ describe('guest RAM', () => {
     const fd = openSync(path, 'w+');
     unlinkSync(path);
     writeSync(fd, Buffer.alloc(8192, 'L'));
+    const layer = new Layer(fd, closeSync);
     const pieces = [
-      { offset: 0, length: 4096, layer: { fd }, layerOffset: 4096 },
+      { offset: 0, length: 4096, layer, layerOffset: 4096 },
       { offset: 4096, length: 4096 },
     ];
     const one = GuestRam.map(8192, { pieces });
@@ -80,7 +82,8 @@ describe('guest RAM', () => {
     expect([read(one, 0), read(one, 4096)]).toEqual(['LL', '\0\0']);
     one.release();
     two.release();
-    closeSync(fd);
+    layer.release();
+    expect(() => closeSync(fd)).toThrow('EBADF');
   });
 
   test('it begins on a 2 MiB boundary and is placed region by region', () => {
@@ -102,7 +105,7 @@ test('a page that the host cannot supply marks the machine failed and reads as z
   const fd = openSync(path, 'w+');
   unlinkSync(path);
   writeSync(fd, Buffer.alloc(4 * 4096, 'A'));
-  const ram = GuestRam.map(4 * 4096, { pieces: [{ offset: 0, length: 4 * 4096, layer: { fd } }] });
+  const ram = GuestRam.map(4 * 4096, { pieces: [{ offset: 0, length: 4 * 4096, layer: new Layer(fd, closeSync) }] });
   const failed = new Int32Array(new SharedArrayBuffer(4));
   let rung = 0;
   const doorbell = new Doorbell(() => rung++);

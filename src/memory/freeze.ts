@@ -1,0 +1,180 @@
+/**
+ * Freezing guest RAM: what a machine has written since it was last frozen becomes an immutable layer, and the machine goes on
+ * over it by copy-on-write, at the same addresses (contract §4.3-4.5). Main thread, the machine quiet from begin to end.
+ *
+ * Private pages are found in the page tables, so it does not matter who wrote them. They are copied to a new file, pages of
+ * zeroes left out, in steps, so that the program's event loop turns meanwhile. What this program itself writes to guest memory
+ * between two steps is copied again at the end.
+ */
+import { native } from '../host/addon.js';
+import { type Layer, LayerFile } from './layer.js';
+import { privateRuns } from './pagemap.js';
+import type { Piece } from './ram.js';
+
+const pageSize = 4096;
+/** Bytes copied at a time: they stay in the cache between being read, looked at and written. */
+const chunkSize = 0x4_0000;
+/** More mappings would soon reach vm.max_map_count (contract §4.4). */
+export const maxPieces = 256;
+
+/** Offsets in RAM. */
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+}
+
+export class RamFreeze {
+  readonly #address: number;
+  readonly #pieces: readonly Piece[];
+  readonly #written: readonly Run[];
+  readonly #plan: FreezePlan;
+  readonly #file: LayerFile;
+  readonly #chunk = Buffer.allocUnsafeSlow(chunkSize);
+  /** The run that is being copied, and how far it is. */
+  #run = 0;
+  #at: number;
+  /** Written by this program since it began. */
+  readonly #touched: Run[] = [];
+
+  constructor(address: number, size: number, pieces: readonly Piece[]) {
+    this.#address = address;
+    this.#pieces = pieces;
+    const written: Run[] = [];
+    privateRuns(address, size, (start, end) => written.push({ start, end }));
+    this.#written = written;
+    this.#plan = planFreeze(written, pieces);
+    this.#at = this.#plan.copy[0]?.start ?? 0;
+    this.#file = new LayerFile(size);
+  }
+
+  /** Copies up to `bytes`; true when there is no more. */
+  copy(bytes: number): boolean {
+    const { copy } = this.#plan;
+    for (let left = bytes; left > 0 && this.#run < copy.length; ) {
+      const { end } = copy[this.#run]!;
+      const length = Math.min(end - this.#at, chunkSize);
+      this.#copy(this.#at, length, false);
+      left -= length;
+      this.#at += length;
+      if (this.#at === end) this.#at = copy[++this.#run]?.start ?? 0;
+    }
+    return this.#run === copy.length;
+  }
+
+  /** This program has written to guest memory meanwhile. */
+  touch(offset: number, length: number): void {
+    const start = Math.floor(offset / pageSize) * pageSize;
+    this.#touched.push({ start, end: Math.ceil((offset + length) / pageSize) * pageSize });
+  }
+
+  /** Everything is copied: the layer, and what RAM is made of from now on. */
+  finish(): { readonly layer: Layer; readonly pieces: readonly Piece[] } {
+    let { cover } = this.#plan;
+    if (this.#touched.length > 0) {
+      const plan = planFreeze([...this.#written, ...this.#touched], this.#pieces);
+      cover = plan.cover;
+      for (const { start, end } of [...this.#touched, ...plan.gaps])
+        for (let at = start; at < end; at += chunkSize) this.#copy(at, Math.min(chunkSize, end - at), true);
+    }
+    const layer = this.#file.seal();
+    return { layer, pieces: overlaid(this.#pieces, cover, layer) };
+  }
+
+  abandon(): void {
+    this.#file.discard();
+  }
+
+  /** Pages of zeroes are holes, unless `again` says that something else may be there already. */
+  #copy(offset: number, length: number, again: boolean): void {
+    const chunk = this.#chunk.subarray(0, length);
+    native().copyOut(this.#address + offset, chunk);
+    let from = -1;
+    for (let at = 0; at < length; at += pageSize) {
+      const isHole = !again && zeroPage.equals(chunk.subarray(at, at + pageSize));
+      if (isHole && from >= 0) this.#file.write(chunk.subarray(from, at), offset + from);
+      if (isHole) from = -1;
+      else if (from < 0) from = at;
+    }
+    if (from >= 0) this.#file.write(chunk.subarray(from, length), offset + from);
+  }
+}
+
+const zeroPage = Buffer.alloc(pageSize);
+
+/** Runs are in order and apart from each other. */
+export interface FreezePlan {
+  /** What the new layer shows. */
+  readonly cover: readonly Run[];
+  /** Of that, what must be copied; the rest was never written and is zeroes, as a hole is. */
+  readonly copy: readonly Run[];
+  /** Of that, what was not written. */
+  readonly gaps: readonly Run[];
+}
+
+/**
+ * A piece of zeroes that was written to is covered as a whole, which costs nothing; of other pieces what was written. If RAM
+ * would be made of more than `most` pieces, the smallest gaps between the written runs are copied as well.
+ */
+export function planFreeze(written: readonly Run[], pieces: readonly Piece[], most = maxPieces): FreezePlan {
+  const runs = union(written);
+  let cover = union(pieces.flatMap((piece) => covered(piece, runs)));
+  const gaps: Run[] = [];
+  while (cover.length > 1 && countPieces(pieces, cover) > most) {
+    const between = cover.slice(1).map(({ start }, i) => ({ start: cover[i]!.end, end: start }));
+    const lengths = between.map(lengthOf).sort((a, b) => a - b);
+    const limit = lengths[Math.floor(lengths.length / 4)]!;
+    const closed = between.filter((gap) => lengthOf(gap) <= limit);
+    gaps.push(...closed);
+    cover = union([...cover, ...closed]);
+  }
+  return { cover, copy: union([...runs, ...gaps]), gaps: union(gaps) };
+}
+
+function covered({ offset, length, layer }: Piece, runs: readonly Run[]): Run[] {
+  const end = offset + length;
+  const inside = runs.filter((run) => run.start < end && run.end > offset);
+  if (layer === undefined) return inside.length === 0 ? [] : [{ start: offset, end }];
+  return inside.map((run) => ({ start: Math.max(run.start, offset), end: Math.min(run.end, end) }));
+}
+
+const lengthOf = ({ start, end }: Run): number => end - start;
+
+function union(runs: readonly Run[]): Run[] {
+  const joined: { start: number; end: number }[] = [];
+  for (const { start, end } of [...runs].sort((a, b) => a.start - b.start)) {
+    const last = joined.at(-1);
+    if (last !== undefined && start <= last.end) last.end = Math.max(last.end, end);
+    else joined.push({ start, end });
+  }
+  return joined;
+}
+
+const countPieces = (pieces: readonly Piece[], cover: readonly Run[]): number =>
+  overlaid(pieces, cover, undefined).length;
+
+/** `pieces` under those of a new layer whose offsets are those of RAM. */
+function overlaid(pieces: readonly Piece[], cover: readonly Run[], layer: Layer | undefined): Piece[] {
+  const made: Piece[] = [];
+  const rest = (from: number, to: number): void => {
+    for (const piece of pieces) {
+      const start = Math.max(from, piece.offset);
+      const end = Math.min(to, piece.offset + piece.length);
+      if (start >= end) continue;
+      const inside = { offset: start, length: end - start };
+      made.push(
+        piece.layer === undefined
+          ? inside
+          : { ...inside, layer: piece.layer, layerOffset: (piece.layerOffset ?? 0) + start - piece.offset },
+      );
+    }
+  };
+  let at = 0;
+  for (const { start, end } of cover) {
+    rest(at, start);
+    made.push({ offset: start, length: end - start, ...(layer === undefined ? {} : { layer, layerOffset: start }) });
+    at = end;
+  }
+  const last = pieces.at(-1)!;
+  rest(at, last.offset + last.length);
+  return made;
+}

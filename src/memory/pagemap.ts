@@ -1,0 +1,108 @@
+/**
+ * Which pages of a range of this process's memory are private to it: written, and not those of a file (contract §4.3, §4.5).
+ * Any thread.
+ *
+ * The kernel answers whole runs (PAGEMAP_SCAN, Linux 6.7, Documentation/admin-guide/mm/pagemap.rst); an older one has a word
+ * for each page. Either way whoever wrote is found: a guest, the kernel for us, this program.
+ */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { TsvmmError } from '../errors.js';
+import { native } from '../host/addon.js';
+import { Errno, errnoName } from '../host/errno.js';
+import { struct } from '../host/layout.js';
+import { Sys, syscall } from '../host/system.js';
+
+/** linux/fs.h. */
+const PmScanArg = struct('pm_scan_arg', {
+  size: 'u64',
+  flags: 'u64',
+  start: 'u64',
+  end: 'u64',
+  walk_end: 'u64',
+  vec: 'u64',
+  vec_len: 'u64',
+  max_pages: 'u64',
+  category_inverted: 'u64',
+  category_mask: 'u64',
+  category_anyof_mask: 'u64',
+  return_mask: 'u64',
+});
+const PAGEMAP_SCAN = 0xc060_6610;
+const PAGE_IS_FILE = 4;
+const PAGE_IS_PRESENT = 8;
+const PAGE_IS_SWAPPED = 16;
+const PAGE_IS_PFNZERO = 32;
+
+const pageSize = 4096;
+/** Doubles of { start, end, categories }, 64 bits each. */
+const regionWords = 3;
+const regionsAtOnce = 4096;
+const wordBytes = 8;
+/** Present is bit 63, swapped out 62, of a file 61: of the upper half. */
+const isThereBits = 0xc000_0000;
+const isFileBit = 0x2000_0000;
+const wordsAtOnce = 65_536;
+
+/** Called with each run: `start` and `end` are offsets from the range's address, in order. */
+export type OnRun = (start: number, end: number) => void;
+
+/** `address` and `length` are multiples of the page size. */
+export function privateRuns(address: number, length: number, onRun: OnRun): void {
+  const fd = openSync('/proc/self/pagemap', 'r');
+  try {
+    if (!scan(fd, address, length, onRun)) readWords(fd, address, length, onRun);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** False where the kernel cannot. */
+function scan(fd: number, address: number, length: number, onRun: OnRun): boolean {
+  const regions = new BigUint64Array(regionsAtOnce * regionWords);
+  const arg = new DataView(new ArrayBuffer(PmScanArg.size));
+  const at = PmScanArg.offset;
+  const set = (offset: number, value: number): void => arg.setBigUint64(offset, BigInt(value), true);
+  set(at.size, PmScanArg.size);
+  set(at.end, address + length);
+  set(at.vec, native().addressOf(regions));
+  set(at.vec_len, regionsAtOnce);
+  set(at.category_inverted, PAGE_IS_FILE | PAGE_IS_PFNZERO);
+  set(at.category_mask, PAGE_IS_FILE | PAGE_IS_PFNZERO);
+  set(at.category_anyof_mask, PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
+  for (let from = address; from < address + length; from = Number(arg.getBigUint64(at.walk_end, true))) {
+    set(at.start, from);
+    const count = syscall(Sys.ioctl, fd, PAGEMAP_SCAN, arg);
+    if (count === -Errno.ENOTTY) return false;
+    if (count < 0) throw failed(errnoName(count));
+    for (let i = 0; i < count; i++)
+      onRun(Number(regions[i * regionWords]!) - address, Number(regions[i * regionWords + 1]!) - address);
+  }
+  return true;
+}
+
+/** Exported for a kernel that can do better: its tests. */
+export function readWords(fd: number, address: number, length: number, onRun: OnRun): void {
+  const words = new Uint32Array(2 * wordsAtOnce);
+  const pages = length / pageSize;
+  let start = -1;
+  for (let page = 0; page < pages; ) {
+    const wanted = Math.min(wordsAtOnce, pages - page);
+    const position = (address / pageSize + page) * wordBytes;
+    const count = readSync(fd, words, 0, wanted * wordBytes, position) / wordBytes;
+    if (count < 1) throw failed('it ends before the address space does');
+    for (let i = 0; i < Math.floor(count); i++, page++) {
+      const high = words[2 * i + 1]!;
+      const isPrivate = (high & isThereBits) !== 0 && (high & isFileBit) === 0;
+      if (isPrivate && start < 0) start = page;
+      if (isPrivate || start < 0) continue;
+      onRun(start * pageSize, page * pageSize);
+      start = -1;
+    }
+  }
+  if (start >= 0) onRun(start * pageSize, length);
+}
+
+const failed = (why: string): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_STATE', `the pages of guest memory cannot be listed (/proc/self/pagemap): ${why}`, {
+    hint: 'mount /proc in the container that this program runs in',
+  });

@@ -1,0 +1,221 @@
+/** Guest RAM frozen again and again: what each layer shows, against a model that copies whole memories. */
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import { native } from '../../../src/host/addon.js';
+import { Sys, syscall } from '../../../src/host/system.js';
+import { maxPieces, planFreeze, type Run } from '../../../src/memory/freeze.js';
+import { GuestRam, type Piece } from '../../../src/memory/ram.js';
+import { openTargets } from '../../support/descriptors.js';
+
+const page = 4096;
+const rams: GuestRam[] = [];
+afterEach(() => {
+  for (const ram of rams.splice(0)) ram.release();
+});
+
+function map(pages: number, pieces?: readonly Piece[]): GuestRam {
+  const ram = GuestRam.map(pages * page, pieces === undefined ? {} : { pieces });
+  rams.push(ram);
+  return ram;
+}
+
+/** Page `at` becomes all `value`. */
+function write(ram: GuestRam, at: number, value: number): void {
+  native().copyIn(ram.hostAddress + at * page, Buffer.alloc(page, value));
+  ram.touch(ram.hostAddress + at * page, page);
+}
+
+function content(ram: GuestRam): Buffer {
+  const bytes = Buffer.alloc(ram.size);
+  native().copyOut(ram.hostAddress, bytes);
+  return bytes;
+}
+
+function freeze(ram: GuestRam): readonly Piece[] {
+  ram.beginFreeze();
+  while (!ram.copyFreeze(3 * page));
+  ram.endFreeze();
+  return ram.pieces;
+}
+
+/** Blocks of 512 bytes that the file takes. */
+function blocks(fd: number): number {
+  const stat = new DataView(new ArrayBuffer(144));
+  syscall(5, fd, stat);
+  return Number(stat.getBigUint64(64, true));
+}
+
+describe('a freeze', () => {
+  test('is seen by who is mapped from it, and by nobody what is written afterwards', () => {
+    const parent = map(8);
+    write(parent, 1, 0x11);
+    write(parent, 5, 0x55);
+    const frozen = content(parent);
+    const pieces = freeze(parent);
+    const child = map(8, pieces);
+    write(parent, 1, 0x22);
+    write(child, 5, 0x66);
+    expect(content(parent)).toEqual(
+      Buffer.concat([frozen.subarray(0, page), Buffer.alloc(page, 0x22), frozen.subarray(2 * page)]),
+    );
+    expect(content(child)).toEqual(
+      Buffer.concat([frozen.subarray(0, 5 * page), Buffer.alloc(page, 0x66), frozen.subarray(6 * page)]),
+    );
+    expect(content(map(8, pieces))).toEqual(frozen);
+  });
+
+  test('copies nothing that is zeroes or was not written', () => {
+    const ram = map(1024);
+    write(ram, 3, 0);
+    write(ram, 700, 7);
+    const [piece] = freeze(ram);
+    expect(piece).toMatchObject({ offset: 0, length: 1024 * page, layerOffset: 0 });
+    expect(blocks(piece!.layer!.fd)).toBe(page / 512);
+  });
+
+  test('of what was not written since makes no new layer', () => {
+    const ram = map(16);
+    write(ram, 0, 1);
+    const before = freeze(ram);
+    expect(freeze(ram)).toEqual(before);
+  });
+
+  test('makes layers that nobody can write to', () => {
+    const ram = map(4);
+    write(ram, 0, 1);
+    const { fd } = freeze(ram)[0]!.layer!;
+    expect(syscall(Sys.pwrite64, fd, Buffer.from('x'), 1, 0)).toBeLessThan(0);
+    expect(syscall(Sys.ftruncate, fd, 0)).toBeLessThan(0);
+  });
+
+  test('has what the program writes to memory between two steps', () => {
+    const ram = map(64);
+    for (let at = 0; at < 64; at++) write(ram, at, 9);
+    freeze(ram);
+    for (let at = 0; at < 32; at++) write(ram, at, 1);
+    ram.beginFreeze();
+    ram.copyFreeze(8 * page);
+    write(ram, 2, 0xee); // was copied
+    write(ram, 3, 0); // was copied, and is a hole where it had not been
+    write(ram, 60, 0xdd); // was not to be copied
+    while (!ram.copyFreeze(8 * page));
+    ram.endFreeze();
+    const now = content(ram);
+    expect([now[2 * page], now[3 * page], now[60 * page], now[61 * page]]).toEqual([0xee, 0, 0xdd, 9]);
+    expect(content(map(64, ram.pieces))).toEqual(now);
+  });
+
+  test('that is abandoned changes nothing', () => {
+    const ram = map(8);
+    write(ram, 2, 3);
+    const { pieces } = ram;
+    const before = openTargets().sort();
+    ram.beginFreeze();
+    ram.copyFreeze(page);
+    ram.abandonFreeze();
+    expect(openTargets().sort()).toEqual(before);
+    expect(ram.pieces).toBe(pieces);
+    expect(content(ram)[2 * page]).toBe(3);
+  });
+
+  test('layers are closed when nobody shows them any more, whoever ends first', () => {
+    const before = openTargets().sort();
+    const parent = map(8);
+    write(parent, 0, 1);
+    const child = map(8, freeze(parent));
+    write(parent, 1, 2);
+    freeze(parent);
+    parent.release();
+    expect(content(child)[0]).toBe(1);
+    write(child, 1, 3);
+    const grandchild = map(8, freeze(child));
+    child.release();
+    expect(content(grandchild).subarray(0, 2 * page)).toEqual(
+      Buffer.concat([Buffer.alloc(page, 1), Buffer.alloc(page, 3)]),
+    );
+    grandchild.release();
+    expect(openTargets().sort()).toEqual(before);
+  });
+
+  test('is refused where pages come from the pool of huge ones', () => {
+    const ram = Object.create(GuestRam.prototype, { hugepages: { value: 'hugetlb' } }) as GuestRam;
+    expect(() => ram.beginFreeze()).toThrow("'hugetlb' pages cannot be frozen");
+  });
+
+  test('property: any number of freezes and forks of forks show what a copy would', () => {
+    const pages = 48;
+    const step = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({
+          kind: fc.constant('write' as const),
+          who: fc.nat(5),
+          at: fc.nat(pages - 1),
+          value: fc.nat(255),
+        }),
+      },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('fork' as const), who: fc.nat(5) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('end' as const), who: fc.nat(5) }) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const machines = [{ ram: map(pages), model: Buffer.alloc(pages * page) }];
+        for (const action of steps) {
+          const one = machines[action.who % machines.length]!;
+          if (action.kind === 'write') {
+            write(one.ram, action.at, action.value);
+            one.model.fill(action.value, action.at * page, (action.at + 1) * page);
+          } else if (action.kind === 'fork') {
+            machines.push({ ram: map(pages, freeze(one.ram)), model: Buffer.from(one.model) });
+          } else if (machines.length > 1) {
+            one.ram.release();
+            machines.splice(machines.indexOf(one), 1);
+          }
+          for (const { ram, model } of machines) expect(content(ram).equals(model)).toBe(true);
+        }
+        for (const { ram } of machines) ram.release();
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('the plan of a freeze', () => {
+  const layer = { fd: 1 } as NonNullable<Piece['layer']>;
+  const covers = (cover: readonly Run[], at: number): boolean =>
+    cover.some(({ start, end }) => start <= at && at < end);
+
+  test('property: covers and copies what was written, within the number of pieces', () => {
+    const total = 4000;
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.nat(total - 1), { maxLength: 900 }),
+        fc.uniqueArray(fc.integer({ min: 1, max: total - 1 }), { maxLength: 8 }),
+        fc.integer({ min: 10, max: maxPieces }),
+        (written, cuts, most) => {
+          const edges = [0, ...[...cuts].sort((a, b) => a - b), total];
+          const pieces = edges.slice(1).map((end, i): Piece => {
+            const offset = edges[i]! * page;
+            const length = end * page - offset;
+            return i % 2 === 0 ? { offset, length } : { offset, length, layer, layerOffset: offset };
+          });
+          const runs = written.map((at) => ({ start: at * page, end: (at + 1) * page }));
+          const plan = planFreeze(runs, pieces, most);
+          for (const { start } of runs) {
+            expect(covers(plan.cover, start)).toBe(true);
+            expect(covers(plan.copy, start)).toBe(true);
+          }
+          // What is covered and not copied is a hole: it must have been zeroes.
+          for (const piece of pieces) {
+            if (piece.layer === undefined) continue;
+            for (let at = piece.offset; at < piece.offset + piece.length; at += page)
+              if (covers(plan.cover, at)) expect(covers(plan.copy, at)).toBe(true);
+          }
+          const between = plan.cover.filter(({ start }, i) => i > 0 && start > plan.cover[i - 1]!.end).length + 1;
+          expect(plan.cover.length === 0 || between <= most).toBe(true);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+});
