@@ -3,11 +3,12 @@
  * machine lock; the power button from main, with the lock held.
  *
  * SCI_EN is on from the start, as there is no firmware to hand over from. There are no general-purpose events: the tables
- * announce no GPE block. The timer is read from the host's monotonic clock; its carry status bit is never set, because no
- * driver is told that it could be (the timer's interrupt is worth nothing beside the local APIC's).
+ * announce no GPE block. The timer is the host's monotonic clock and an offset, which a machine that goes on elsewhere has; its
+ * carry status bit is never set, because no driver is told that it could be (its interrupt is worth nothing beside the local
+ * APIC's).
  */
 import type { AccessSize, BusDevice } from '../bus/bus.js';
-import { type RegistersOf, registerMap, u8, u16 } from '../memory/registers.js';
+import { type RegistersOf, registerMap, u8, u16, u32 } from '../memory/registers.js';
 import { asBits, bit, has, join } from './bits.js';
 import { acpiSleepTypeS5, gsi } from './memory-map.js';
 import { MachineEvent, type SetLine, type Wires } from './wires.js';
@@ -34,6 +35,8 @@ export const AcpiPmMap = registerMap('acpi-pm', {
   control: u16,
   /** Level last given to the SCI. */
   line: u8,
+  /** Ticks of the timer beyond those of the host's clock; below `timerModulus`. */
+  timerOffset: u32,
 });
 export type AcpiPmRegisters = RegistersOf<typeof AcpiPmMap>;
 
@@ -43,6 +46,7 @@ export function resetAcpiPm(buffer: ArrayBufferLike, base: number): void {
   registers.enable = 0;
   registers.control = 0;
   registers.line = 0;
+  registers.timerOffset = 0;
 }
 
 /** The SCI is on while a status bit and its enable bit are (§4.8.3.1). */
@@ -121,18 +125,31 @@ const ticksPerNs = 3_579_545 / 1e9;
 /** FADT flag TMR_VAL_EXT is clear. */
 const timerModulus = 2 ** 24;
 
+/** Ticks that pass in `ns`. */
+const ticksOf = (ns: number): number => Math.floor(ns * ticksPerNs) % timerModulus;
+
+/** What the timer shows at host time `ns`. */
+export const timerTicks = ({ timerOffset }: AcpiPmRegisters, ns: number): number =>
+  (ticksOf(ns) + (timerOffset % timerModulus)) % timerModulus;
+
+/** The timer goes on at host time `ns` from `ticks`, which were `elapsedNs` ago. */
+export function setTimer(registers: AcpiPmRegisters, ns: number, ticks: number, elapsedNs: number): void {
+  registers.timerOffset = (timerModulus + (ticks % timerModulus) + ticksOf(elapsedNs) - ticksOf(ns)) % timerModulus;
+}
+
 export class PmTimer implements BusDevice {
   readonly name = 'acpi timer';
+  readonly #registers: AcpiPmRegisters;
   readonly #monotonicNs: () => number;
 
   /** `monotonicNs` is one clock for all vCPU threads. */
-  constructor(monotonicNs: () => number) {
+  constructor(registers: AcpiPmRegisters, monotonicNs: () => number) {
+    this.#registers = registers;
     this.#monotonicNs = monotonicNs;
   }
 
   read(offset: number, size: AccessSize): number {
-    const ticks = Math.floor(this.#monotonicNs() * ticksPerNs) % timerModulus;
-    return (ticks >>> (8 * offset)) & widthMask(size);
+    return (timerTicks(this.#registers, this.#monotonicNs()) >>> (8 * offset)) & widthMask(size);
   }
 
   write(): void {} // read-only

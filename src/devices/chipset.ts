@@ -3,19 +3,29 @@
  * pure; construction is per vCPU worker.
  */
 import type { Bus } from '../bus/bus.js';
-import { AcpiPmMap, Pm1ControlBlock, Pm1EventBlock, PmTimer, resetAcpiPm } from './acpi-pm.js';
+import {
+  AcpiPmMap,
+  Pm1ControlBlock,
+  Pm1EventBlock,
+  PmTimer,
+  resetAcpiPm,
+  setTimer,
+  timerTicks,
+  updateSci,
+} from './acpi-pm.js';
 import type { Clocks } from './clocks.js';
 import { DebugExit } from './debug-exit.js';
-import { I8042Map, makeI8042, resetI8042 } from './i8042.js';
+import { I8042Map, makeI8042, resetI8042, updateKeyboardLine } from './i8042.js';
 import { type MemoryRegion, type PortRange, ports } from './memory-map.js';
 import { PvPanic } from './pvpanic.js';
 import { Rtc } from './rtc.js';
+import { updateRtcLine } from './rtc-events.js';
 import { resetRtc } from './rtc-host.js';
 import { RtcMap } from './rtc-registers.js';
 import { Serial } from './serial.js';
-import { resetSerial } from './serial-host.js';
+import { resetSerial, reviveSerial } from './serial-host.js';
 import { bindSerial, layoutSerial, type SerialLayout, type SerialOptions } from './serial-registers.js';
-import type { Wires } from './wires.js';
+import type { SetLine, Wires } from './wires.js';
 
 export interface ChipsetOptions {
   readonly serial?: SerialOptions | undefined;
@@ -62,7 +72,7 @@ export function buildChipset(
   const pm = AcpiPmMap.over(buffer, layout.acpiPm);
   insert(ports.pm1Event, new Pm1EventBlock(pm, setLine));
   insert(ports.pm1Control, new Pm1ControlBlock(pm, wires));
-  insert(ports.pmTimer, new PmTimer(clocks.monotonicNs));
+  insert(ports.pmTimer, new PmTimer(pm, clocks.monotonicNs));
   insert(ports.pvpanic, new PvPanic(wires));
   if (layout.debugExit) insert(ports.debugExit, new DebugExit(wires));
 }
@@ -79,4 +89,30 @@ export function resetChipset(
   resetRtc(buffer, layout.rtc, { cpus, ram, keep: keepClock });
   resetI8042(buffer, layout.i8042);
   resetAcpiPm(buffer, layout.acpiPm);
+}
+
+/** What is saved of a machine has the time that its timer showed, at host time `ns`, in the place of its offset. */
+export function stampChipset(saved: ArrayBufferLike, layout: ChipsetLayout, ns: number): void {
+  const pm = AcpiPmMap.over(saved, layout.acpiPm);
+  pm.timerOffset = timerTicks(pm, ns);
+}
+
+/** Saved registers are a machine's again: its timer goes on `elapsedNs` later, and KVM, which knows of no level, is told. */
+export function reviveChipset(
+  buffer: ArrayBufferLike,
+  layout: ChipsetLayout,
+  setLine: SetLine,
+  time: { readonly ns: number; readonly elapsedNs: number },
+): void {
+  const pm = AcpiPmMap.over(buffer, layout.acpiPm);
+  setTimer(pm, time.ns, pm.timerOffset, time.elapsedNs);
+  pm.line = 0;
+  updateSci(pm, setLine);
+  const rtc = RtcMap.over(buffer, layout.rtc);
+  rtc.line = 0;
+  updateRtcLine(rtc, setLine);
+  const i8042 = I8042Map.over(buffer, layout.i8042);
+  i8042.line = 0;
+  updateKeyboardLine(i8042, setLine);
+  reviveSerial(buffer, layout.serial, setLine);
 }

@@ -9,7 +9,7 @@
 import { type RegistersOf, registerMap, u8 } from '../memory/registers.js';
 import { asBits, bit, has } from './bits.js';
 import { ByteDevice } from './byte-device.js';
-import { MachineEvent, type Wires } from './wires.js';
+import { MachineEvent, type SetLine, type Wires } from './wires.js';
 
 /** ISA interrupt of the keyboard; the mouse's, 12, is never used. */
 const keyboardGsi = 1;
@@ -93,6 +93,16 @@ export function resetI8042(buffer: ArrayBufferLike, base: number): void {
   registers.awaiting = 0;
   registers.lastWasCommand = 0;
   registers.line = 0;
+}
+
+/** The keyboard's interrupt is on while its buffer is full and configuration bit 0 allows it. */
+export function updateKeyboardLine(registers: I8042Registers, setLine: SetLine): void {
+  const status = asBits<'i8042 status'>(registers.outputStatus);
+  const waiting = has(status, Status.outputFull) && !has(status, Status.fromMouse);
+  const level = waiting && has(asBits<'i8042 config'>(registers.config), Config.keyboardInterrupt) ? 1 : 0;
+  if (level === registers.line) return;
+  registers.line = level;
+  setLine(keyboardGsi, level);
 }
 
 /** The controller behind both of its ports. */
@@ -212,15 +222,8 @@ class Controller {
     this.#updateLine();
   }
 
-  /** The keyboard's interrupt is on while its buffer is full and configuration bit 0 allows it. */
   #updateLine(): void {
-    const { registers } = this;
-    const status = asBits<'i8042 status'>(registers.outputStatus);
-    const waiting = has(status, Status.outputFull) && !has(status, Status.fromMouse);
-    const level = waiting && has(asBits<'i8042 config'>(registers.config), Config.keyboardInterrupt) ? 1 : 0;
-    if (level === registers.line) return;
-    registers.line = level;
-    this.#wires.setLine(keyboardGsi, level);
+    updateKeyboardLine(this.registers, (gsi, level) => this.#wires.setLine(gsi, level));
   }
 
   #reset(): void {

@@ -84,3 +84,19 @@ export function resetSerial(buffer: ArrayBufferLike, layout: SerialLayout): void
   registers.receive.fill(0);
   Atomics.store(registers.stalled, 0, 0);
 }
+
+/**
+ * Saved registers are a port's again. What was in the rings is the other machine's: its output has been shown, its input was
+ * not for this one.
+ */
+export function reviveSerial(buffer: ArrayBufferLike, layout: SerialLayout, setLine: SetLine): void {
+  const state = bindSerial(buffer, layout);
+  const { registers } = state;
+  state.output.clear();
+  state.input.clear();
+  Atomics.store(registers.dropped, 0, 0);
+  Atomics.store(registers.inputWanted, 0, 0);
+  resumeTransmitter(state);
+  registers.line = 0;
+  updateLine(state, setLine);
+}

@@ -12,7 +12,8 @@ import { native } from '../host/addon.js';
 import { Sys, syscall } from '../host/system.js';
 import { Ioctl } from './ioctls.js';
 import { must } from './kvm.js';
-import { KvmClockData, KvmDeviceAttr, KvmMsrEntry, KvmMsrs } from './structs.js';
+import { readMsr, writeMsr } from './msrs.js';
+import { KvmClockData, KvmDeviceAttr } from './structs.js';
 
 export const clockPolicies = ['keep', 'catch-up'] as const;
 export type ClockPolicy = (typeof clockPolicies)[number];
@@ -52,18 +53,20 @@ export function saveClock(vmFd: number, vcpuFds: readonly number[]): ClockSave {
   return { clockNs: data.getBigUint64(KvmClockData.offset.clock, true), realtimeNs, tscs: vcpuFds.map(saveTsc) };
 }
 
-export function loadClock(vmFd: number, vcpuFds: readonly number[], save: ClockSave, policy: ClockPolicy): void {
+/** Nanoseconds by which the guest's clocks are later. */
+export function loadClock(vmFd: number, vcpuFds: readonly number[], save: ClockSave, policy: ClockPolicy): number {
   const passed = hostRealtimeNs() - save.realtimeNs;
   const elapsed = policy === 'keep' || passed < 0n ? 0n : passed; // a wall clock that was set back moves no guest back
   const data = new DataView(new ArrayBuffer(KvmClockData.size));
   data.setBigUint64(KvmClockData.offset.clock, save.clockNs + elapsed, true);
   must('KVM_SET_CLOCK', native().ioctl(vmFd, Ioctl.KVM_SET_CLOCK, data));
   setTscs(vcpuFds, save.tscs, elapsed);
+  return Number(elapsed);
 }
 
 function saveTsc(fd: number): TscSave {
   const khz = must('KVM_GET_TSC_KHZ', native().ioctl(fd, Ioctl.KVM_GET_TSC_KHZ, 0));
-  return { khz, value: readTsc(fd), offset: tscOffset(fd) };
+  return { khz, value: readMsr(fd, MSR_IA32_TSC) ?? 0n, offset: tscOffset(fd) };
 }
 
 function setTscs(fds: readonly number[], saves: readonly TscSave[], elapsedNs: bigint): void {
@@ -75,11 +78,11 @@ function setTscs(fds: readonly number[], saves: readonly TscSave[], elapsedNs: b
   const now = tscOffset(fds[0]!);
   if (now === undefined || saves.some(({ offset }) => offset === undefined)) {
     fds.forEach((fd, cpu) => {
-      writeTsc(fd, goOn(saves[cpu]!));
+      writeMsr(fd, MSR_IA32_TSC, goOn(saves[cpu]!));
     });
     return;
   }
-  const change = goOn(first) - (readTsc(fds[0]!) - now) - first.offset!;
+  const change = goOn(first) - ((readMsr(fds[0]!, MSR_IA32_TSC) ?? 0n) - now) - first.offset!;
   fds.forEach((fd, cpu) => {
     setTscOffset(fd, saves[cpu]!.offset! + change);
   });
@@ -96,24 +99,6 @@ function setFrequency(fd: number, khz: number): void {
     `the guest's time stamp counter runs at ${khz} kHz, this host's at ${own} kHz, and its KVM cannot scale it`,
     { hint: 'restore it on a host with the same processor' },
   );
-}
-
-function readTsc(fd: number): bigint {
-  const request = tscRequest(0n);
-  const count = must('KVM_GET_MSRS', native().ioctl(fd, Ioctl.KVM_GET_MSRS, request));
-  return count === 1 ? request.getBigUint64(KvmMsrs.size + KvmMsrEntry.offset.data, true) : 0n;
-}
-
-function writeTsc(fd: number, value: bigint): void {
-  must('KVM_SET_MSRS', native().ioctl(fd, Ioctl.KVM_SET_MSRS, tscRequest(value)));
-}
-
-function tscRequest(value: bigint): DataView {
-  const request = new DataView(new ArrayBuffer(KvmMsrs.size + KvmMsrEntry.size));
-  request.setUint32(KvmMsrs.offset.nmsrs, 1, true);
-  request.setUint32(KvmMsrs.size + KvmMsrEntry.offset.index, MSR_IA32_TSC, true);
-  request.setBigUint64(KvmMsrs.size + KvmMsrEntry.offset.data, value, true);
-  return request;
 }
 
 /** Undefined where KVM has no such attribute (before Linux 5.16). */

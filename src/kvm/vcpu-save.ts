@@ -10,16 +10,8 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Ioctl, lapicStateSize, xsaveSize } from './ioctls.js';
 import { must } from './kvm.js';
-import {
-  KvmDebugregs,
-  KvmMpState,
-  KvmMsrEntry,
-  KvmMsrs,
-  KvmRegs,
-  KvmSregs,
-  KvmVcpuEvents,
-  KvmXcrs,
-} from './structs.js';
+import { decodeMsrs, readMsr, readMsrs, writeMsrs } from './msrs.js';
+import { KvmDebugregs, KvmMpState, KvmMsrEntry, KvmRegs, KvmSregs, KvmVcpuEvents, KvmXcrs } from './structs.js';
 
 /** In the order in which they are loaded. */
 export const vcpuParts = [
@@ -127,55 +119,32 @@ function padded(bytes: Uint8Array, length: number): Uint8Array {
 
 /** KVM lists what some vCPU may have; one that this vCPU does not have ends the call and is left out. */
 function getMsrs(fd: number, indices: readonly number[]): Uint8Array {
-  const ordered = [...indices].filter((index) => index !== MSR_IA32_TSC && index !== MSR_IA32_TSC_DEADLINE);
+  const ordered = indices.filter((index) => index !== MSR_IA32_TSC && index !== MSR_IA32_TSC_DEADLINE);
   ordered.push(MSR_IA32_TSC_DEADLINE);
   const read: Uint8Array[] = [];
   for (let from = 0; from < ordered.length; ) {
-    const request = msrRequest(ordered.slice(from, from + maxMsrsAtOnce).map((index) => [index, 0n]));
-    const count = must('KVM_GET_MSRS', native().ioctl(fd, Ioctl.KVM_GET_MSRS, request));
-    read.push(request.subarray(KvmMsrs.size, KvmMsrs.size + count * KvmMsrEntry.size));
-    from += count < Math.min(maxMsrsAtOnce, ordered.length - from) ? count + 1 : count;
+    const wanted = ordered.slice(from, from + maxMsrsAtOnce);
+    const entries = readMsrs(fd, wanted);
+    const count = entries.length / KvmMsrEntry.size;
+    read.push(entries);
+    from += count < wanted.length ? count + 1 : count;
   }
   return Buffer.concat(read);
 }
 
 /** One that KVM refuses is left alone if it has that value anyway: some can be read and not written. */
 function setMsrs(fd: number, entries: Uint8Array): void {
-  const total = entries.length / KvmMsrEntry.size;
-  const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
-  const entry = (at: number): readonly [number, bigint] => [
-    view.getUint32(at * KvmMsrEntry.size + KvmMsrEntry.offset.index, true),
-    view.getBigUint64(at * KvmMsrEntry.size + KvmMsrEntry.offset.data, true),
-  ];
-  for (let from = 0; from < total; ) {
-    const length = Math.min(maxMsrsAtOnce, total - from);
-    const request = msrRequest(Array.from({ length }, (_, i) => entry(from + i)));
-    const count = must('KVM_SET_MSRS', native().ioctl(fd, Ioctl.KVM_SET_MSRS, request));
+  const msrs = decodeMsrs(entries);
+  for (let from = 0; from < msrs.length; ) {
+    const some = msrs.slice(from, from + maxMsrsAtOnce);
+    const count = writeMsrs(fd, some);
     from += count;
-    if (count === length) continue;
-    const [index, value] = entry(from);
+    if (count === some.length) continue;
+    const [index, value] = msrs[from]!;
     if (readMsr(fd, index) !== value)
       throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `this KVM refuses to set MSR 0x${index.toString(16)} of a vCPU`, {
         hint: 'restore it on the host that made it, or on one with the same kernel and processor',
       });
     from++;
   }
-}
-
-function readMsr(fd: number, index: number): bigint | undefined {
-  const request = msrRequest([[index, 0n]]);
-  if (native().ioctl(fd, Ioctl.KVM_GET_MSRS, request) !== 1) return undefined;
-  return new DataView(request.buffer).getBigUint64(KvmMsrs.size + KvmMsrEntry.offset.data, true);
-}
-
-function msrRequest(entries: readonly (readonly [index: number, value: bigint])[]): Uint8Array {
-  const request = new Uint8Array(KvmMsrs.size + entries.length * KvmMsrEntry.size);
-  const view = new DataView(request.buffer);
-  view.setUint32(KvmMsrs.offset.nmsrs, entries.length, true);
-  entries.forEach(([index, value], i) => {
-    const at = KvmMsrs.size + i * KvmMsrEntry.size;
-    view.setUint32(at + KvmMsrEntry.offset.index, index, true);
-    view.setBigUint64(at + KvmMsrEntry.offset.data, value, true);
-  });
-  return request;
 }

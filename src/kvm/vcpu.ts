@@ -8,13 +8,12 @@ import { errnoName } from '../host/errno.js';
 import { closeFd } from '../host/system.js';
 import { Capability, Ioctl } from './ioctls.js';
 import { must } from './kvm.js';
+import { type Msr, writeMsrs } from './msrs.js';
 import {
   KvmCpuid2,
   KvmCpuidEntry2,
   KvmEnableCap,
   KvmMpState,
-  KvmMsrEntry,
-  KvmMsrs,
   KvmRegs,
   KvmRun,
   KvmSregs,
@@ -135,15 +134,8 @@ export class Vcpu {
   }
 
   /** Writes MSRs in order; throws naming the first that KVM refuses. */
-  setMsrs(msrs: readonly (readonly [index: number, value: bigint])[]): void {
-    const request = new DataView(new ArrayBuffer(KvmMsrs.size + msrs.length * KvmMsrEntry.size));
-    request.setUint32(KvmMsrs.offset.nmsrs, msrs.length, true);
-    msrs.forEach(([index, value], i) => {
-      const at = KvmMsrs.size + i * KvmMsrEntry.size;
-      request.setUint32(at + KvmMsrEntry.offset.index, index, true);
-      request.setBigUint64(at + KvmMsrEntry.offset.data, value, true);
-    });
-    const written = must('KVM_SET_MSRS', native().ioctl(this.fd, Ioctl.KVM_SET_MSRS, request));
+  setMsrs(msrs: readonly Msr[]): void {
+    const written = writeMsrs(this.fd, msrs);
     if (written === msrs.length) return;
     throw new TsvmmError('ERR_TSVMM_KVM_IOCTL', `KVM_SET_MSRS: MSR 0x${msrs[written]![0].toString(16)} was refused`);
   }

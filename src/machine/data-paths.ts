@@ -39,6 +39,8 @@ export interface DataPathsOptions {
   readonly descriptors: readonly VirtioDescriptors[];
   readonly vmFd: number;
   readonly mainDoorbell: number;
+  /** Machine state comes from another machine: attached when `attach` is called. */
+  readonly revived: boolean;
   failed(error: TsvmmError): void;
   warning(warning: Warning): void;
 }
@@ -53,7 +55,7 @@ export class DataPaths {
 
   constructor(options: DataPathsOptions) {
     this.#options = options;
-    this.doorbell = new Doorbell(() => this.#attach());
+    this.doorbell = new Doorbell(() => this.attach());
     const { plan } = options;
     this.#attachment = {
       name: options.name,
@@ -66,10 +68,12 @@ export class DataPaths {
       mainDoorbell: options.mainDoorbell,
       ioDoorbell: this.doorbell.fd,
       devices: plan.devices.map(deviceSpec),
+      revived: options.revived,
       counters: allocateCounters(plan.devices.length),
     };
+    if (options.revived) return;
     const { transport } = plan.platform.shape;
-    if (transport === 'mmio' || plan.devices.some(({ kind }) => kind !== 'rng')) this.#attach();
+    if (transport === 'mmio' || plan.devices.some(({ kind }) => kind !== 'rng')) this.attach();
     else this.doorbell.unref();
   }
 
@@ -119,7 +123,8 @@ export class DataPaths {
     giveShared(this.#attachment.counters);
   }
 
-  #attach(): void {
+  /** Serves the devices from here on. Idempotent. */
+  attach(): void {
     if (this.#attaching !== undefined) return;
     this.doorbell.unwatch(); // from here on the I/O worker answers it
     this.#attaching = this.#attachNow();

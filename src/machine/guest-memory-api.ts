@@ -28,13 +28,18 @@ export interface GuestMemory {
   write(address: number, source: Uint8Array): void;
 }
 
-/** `regions()` throws `ERR_TSVMM_STATE` once the machine is gone. */
+export interface MemoryOwner {
+  /** Throws `ERR_TSVMM_STATE` once the machine is gone. */
+  regions(): readonly RamRegion[];
+  wrote(hostAddress: number, length: number): void;
+}
+
 export function guestMemoryApi(
   layout: readonly { readonly start: number; readonly size: number }[],
-  regions: () => readonly RamRegion[],
+  owner: MemoryOwner,
 ): GuestMemory {
   const locate = (address: number, length: number): number => {
-    const ram = new RamMap(regions(), () => new ArrayBuffer(0));
+    const ram = new RamMap(owner.regions(), () => new ArrayBuffer(0));
     const host = Number.isSafeInteger(address) && Number.isSafeInteger(length) ? ram.hostAddress(address, length) : 0;
     if (host !== 0) return host;
     const ranges = layout
@@ -72,7 +77,10 @@ export function guestMemoryApi(
       native().copyOut(locate(address, lengthFor('readInto', target)), target);
     },
     write(address, source) {
-      native().copyIn(locate(address, lengthFor('write', source)), source);
+      const length = lengthFor('write', source);
+      const host = locate(address, length);
+      native().copyIn(host, source);
+      owner.wrote(host, length);
     },
   };
 }

@@ -4,20 +4,29 @@
  *
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
+
+import { hostClocks } from '../devices/clocks.js';
 import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
+import type { SetLine } from '../devices/wires.js';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
+import { type ClockPolicy, loadClock } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
+import { loadVcpu, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { KvmVm } from '../kvm/vm.js';
+import { loadVm } from '../kvm/vm-save.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestRam, type HugePages } from '../memory/ram.js';
 import { giveShared, takeShared } from '../memory/shared-pool.js';
+import { reviveConsole } from '../virtio/console/console-state.js';
 import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
-import { resetPlatform } from '../virtio/transport/platform.js';
+import { interruptTargets, resetPlatform, reviveDevices, reviveLines } from '../virtio/transport/platform-layout.js';
+import { msiRoutes } from '../virtio/transport/routes.js';
 import { EventFds } from './descriptors.js';
+import type { MachineImage } from './machine-image.js';
 import type { Ownership } from './ownership.js';
 import type { MachinePlan } from './plan.js';
 
@@ -29,9 +38,19 @@ export interface Battery {
   readonly rtc: Uint8Array;
 }
 
+/** What a machine begins with that is not new. */
+export interface Origin {
+  /** It was reset. */
+  readonly battery?: Battery | undefined;
+  /** It goes on as another was, its clocks by this policy. */
+  readonly image?: MachineImage | undefined;
+  readonly clock?: ClockPolicy | undefined;
+}
+
 export class Hardware {
   readonly plan: MachinePlan;
   readonly vm: KvmVm;
+  readonly ram: GuestRam;
   readonly regions: readonly RamRegion[];
   readonly state: SharedArrayBuffer;
   readonly control: MachineControl;
@@ -44,7 +63,7 @@ export class Hardware {
     kvm: Kvm,
     plan: MachinePlan,
     hugepages: HugePages,
-    battery: Battery | undefined,
+    { battery, image }: Origin,
     owned: Ownership,
     onRing: () => void,
   ) {
@@ -57,8 +76,9 @@ export class Hardware {
     this.control = MachineControlMap.over(this.state, plan.control.machine);
 
     const size = plan.ram.reduce((sum, region) => sum + region.size, 0);
-    const ram = GuestRam.map(size, { hugepages });
+    const ram = GuestRam.map(size, image === undefined ? { hugepages } : { hugepages, pieces: image.parts.memory });
     owned.own('memory', () => ram.release());
+    this.ram = ram;
     this.regions = ram.place(plan.ram);
     const vm = KvmVm.create(kvm);
     owned.own('KVM machine', () => vm.closeLater());
@@ -70,13 +90,10 @@ export class Hardware {
     vm.createIrqchip();
     vm.createPit();
 
-    const { platform } = plan;
-    if (battery !== undefined) new Uint8Array(this.state).set(battery.rtc, platform.chipset.rtc);
-    resetPlatform(this.state, platform, battery !== undefined);
-    plan.devices.forEach(({ config }, i) => {
-      bindVirtio(this.state, platform.virtio[i]!).config.set(config);
-    });
+    if (image === undefined) this.#reset(battery);
+    else this.#take(image);
 
+    const { platform } = plan;
     const doorbell = new Doorbell(onRing);
     owned.own('doorbell', () => doorbell.close());
     this.doorbell = doorbell;
@@ -90,9 +107,42 @@ export class Hardware {
     this.descriptors = fds.forDevices(platform.shape.transport, platform.shape.virtio);
   }
 
-  /** Routes and irqfds, once the vCPUs exist. */
+  #reset(battery: Battery | undefined): void {
+    const { platform, devices } = this.plan;
+    if (battery !== undefined) new Uint8Array(this.state).set(battery.rtc, platform.chipset.rtc);
+    resetPlatform(this.state, platform, battery !== undefined);
+    devices.forEach(({ config }, i) => {
+      bindVirtio(this.state, platform.virtio[i]!).config.set(config);
+    });
+  }
+
+  /** All registers; what threads say to each other begins anew. */
+  #take({ parts }: MachineImage): void {
+    const { platform, control, devices } = this.plan;
+    new Uint8Array(this.state).set(new Uint8Array(parts.state, control.end), control.end);
+    reviveDevices(this.state, platform);
+    for (const device of devices) if (device.kind === 'console') reviveConsole(this.state, device.layout);
+  }
+
+  /** What KVM has of the machine of then, in the order of contract §3.3. The vCPUs exist, and none has run. */
+  load({ parts }: MachineImage, vcpuFds: readonly number[], clock: ClockPolicy, facts: VcpuSaveFacts): void {
+    const { fd } = this.vm;
+    const elapsedNs = loadClock(fd, vcpuFds, parts.clock, clock);
+    vcpuFds.forEach((vcpu, cpu) => {
+      loadVcpu(vcpu, parts.vcpus[cpu]!, facts);
+    });
+    loadVm(fd, parts.vm);
+    const setLine: SetLine = (gsi, level) => void this.vm.setIrqLine(gsi, level);
+    const { platform } = this.plan;
+    const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, setLine);
+    reviveLines(this.state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
+  }
+
+  /** Routes, as the drivers have set them, and irqfds, once the vCPUs exist. */
   connectInterrupts(): void {
-    this.vm.setRouting(buildRouting([]));
+    const { platform } = this.plan;
+    const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, () => {});
+    this.vm.setRouting(buildRouting(platform.pci === undefined ? [] : msiRoutes(targets)));
     for (const { vectors, gsi: first } of this.descriptors) {
       vectors.forEach((fd, vector) => {
         this.vm.assignIrqfd(fd, first + vector);

@@ -6,7 +6,9 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
 import { type CpuidEntry, parseCpuid } from '../kvm/cpuid-entry.js';
+import { xsaveSize } from '../kvm/ioctls.js';
 import { Kvm } from '../kvm/kvm.js';
+import type { VcpuSaveFacts } from '../kvm/vcpu-save.js';
 
 export interface KvmContext {
   readonly kvm: Kvm;
@@ -18,9 +20,12 @@ export interface KvmContext {
   readonly maxVcpus: number;
   /** vCPU ids, which are APIC ids, are below this. */
   readonly maxVcpuId: number;
+  /** For saving and loading vCPUs. Asked for when it is first wanted. */
+  readonly saveFacts: () => VcpuSaveFacts;
 }
 
 let context: KvmContext | undefined;
+let facts: VcpuSaveFacts | undefined;
 
 /** Throws when KVM cannot be used, each reason with its own code; asks again the next time. */
 export function kvmContext(): KvmContext {
@@ -46,6 +51,10 @@ export function kvmContext(): KvmContext {
       enforcesPv: kvm.capability('KVM_CAP_ENFORCE_PV_FEATURE_CPUID') > 0,
       maxVcpus: kvm.maxVcpus(),
       maxVcpuId: kvm.maxVcpuId(),
+      saveFacts: () => {
+        facts ??= { msrs: kvm.msrIndices(), xsaveBytes: Math.max(kvm.capability('KVM_CAP_XSAVE2'), xsaveSize) };
+        return facts;
+      },
     };
     return context;
   } catch (error) {

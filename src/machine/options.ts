@@ -201,7 +201,7 @@ function signal(value: unknown): AbortSignal | undefined {
   throw bad('signal: expected an AbortSignal', 'pass controller.signal');
 }
 
-function logger(value: unknown): Logger | undefined {
+export function logger(value: unknown): Logger | undefined {
   if (value === undefined) return undefined;
   const missing = logLevels.find((level) => typeof (value as Partial<Logger> | null)?.[level] !== 'function');
   if (missing === undefined) return value as Logger;

@@ -1,10 +1,13 @@
 /**
- * Pausing and resuming a machine, one after the other, however often and whoever asks. Main thread.
+ * Pausing and resuming a machine, and what is done to it while it stands still; one after the other, however often and whoever
+ * asks. Main thread.
  *
- * A guest that resets while it is to be paused is paused when it is back. Its clocks go on: when it is resumed it finds that time
- * has passed, as after a suspend of its host.
+ * A guest that resets while it is to be paused is paused when it is back.
  */
 import { TsvmmError } from '../errors.js';
+import { type ClockPolicy, clockPolicies } from '../kvm/clock-save.js';
+import type { Limits } from './abortable.js';
+import { oneOf } from './checks.js';
 import type { CallOptions } from './console.js';
 import type { PowerCycle } from './power-cycle.js';
 import type { VmState } from './states.js';
@@ -12,6 +15,14 @@ import type { Duration } from './units.js';
 
 /** For what its devices have under way. */
 const defaultTimeout: Duration = '10s';
+
+export interface ResumeOptions extends CallOptions {
+  /**
+   * `catch-up` (default): its clocks have gone on, and it finds that time has passed, as after a suspend of its host. `keep`:
+   * they go on from where they were, as if nothing had been; then they are late.
+   */
+  clock?: ClockPolicy | undefined;
+}
 
 /** What is asked of the machine. */
 export interface PausedMachine {
@@ -34,29 +45,53 @@ export class Pauses {
     return this.#inTurn(async () => {
       signal?.throwIfAborted();
       if (this.#machine.state() === 'paused') return;
-      let cycle: PowerCycle;
-      do {
-        await this.#machine.settled();
-        cycle = this.#running('paused');
-        await this.#pauseCycle(cycle, { signal, timeout });
-      } while (cycle.isOver);
-      if (this.#machine.state() !== 'running') await cycle.resume(); // it is being stopped, for which it must run
-      this.#running('paused');
+      await this.#stopRunning('paused', { signal, timeout });
       this.#machine.moveTo('paused');
     });
   }
 
-  resume({ signal }: CallOptions): Promise<void> {
+  resume({ signal, clock = 'catch-up' }: ResumeOptions): Promise<void> {
     return this.#inTurn(async () => {
+      const policy = oneOf('clock', clock, clockPolicies);
       signal?.throwIfAborted();
       if (this.#machine.state() === 'running') return;
-      await this.#running('resumed', 'paused').resume();
+      await this.#inState('paused', 'resumed').resume(policy);
       this.#machine.moveTo('running');
     });
   }
 
+  /** `task` while the machine stands still: one that runs goes on afterwards, one that is paused stays so. */
+  still<T>(
+    what: string,
+    { signal, timeout = defaultTimeout }: CallOptions,
+    task: (cycle: PowerCycle) => Promise<T>,
+  ): Promise<T> {
+    return this.#inTurn(async () => {
+      signal?.throwIfAborted();
+      if (this.#machine.state() === 'paused') return task(this.#inState('paused', what));
+      const cycle = await this.#stopRunning(what, { signal, timeout });
+      try {
+        return await task(cycle);
+      } finally {
+        if (!cycle.isOver) await cycle.resume('catch-up');
+      }
+    });
+  }
+
+  /** Its power cycle, which stands still; the state is as it was. */
+  async #stopRunning(what: string, limits: Limits): Promise<PowerCycle> {
+    let cycle: PowerCycle;
+    do {
+      await this.#machine.settled();
+      cycle = this.#inState('running', what);
+      await this.#pauseCycle(cycle, limits);
+    } while (cycle.isOver);
+    if (this.#machine.state() !== 'running') await cycle.resume('catch-up'); // it is being stopped, for which it must run
+    return this.#inState('running', what);
+  }
+
   /** One that ends its power cycle meanwhile is not paused, and that is no failure. */
-  async #pauseCycle(cycle: PowerCycle, limits: Parameters<PowerCycle['pause']>[0]): Promise<void> {
+  async #pauseCycle(cycle: PowerCycle, limits: Limits): Promise<void> {
     try {
       await cycle.pause(limits);
     } catch (error) {
@@ -64,14 +99,14 @@ export class Pauses {
     }
   }
 
-  #running(what: string, wanted: VmState = 'running'): PowerCycle {
+  #inState(wanted: 'running' | 'paused', what: string): PowerCycle {
     const cycle = this.#machine.cycle();
     const state = this.#machine.state();
     if (state === wanted && cycle !== undefined) return cycle;
     throw new TsvmmError('ERR_TSVMM_STATE', `a machine that is ${state} cannot be ${what}`);
   }
 
-  #inTurn(task: () => Promise<void>): Promise<void> {
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
     const done = this.#last.then(task);
     this.#last = done.catch(() => {});
     return done;

@@ -2,6 +2,7 @@
  * What a machine consists of, decided before anything is made: CPUID, devices, and where their state lies. Main thread;
  * pure but for the KVM facts it is given.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { MemoryRegion } from '../devices/memory-map.js';
 import { bar64Window, endOf, ramRegions } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
@@ -14,9 +15,10 @@ import { consoleConfig, consoleShape } from '../virtio/console/console-format.js
 import { type ConsoleLayout, layoutConsole } from '../virtio/console/console-state.js';
 import type { VirtioShape } from '../virtio/registers.js';
 import { rngShape } from '../virtio/rng/rng.js';
-import { layoutPlatform, type PlatformLayout } from '../virtio/transport/platform.js';
+import { layoutPlatform, type PlatformLayout, type PlatformShape } from '../virtio/transport/platform.js';
 import type { Disk } from './disk.js';
 import type { KvmContext } from './kvm-context.js';
+import type { MachineImage } from './machine-image.js';
 import type { VmConfig } from './options.js';
 
 /** One virtio device: what its driver sees, and what its data path is made from. */
@@ -46,10 +48,16 @@ const maxRing = 64 * 1024;
 /** Of all disks together. */
 const maxDiskQueues = 512;
 
-export function planMachine(config: VmConfig, disks: readonly Disk[], context: KvmContext): MachinePlan {
+/** With an `image`, a machine that can go on as that was: `ERR_TSVMM_SNAPSHOT` if there can be none. */
+export function planMachine(
+  config: VmConfig,
+  disks: readonly Disk[],
+  context: KvmContext,
+  image?: MachineImage,
+): MachinePlan {
   const ids = apicIds(config.topology);
   checkVcpus(ids, context);
-  const cpuid = cpuidPolicy(context.supported, config.cpu, config.topology, context.tscDeadline);
+  const cpuid = image?.parts.cpuid ?? cpuidPolicy(context.supported, config.cpu, config.topology, context.tscDeadline);
   const physicalBits = physicalAddressBits(cpuid);
   const ram = ramRegions(config.memory.size);
   const ramEnd = endOf(ram.at(-1)!);
@@ -83,8 +91,30 @@ export function planMachine(config: VmConfig, disks: readonly Disk[], context: K
     },
     console?.end ?? control.end,
   );
+  if (image !== undefined) checkShape(image.parts.shape, platform.shape);
   const bar64 = bar64Window(ramEnd, physicalBits);
   return { apicIds: ids, cpuid, ram, bar64, devices, control, platform, stateSize: platform.end };
+}
+
+/** A driver knows its device as it was: another kind of device, or another set of features, would be a surprise to it. */
+function checkShape(then: PlatformShape, now: PlatformShape): void {
+  const wrong =
+    then.virtio.length !== now.virtio.length
+      ? `it had ${then.virtio.length} devices, and would have ${now.virtio.length}`
+      : then.virtio.flatMap((device, i) =>
+          differences(device, now.virtio[i]!).map((what) => `${device.name}: another ${what}`),
+        )[0];
+  const other =
+    wrong ?? differences({ ...then, virtio: [] }, { ...now, virtio: [] }).map((what) => `another ${what}`)[0];
+  if (other === undefined) return;
+  throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the machine cannot go on with other devices: ${other}`, {
+    hint: 'give it as many disks as it had, each as writable and with blocks of the same size',
+  });
+}
+
+function differences(then: object, now: object): string[] {
+  const other = new Map(Object.entries(now));
+  return Object.entries(then).flatMap(([key, value]) => (isDeepStrictEqual(value, other.get(key)) ? [] : [key]));
 }
 
 function checkVcpus(ids: readonly number[], { maxVcpus, maxVcpuId }: KvmContext): void {

@@ -8,8 +8,10 @@ import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
+import type { ClockPolicy } from '../kvm/clock-save.js';
 import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid } from '../kvm/cpuid-entry.js';
+import { type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -20,17 +22,17 @@ import type { PooledWorker } from '../threads/vcpu-pool.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
 import { abortable, inTime, type Limits } from './abortable.js';
 import { allSettled } from './all-settled.js';
-import { BootMemory } from './boot-memory.js';
 import type { GuestConsole } from './console.js';
-import { prepare } from './cycle-boot.js';
+import { loadBoot } from './cycle-boot.js';
 import { type CycleMetrics, countExits } from './cycle-metrics.js';
 import { DataPaths } from './data-paths.js';
 import type { MediumChange } from './disk.js';
 import type { DiskSet } from './disk-set.js';
 import type { Warning } from './events.js';
-import { type Battery, Hardware } from './hardware.js';
+import { type Battery, Hardware, type Origin } from './hardware.js';
 import { HostEnds } from './host-ends.js';
 import { type KvmContext, kvmContext } from './kvm-context.js';
+import { captureMachine, type MachineImage } from './machine-image.js';
 import type { VmConfig } from './options.js';
 import { Ownership } from './ownership.js';
 import type { PhaseClock } from './phases.js';
@@ -62,6 +64,8 @@ export class PowerCycle {
   readonly #dataPaths: DataPaths;
   readonly #vcpus: readonly VcpuHandle[];
   readonly #vcpuControls: readonly VcpuControl[];
+  /** Since it was paused. */
+  #heldClocks: HeldClocks | undefined;
   #gathering: NodeJS.Timeout | undefined;
   #gatherMs = gatherMs.first;
   /** The hooks have heard of the end. */
@@ -76,13 +80,13 @@ export class PowerCycle {
     workers: PooledWorker[],
     console: GuestConsole,
     hooks: CycleHooks,
-    battery: Battery | undefined,
+    origin: Origin,
     owned: Ownership,
   ) {
     this.#config = config;
     this.#hooks = hooks;
     this.#owned = owned;
-    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, battery, this.#owned, () =>
+    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, () =>
       this.#onRing(),
     );
     this.#hardware = hardware;
@@ -99,6 +103,7 @@ export class PowerCycle {
       descriptors: hardware.descriptors,
       vmFd: hardware.vm.fd,
       mainDoorbell: hardware.doorbell.fd,
+      revived: origin.image !== undefined,
       failed: (error) => this.#fail(error),
       warning: (warning) => hooks.warning(warning),
     });
@@ -142,7 +147,7 @@ export class PowerCycle {
     phases: PhaseClock,
     hooks: CycleHooks,
     signal: AbortSignal,
-    battery?: Battery,
+    origin: Origin = {},
   ): Promise<PowerCycle> {
     const context = kvmContext();
     // Workers first: they start while the machine is made.
@@ -154,9 +159,10 @@ export class PowerCycle {
       while (workers.length < sockets * cores * threads) workers.push(vcpuPool().acquire());
       const starting = workers.map(({ idle }) => idle);
       phases.run('start workers', () => Promise.all(starting)).catch(() => {}); // who needs one sees its failure
-      const plan = planMachine(config, disks.disks, context);
+      const { image } = origin;
+      const plan = planMachine(config, disks.disks, context, image);
       await phases.run('create machine', () => {
-        cycle = new PowerCycle(config, plan, context, workers, console, hooks, battery, owned);
+        cycle = new PowerCycle(config, plan, context, workers, console, hooks, origin, owned);
       });
       // The workers create the vCPUs while main reads the kernel.
       const creating = abortable(
@@ -166,17 +172,10 @@ export class PowerCycle {
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
-      const memory = new BootMemory(cycle!.regions);
-      let entry: StartState;
-      try {
-        const image = await prepare(config, plan, disks, memory, phases, hooks.bootProblems, signal);
-        signal.throwIfAborted();
-        await phases.run('load', () => memory.load(image));
-        entry = image.entry;
-      } finally {
-        memory.release();
-      }
+      const boot = () => loadBoot(config, plan, disks, cycle!.regions, phases, hooks.bootProblems, signal);
+      const entry = image === undefined ? await boot() : undefined;
       await creating;
+      if (image !== undefined) await phases.run('revive', () => cycle!.#revive(image, origin.clock ?? 'catch-up'));
       await phases.run('enter', () => cycle!.#enter(console, entry));
       return cycle!;
     } catch (error) {
@@ -227,12 +226,32 @@ export class PowerCycle {
     try {
       await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', { signal, timeout });
     } catch (error) {
-      if (!this.isOver) await this.resume();
+      if (!this.isOver) await this.resume('catch-up');
+      throw error;
+    }
+    if (!this.isOver) this.#heldClocks = holdClocks(this.#hardware.vm.fd, this.#vcpuFds);
+  }
+
+  /** A paused machine, as it is now. Memory is copied in steps; rejects, and nothing has changed, where it cannot be. */
+  async capture(): Promise<MachineImage> {
+    this.#hostEnds.pump.pump(); // what was printed was printed here
+    try {
+      return await captureMachine(this.#hardware, this.#vcpuFds, kvmContext().saveFacts());
+    } catch (error) {
+      if (this.#hardware.ram.isLost) this.#fail(asTsvmmError(error, 'ERR_TSVMM_STATE'));
       throw error;
     }
   }
 
-  async resume(): Promise<void> {
+  /** The program has written to guest memory. */
+  touch(hostAddress: number, length: number): void {
+    this.#hardware.ram.touch(hostAddress, length);
+  }
+
+  async resume(clock: ClockPolicy): Promise<void> {
+    if (clock === 'keep' && this.#heldClocks !== undefined)
+      letClocksGoOn(this.#hardware.vm.fd, this.#vcpuFds, this.#heldClocks);
+    this.#heldClocks = undefined;
     await this.#dataPaths.resume();
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
   }
@@ -321,8 +340,19 @@ export class PowerCycle {
     );
   }
 
-  /** The other vCPUs wait for INIT and SIPI. */
-  async #enter(console: GuestConsole, boot: StartState): Promise<void> {
+  /** The state of then, in the kernel too; nothing runs before. */
+  async #revive(image: MachineImage, clock: ClockPolicy): Promise<void> {
+    this.#hardware.load(image, this.#vcpuFds, clock, kvmContext().saveFacts());
+    await this.#vcpus[0]!.revive();
+    this.#dataPaths.attach();
+  }
+
+  get #vcpuFds(): number[] {
+    return this.#vcpus.map(({ fd }) => fd);
+  }
+
+  /** Without `boot` where they were. The other vCPUs of a boot wait for INIT and SIPI. */
+  async #enter(console: GuestConsole, boot: StartState | undefined): Promise<void> {
     console.attach(this.#hostEnds.pump);
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter(vcpu.cpu === 0 ? boot : undefined)));
   }

@@ -14,6 +14,7 @@ import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
 import { BootProblems, watchBoot } from './boot-messages.js';
 import type { BootWatch } from './boot-watch.js';
+import { closeMachine } from './closing.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import type { CycleMetrics } from './cycle-metrics.js';
 import type { Disk } from './disk.js';
@@ -22,12 +23,13 @@ import { DiskSet } from './disk-set.js';
 import { EarlyWarnings } from './early-warnings.js';
 import type { VmEvents, Warning } from './events.js';
 import { causeOf, type ExitReason, exitOf, type VmExit } from './exit.js';
+import { type ForkOptions, Forks } from './fork.js';
 import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
-import type { Battery } from './hardware.js';
+import type { Origin } from './hardware.js';
 import { shielded } from './listeners.js';
 import { checkMemory } from './memory-check.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
-import { Pauses } from './pauses.js';
+import { Pauses, type ResumeOptions } from './pauses.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, PowerCycle } from './power-cycle.js';
 import { Rest } from './rest.js';
@@ -66,6 +68,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     cycle: () => this.#cycle,
     moveTo: (state) => this.#moveTo(state),
   });
+  readonly #forks: Forks<VirtualMachine>;
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -88,13 +91,17 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.name = config.name;
     this.console = new GuestConsole(config.console);
     this.console.watch((chunk) => this.#boot.see(chunk));
-    this.memory = guestMemoryApi(PowerCycle.ramLayout(config), () => {
-      if (this.#cycle?.isClosing === false) return this.#cycle.regions;
-      throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
+    this.memory = guestMemoryApi(PowerCycle.ramLayout(config), {
+      regions: () => {
+        if (this.#cycle?.isClosing === false) return this.#cycle.regions;
+        throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
+      },
+      wrote: (host, length) => this.#cycle?.touch(host, length),
     });
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
+    this.#forks = new Forks(config, this.#pauses, (of, origin) => VirtualMachine.#launch(() => of, origin));
     this.#diskChanges = new DiskChanges({
       poweringOn: () => this.#poweringOn,
       cycle: () => this.#cycle,
@@ -106,15 +113,20 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
    * Starts a machine; resolves once vCPU 0 has entered the guest. Rejects with a `TsvmmError` that carries the phases so
    * far, or with `options.signal`'s reason; nothing is left behind then.
    */
-  static async start(options: VmOptions): Promise<VirtualMachine> {
-    const config = normalize(options);
+  static start(options: VmOptions): Promise<VirtualMachine> {
+    return VirtualMachine.#launch(() => normalize(options));
+  }
+
+  /** With an origin, one that goes on as another was. */
+  static async #launch(configure: () => VmConfig, origin?: Origin): Promise<VirtualMachine> {
+    const config = configure();
     config.signal?.throwIfAborted();
     const vm = new VirtualMachine(token, config);
     config.signal?.addEventListener('abort', vm.#onAbort, { once: true });
     try {
       const concern = checkMemory(config.memory);
       if (concern !== undefined) vm.#warn({ source: 'host', message: concern, suppressed: 0 });
-      await vm.#poweredBy(() => vm.#openDisks().then(() => vm.#powerOn()));
+      await vm.#poweredBy(() => vm.#openDisks().then(() => vm.#powerOn(origin)));
       vm.#throwIfEnded();
       // Its guest may have ended it already: then `exited` says how, and it does not run any more.
       if (vm.#state === 'starting') vm.#moveTo('running');
@@ -188,9 +200,19 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.#pauses.pause(options);
   }
 
-  /** Lets a paused machine go on. Its clocks have gone on meanwhile. Idempotent. */
-  resume(options: CallOptions = {}): Promise<void> {
+  /** Lets a paused machine go on. Idempotent. */
+  resume(options: ResumeOptions = {}): Promise<void> {
     return this.#pauses.resume(options);
+  }
+
+  /**
+   * Another machine that goes on from where this one is, with its memory by copy-on-write; with `count` a list of them. This one
+   * stands still for some milliseconds meanwhile, and goes on if it ran.
+   */
+  fork(options?: ForkOptions & { count?: undefined }): Promise<VirtualMachine>;
+  fork(options: ForkOptions & { count: number }): Promise<VirtualMachine[]>;
+  fork(options?: ForkOptions): Promise<VirtualMachine | VirtualMachine[]> {
+    return this.#forks.make(options);
   }
 
   /** Ends the machine now, as pulling its plug. Writes that the guest was told are done stay. Idempotent. */
@@ -239,7 +261,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     });
   }
 
-  async #powerOn(battery?: Battery): Promise<void> {
+  async #powerOn(origin?: Origin): Promise<void> {
     const hooks: CycleHooks = {
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
@@ -250,7 +272,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#diskChanges.settled;
     signal.throwIfAborted();
     const [disks, phases] = [this.#disks!, this.#phases];
-    this.#cycle = await PowerCycle.start(this.#config, disks, this.console, phases, hooks, signal, battery);
+    this.#cycle = await PowerCycle.start(this.#config, disks, this.console, phases, hooks, signal, origin);
     if (!this.#referenced) this.#cycle.unref();
   }
 
@@ -283,7 +305,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const resting = restingUptimeMs - cycle.uptimeMs;
     if (resting > 0) await this.#rest.wait(resting, this.#referenced);
     // An end that comes meanwhile finds the next cycle and closes it.
-    if (this.#ending === undefined) await this.#poweredBy(() => this.#powerOn(cycle.battery));
+    if (this.#ending === undefined) await this.#poweredBy(() => this.#powerOn({ battery: cycle.battery }));
   }
 
   #watchBoot(): BootWatch {
@@ -317,44 +339,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     if (this.#state !== 'stopping') this.#moveTo('stopping');
     this.#config.signal?.removeEventListener('abort', this.#onAbort);
     if (reason.reason === 'error') reason.error.phases ??= this.phases;
-    const failures: unknown[] = [];
     const cycle = this.#cycle;
-    for (const close of [() => this.#closeCycle(), () => this.#closeDisks(cycle), () => this.console.finish()]) {
-      try {
-        await close();
-      } catch (error) {
-        failures.push(error);
-      }
-    }
+    if (cycle !== undefined) this.#lastMetrics = cycle.metrics();
+    this.#cycle = undefined;
+    const closeDisks = () => this.#diskChanges.settled.then(() => this.#disks?.close());
+    const unclean = (cause: unknown): void => this.#warnUnclean(cause);
+    const failures = await closeMachine(cycle, closeDisks, async () => this.console.finish(), unclean);
     const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: monotonicMs() - this.#startedAt } as VmExit;
     if (reason.reason === 'error' && exit.consoleTail !== '') reason.error.consoleTail ??= exit.consoleTail;
-    for (const cause of failures) this.#warnUnclean(cause);
+    failures.forEach(unclean);
     this.#moveTo('stopped');
     const facts = { vm: this.name, reason: exit.reason, uptimeMs: exit.uptimeMs };
     shielded(() => this.#config.logger?.info(facts, 'machine ended'));
     this.#resolveExited(exit);
     this.#tell('exit', exit);
     return exit;
-  }
-
-  async #closeCycle(): Promise<void> {
-    const cycle = this.#cycle;
-    if (cycle === undefined) return;
-    this.#lastMetrics = cycle.metrics();
-    this.#cycle = undefined;
-    await cycle.close();
-  }
-
-  /** What a vCPU that did not stop in time may still have written through is closed when it has. */
-  async #closeDisks(cycle: PowerCycle | undefined): Promise<void> {
-    const isClosed = await cycle?.close().then(
-      () => true,
-      () => false,
-    );
-    const close = () => this.#diskChanges.settled.then(() => this.#disks?.close());
-    if (isClosed !== false) return close();
-    const late = cycle!.left().finally(close);
-    late.catch((cause) => this.#warnUnclean(cause));
   }
 
   #warnUnclean(cause: unknown): void {

@@ -54,6 +54,7 @@ export class GuestRam {
   readonly hugepages: HugePages;
   #pieces: readonly Piece[];
   #freezing: RamFreeze | undefined;
+  #isLost = false;
   #released = false;
 
   private constructor(size: number, hostAddress: number, pieces: readonly Piece[], hugepages: HugePages) {
@@ -126,10 +127,12 @@ export class GuestRam {
     this.#freezing?.touch(hostAddress - this.hostAddress, length);
   }
 
-  /**
-   * What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. If the host cannot map
-   * them, RAM is lost, and so is its machine.
-   */
+  /** The host could not map it again: its machine cannot go on. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. */
   endFreeze(): void {
     const before = this.#pieces;
     const { layer, pieces } = this.#freezing!.finish();
@@ -138,7 +141,9 @@ export class GuestRam {
     for (const { layer } of pieces) layer?.hold();
     layer.release();
     for (const { layer } of before) layer?.release();
+    this.#isLost = true;
     for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
+    this.#isLost = false;
   }
 
   abandonFreeze(): void {

@@ -43,6 +43,8 @@ export interface IoAttachment {
   readonly ioDoorbell: number;
   /** One for each virtio device of the platform. */
   readonly devices: readonly IoDeviceSpec[];
+  /** Its drivers are from before: each is interrupted once for each queue (contract §2.5). */
+  readonly revived: boolean;
   /** Of every device (virtio/device-counters.ts). */
   readonly counters: SharedArrayBuffer;
 }

@@ -115,7 +115,10 @@ export class IoVm implements IoClient, IoDeviceHost {
       this.#slots.eventRead(1 + queue, doorbell);
     });
     // What happened before the doorbell was armed.
-    for (const device of this.#devices) device.observe();
+    for (const device of this.#devices) {
+      device.observe();
+      if (attachment.revived) device.wakeDriver();
+    }
   }
 
   get isDetached(): boolean {

@@ -20,7 +20,7 @@ export interface VcpuEvents {
   failed(error: TsvmmError): void;
 }
 
-type Answer = 'created' | 'prefaulted' | 'entered' | 'parked' | 'stopped';
+type Answer = 'created' | 'prefaulted' | 'revived' | 'entered' | 'parked' | 'stopped';
 
 export class VcpuHandle {
   readonly cpu: number;
@@ -31,6 +31,7 @@ export class VcpuHandle {
   readonly #waiting = new Map<Answer, { resolve(): void; reject(error: TsvmmError): void }>();
   /** Of the worker's event loop: it is kicked by it. */
   #watch = -1;
+  #fd = -1;
   #created = false;
   #creating: Promise<void> | undefined;
   #entered = false;
@@ -62,6 +63,16 @@ export class VcpuHandle {
   /** Faults a share of guest RAM in; before the guest is entered. */
   prefault(hostAddress: number, length: number): Promise<void> {
     return this.#ask('prefaulted', { type: 'prefault', hostAddress, length });
+  }
+
+  /** For saving and loading it: while it is parked, or before it has run. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Gives the kernel the doorbells of machine state that came from elsewhere. */
+  revive(): Promise<void> {
+    return this.#ask('revived', { type: 'revive' });
   }
 
   /**
@@ -169,6 +180,7 @@ export class VcpuHandle {
       case 'created':
         this.#created = true;
         this.#watch = report.watch;
+        this.#fd = report.fd;
         break;
     }
     const waiting = this.#waiting.get(report.type);
@@ -178,7 +190,9 @@ export class VcpuHandle {
 
   #onFailed(wire: WireError): void {
     const error = fromWire(wire);
-    const answer = (['created', 'prefaulted', 'entered'] as const).find((answer) => this.#waiting.has(answer));
+    const answer = (['created', 'prefaulted', 'revived', 'entered'] as const).find((answer) =>
+      this.#waiting.has(answer),
+    );
     if (answer === undefined) this.#events.failed(error);
     else {
       this.#waiting.get(answer)!.reject(error);

@@ -41,6 +41,8 @@ export type VcpuCommand =
   | { readonly type: 'prefault'; readonly hostAddress: number; readonly length: number }
   /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */
   | { readonly type: 'enter'; readonly start: StartState | undefined }
+  /** Machine state was brought from elsewhere: the kernel is given the doorbells that it asks for. */
+  | { readonly type: 'revive' }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 
@@ -48,8 +50,9 @@ export type VcpuCommand =
 export type VcpuReport =
   /** The worker is idle and may be given a vCPU. */
   | { readonly type: 'idle' }
-  /** `watch`: by which main kicks it. */
-  | { readonly type: 'created'; readonly watch: number }
+  /** `watch`: by which main kicks it; `fd`: of the vCPU, for as long as it is there (contract §2.4). */
+  | { readonly type: 'created'; readonly watch: number; readonly fd: number }
+  | { readonly type: 'revived' }
   | { readonly type: 'prefaulted' }
   | { readonly type: 'entered' }
   | { readonly type: 'parked' }

@@ -90,7 +90,7 @@ export class VcpuThread {
       setFirmwareMsrs(this.#vcpu);
       raiseNice(assignment.nice);
       this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
-      report({ type: 'created', watch: this.#watch });
+      report({ type: 'created', watch: this.#watch, fd: this.#vcpu.fd });
     } catch (error) {
       this.#release();
       throw error;
@@ -120,6 +120,13 @@ export class VcpuThread {
     Atomics.store(this.#control.state, 0, VcpuState.running);
     this.#report({ type: 'entered' });
     setImmediate(this.#turn);
+  }
+
+  /** Machine state came from elsewhere: what the kernel has of it is made so. No vCPU is in the guest yet. */
+  revive(): void {
+    for (const task of this.#platform.doorbells) this.#wires.afterwards(task);
+    this.#runTasks();
+    this.#report({ type: 'revived' });
   }
 
   /** Leaves KVM for good. Nobody kicks this thread for this vCPU any more once it returns. */

@@ -36,6 +36,9 @@ function obey(command: VcpuCommand): void {
     case 'enter':
       thread?.enter(command.start);
       break;
+    case 'revive':
+      thread?.revive();
+      break;
     case 'close':
       // Already gone if the kick reached it first; then it has reported.
       if (thread === undefined) break;

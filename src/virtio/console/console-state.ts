@@ -67,3 +67,13 @@ export const bindConsole = (buffer: ArrayBufferLike, layout: ConsoleLayout): Con
   input: new ByteRing(buffer, layout.input, layout.inputCapacity),
   blockWhenFull: layout.blockWhenFull,
 });
+
+/** What was in the rings is another machine's: its output has been shown, its input was not for this one. */
+export function reviveConsole(buffer: ArrayBufferLike, layout: ConsoleLayout): void {
+  const { registers, output, input } = bindConsole(buffer, layout);
+  output.clear();
+  input.clear();
+  Atomics.store(registers.outputWanted, 0, 0);
+  Atomics.store(registers.inputWanted, 0, 0);
+  Atomics.store(registers.dropped, 0, 0);
+}

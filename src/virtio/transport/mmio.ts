@@ -8,7 +8,7 @@
  */
 import type { AccessSize, BusDevice } from '../../bus/bus.js';
 import { maxVirtioMmio, virtioMmioPage } from '../../devices/memory-map.js';
-import type { Wires } from '../../devices/wires.js';
+import type { TopologyTask, Wires } from '../../devices/wires.js';
 import { TsvmmError } from '../../errors.js';
 import type { InterruptTarget } from '../interrupt.js';
 import { Lifecycle, type VirtioShape } from '../registers.js';
@@ -52,6 +52,8 @@ export interface VirtioMmioEnvironment {
 
 export class VirtioMmio implements BusDevice {
   readonly name: string;
+  /** Gives the kernel its doorbells. */
+  readonly doorbells: TopologyTask;
   readonly #control: MmioRegisters;
   readonly #config: DeviceConfig;
 
@@ -62,6 +64,7 @@ export class VirtioMmio implements BusDevice {
     const place = { decoded: true, start: address, size: virtioMmioPage, offset: MmioRegister.queueNotify, stride: 0 };
     const doorbells = new DoorbellSet(); // its place is its own for good
     doorbells.add(new Doorbells(state, environment.assignedDoorbells, environment.ioEventFds, () => place));
+    this.doorbells = doorbells.task;
     const registers = new DriverRegisters(target, wires, ramContains, {
       servedChanged() {
         wires.afterwards(doorbells.task);

@@ -5,7 +5,13 @@
  * With virtio-pci slot 0 of PCI bus 0 is the host bridge, and virtio device n is slot n + 1. With virtio-mmio there is no
  * PCI bus, and device n has a page of registers and a line as the memory map says.
  */
-import { type ChipsetLayout, type ChipsetOptions, layoutChipset, resetChipset } from '../../devices/chipset.js';
+import {
+  type ChipsetLayout,
+  type ChipsetOptions,
+  layoutChipset,
+  resetChipset,
+  reviveChipset,
+} from '../../devices/chipset.js';
 import {
   bar32Window,
   bar64Window,
@@ -22,6 +28,7 @@ import type { SetLine } from '../../devices/wires.js';
 import { controlWord, EdgeLine, type InterruptTarget, IntxLine, VectorControl } from '../interrupt.js';
 import {
   bindVirtio,
+  Lifecycle,
   layoutVirtio,
   msixEntryWords,
   type VirtioDescriptors,
@@ -145,6 +152,27 @@ export function resetPlatform(buffer: ArrayBufferLike, layout: PlatformLayout, k
   resetChipset(buffer, layout.chipset, shape.cpus, ramRegions(shape.ram), keepClock);
   if (layout.pci !== undefined) resetPci(buffer, layout.pci, pciFunctions(shape));
   for (const state of states) resetVirtio(state, shape.transport);
+}
+
+/** Saved machine state, copied into `buffer`, before any thread serves it: the kernel and the data paths know nothing of it. */
+export function reviveDevices(buffer: ArrayBufferLike, layout: PlatformLayout): void {
+  layout.virtio.forEach((device, index) => {
+    const { lifecycle } = bindVirtio(buffer, device).device;
+    if (Atomics.load(lifecycle, 0) === Lifecycle.active) Atomics.store(lifecycle, 0, Lifecycle.activating);
+    new Uint8Array(buffer, layout.doorbells[index]!, device.queues.length * doorbellStateSize).fill(0);
+  });
+}
+
+/** The kernel has the interrupt controllers of then: it is told the levels that the registers ask for. Nothing runs yet. */
+export function reviveLines(
+  buffer: ArrayBufferLike,
+  layout: PlatformLayout,
+  targets: readonly InterruptTarget[],
+  setLine: SetLine,
+  time: { readonly ns: number; readonly elapsedNs: number },
+): void {
+  reviveChipset(buffer, layout.chipset, setLine, time);
+  for (const { line } of targets) line.settle();
 }
 
 /**

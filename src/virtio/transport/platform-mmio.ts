@@ -3,29 +3,29 @@
  */
 import type { Bus } from '../../bus/bus.js';
 import { virtioMmioPlace } from '../../devices/memory-map.js';
+import type { TopologyTask } from '../../devices/wires.js';
 import { VirtioMmio } from './mmio.js';
 import type { PlatformParts } from './platform.js';
 
-export function buildMmioDevices(parts: PlatformParts, mmio: Bus): void {
+/** Answers the tasks that give the kernel their doorbells. */
+export function buildMmioDevices(parts: PlatformParts, mmio: Bus): TopologyTask[] {
   const { wires, vm, targets, ramContains } = parts;
-  targets.forEach((target, device) => {
+  return targets.map((target, device) => {
     const { region } = virtioMmioPlace(device);
     const { doorbells } = target.descriptors;
-    mmio.insert(
-      region.start,
-      region.size,
-      new VirtioMmio({
-        target,
-        address: region.start,
-        assignedDoorbells: parts.assignedDoorbells(device),
-        wires,
-        ramContains,
-        // One address for all queues: the value written is the queue's number.
-        ioEventFds: parts.ioEventFds(device, {
-          assign: (queue, address) => vm.assignIoeventfd(doorbells[queue]!, address, queue),
-          deassign: (queue, address) => vm.deassignIoeventfd(doorbells[queue]!, address, queue),
-        }),
+    const transport = new VirtioMmio({
+      target,
+      address: region.start,
+      assignedDoorbells: parts.assignedDoorbells(device),
+      wires,
+      ramContains,
+      // One address for all queues: the value written is the queue's number.
+      ioEventFds: parts.ioEventFds(device, {
+        assign: (queue, address) => vm.assignIoeventfd(doorbells[queue]!, address, queue),
+        deassign: (queue, address) => vm.deassignIoeventfd(doorbells[queue]!, address, queue),
       }),
-    );
+    });
+    mmio.insert(region.start, region.size, transport);
+    return transport.doorbells;
   });
 }

@@ -15,12 +15,17 @@ import { configTemplate } from '../../devices/pci/template.js';
 import { buildRouting } from '../../kvm/routing.js';
 import { DoorbellSet } from './doorbells.js';
 import { VirtioPci } from './pci.js';
-import type { PlatformParts } from './platform.js';
+import type { Platform, PlatformParts } from './platform.js';
 import { pciFunctions, slotOf } from './platform-layout.js';
 import { msiRoutes } from './routes.js';
 
-/** Puts the bus on `ports` and `mmio`; answers what brings `mmio` up to date with BARs that were moved. */
-export function buildPciDevices(parts: PlatformParts, pciLayout: PciLayout, portBus: Bus, mmio: Bus): () => void {
+/** Puts the bus on `ports` and `mmio`. */
+export function buildPciDevices(
+  parts: PlatformParts,
+  pciLayout: PciLayout,
+  portBus: Bus,
+  mmio: Bus,
+): Pick<Platform, 'syncBars' | 'doorbells'> {
   const { buffer, layout, wires, vm, regions, targets } = parts;
   const specs = pciFunctions(layout.shape);
   const busRegisters = PciBusMap.over(buffer, pciLayout.bus);
@@ -65,5 +70,5 @@ export function buildPciDevices(parts: PlatformParts, pciLayout: PciLayout, port
   portBus.insert(ports.pciConfigAddress.base, ports.pciConfigAddress.size, new PciConfigAddress(busRegisters, wires));
   portBus.insert(ports.pciConfigData.base, ports.pciConfigData.size, new PciConfigData(busRegisters, pci));
   mmio.insert(ecam.start, ecam.size, new Ecam(pci));
-  return () => bars.sync(mmio);
+  return { syncBars: () => bars.sync(mmio), doorbells: [doorbellSet.task] };
 }

@@ -7,7 +7,7 @@ import { Bus } from '../../bus/bus.js';
 import { buildChipset } from '../../devices/chipset.js';
 import { type Clocks, hostClocks } from '../../devices/clocks.js';
 import type { MemoryRegion } from '../../devices/memory-map.js';
-import type { Wires } from '../../devices/wires.js';
+import type { TopologyTask, Wires } from '../../devices/wires.js';
 import { Errno } from '../../host/errno.js';
 import type { InterruptTarget } from '../interrupt.js';
 import type { RamContains } from './activation.js';
@@ -67,6 +67,8 @@ export interface Platform {
   readonly mmio: Bus;
   /** Brings `mmio` up to date with BARs that any vCPU has moved; before each dispatch to it, under the machine lock. */
   syncBars(): void;
+  /** Give the kernel the doorbells that registers ask for: where these were not written but brought from elsewhere. */
+  readonly doorbells: readonly TopologyTask[];
 }
 
 export function buildPlatform(
@@ -106,9 +108,8 @@ export function buildPlatform(
       },
     }),
   };
-  if (layout.pci !== undefined) return { ports, mmio, syncBars: buildPciDevices(parts, layout.pci, ports, mmio) };
-  buildMmioDevices(parts, mmio);
-  return { ports, mmio, syncBars() {} };
+  if (layout.pci !== undefined) return { ports, mmio, ...buildPciDevices(parts, layout.pci, ports, mmio) };
+  return { ports, mmio, doorbells: buildMmioDevices(parts, mmio), syncBars() {} };
 }
 
 /** `length` bytes at `gpa` lie in one region; also refuses NaN, negative and huge values. */

@@ -8,6 +8,8 @@ import {
   PmTimer,
   pressPowerButton,
   resetAcpiPm,
+  setTimer,
+  timerTicks,
 } from '../../../src/devices/acpi-pm.js';
 import { hostClocks } from '../../../src/devices/clocks.js';
 import { gsi } from '../../../src/devices/memory-map.js';
@@ -111,7 +113,7 @@ describe('PM1 control', () => {
 describe('PM timer', () => {
   test('3.579545 MHz, 24 bits, read-only', () => {
     let now = 0;
-    const timer = new PmTimer(() => now);
+    const timer = new PmTimer(make().registers, () => now);
     expect(timer.read(0, 4)).toBe(0);
     now = 1e9;
     expect(timer.read(0, 4)).toBe(3_579_545);
@@ -121,9 +123,23 @@ describe('PM timer', () => {
     expect(timer.read(0, 4)).toBe((5 * 3_579_545) % 2 ** 24);
   });
 
+  test('goes on elsewhere from what it showed, later by what has passed', () => {
+    fc.assert(
+      fc.property(fc.nat(2 ** 46), fc.nat(2 ** 46), fc.nat(2 ** 46), fc.nat(1e9), (then, now, elapsed, later) => {
+        const { registers } = make();
+        registers.timerOffset = 12_345;
+        const shown = timerTicks(registers, then);
+        setTimer(registers, now, shown, elapsed);
+        const passed = (timerTicks(registers, now + later) - shown + 2 ** 24) % 2 ** 24;
+        const wanted = Math.floor((elapsed + later) * (3_579_545 / 1e9)) % 2 ** 24;
+        expect([0, 1, 2, 2 ** 24 - 1, 2 ** 24 - 2]).toContain((passed - wanted + 2 ** 24) % 2 ** 24);
+      }),
+    );
+  });
+
   test('never goes back within its modulus', () => {
     const clock = hostClocks();
-    const timer = new PmTimer(clock.monotonicNs);
+    const timer = new PmTimer(make().registers, clock.monotonicNs);
     let last = timer.read(0, 4);
     for (let i = 0; i < 2000; i++) {
       const now = timer.read(0, 4);

@@ -66,6 +66,7 @@ export class MachineBench {
       mainDoorbell: this.#event(),
       ioDoorbell: this.#event(),
       devices: devices.map(({ spec }) => spec),
+      revived: false,
       counters: allocateCounters(devices.length),
     };
   }

@@ -1,0 +1,97 @@
+/**
+ * Forking a machine: what a fork may differ in, and how many there are. Main thread.
+ *
+ * A fork has the parent's memory by copy-on-write, its registers and its clocks, and is a machine of its own from then on: it
+ * may fork, reboot and outlive its parent.
+ */
+import { type ClockPolicy, clockPolicies } from '../kvm/clock-save.js';
+import { allOrNone } from './all-settled.js';
+import { bad, hasOptions, integer, known, oneOf, type Path } from './checks.js';
+import type { CallOptions } from './console.js';
+import type { Disk } from './disk.js';
+import { diskList } from './disk-list.js';
+import type { DiskOptions } from './disk-options.js';
+import type { Origin } from './hardware.js';
+import { type Logger, logger, type VmConfig } from './options.js';
+import type { Pauses } from './pauses.js';
+
+export interface ReviveOptions {
+  /** `catch-up` (default): the guest finds that time has passed. `keep`: its clocks go on from where they were. */
+  clock?: ClockPolicy | undefined;
+  /** Other disks than those it had, by their number. They must be as a driver that knows the old ones expects. */
+  disks?: Record<number, Path | DiskOptions | Disk> | undefined;
+  logger?: Logger | undefined;
+}
+
+export interface ForkOptions extends CallOptions, ReviveOptions {
+  /** How many; then the result is a list. */
+  count?: number | undefined;
+}
+
+/** `ReviveOptions`, checked. */
+export interface ReviveConfig {
+  readonly clock: ClockPolicy;
+  readonly disks: ReadonlyMap<number, Disk>;
+  readonly logger: Logger | undefined;
+}
+
+const maxForks = 1000;
+const maxName = 64;
+
+export const reviveOptionNames = ['clock', 'disks', 'logger'] as const;
+
+export function reviveConfig(options: ReviveOptions, disks: number): ReviveConfig {
+  return {
+    clock: oneOf('clock', options.clock ?? 'catch-up', clockPolicies),
+    disks: otherDisks(options.disks ?? {}, disks),
+    logger: logger(options.logger),
+  };
+}
+
+export class Forks<M extends AsyncDisposable> {
+  readonly #parent: VmConfig;
+  readonly #pauses: Pauses;
+  readonly #launch: (config: VmConfig, origin: Origin) => Promise<M>;
+  #made = 0;
+
+  constructor(parent: VmConfig, pauses: Pauses, launch: (config: VmConfig, origin: Origin) => Promise<M>) {
+    this.#parent = parent;
+    this.#pauses = pauses;
+    this.#launch = launch;
+  }
+
+  async make(options: ForkOptions = {}): Promise<M | M[]> {
+    if (!hasOptions(options)) throw bad('fork: expected options', 'pass { count }, or nothing');
+    known('fork', options, ['count', 'signal', 'timeout', ...reviveOptionNames]);
+    const count = integer('fork: count', options.count ?? 1, 1, maxForks);
+    const config = reviveConfig(options, this.#parent.disks.length);
+    const image = await this.#pauses.still('forked', options, (cycle) => cycle.capture());
+    try {
+      const { clock } = config;
+      const forks = Array.from({ length: count }, () => this.#launch(this.#config(config), { image, clock }));
+      const made = await allOrNone(forks);
+      return options.count === undefined ? made[0]! : made;
+    } finally {
+      image.release();
+    }
+  }
+
+  /** As its parent, but for its name and its disks. */
+  #config({ disks, logger }: ReviveConfig): VmConfig {
+    const parent = this.#parent;
+    const ending = `-fork${++this.#made}`;
+    const name = parent.name.slice(0, maxName - ending.length) + ending;
+    const own = parent.disks.map((_, index) => disks.get(index)!);
+    return { ...parent, name, disks: own, logger: logger ?? parent.logger, signal: undefined };
+  }
+}
+
+function otherDisks(value: object, disks: number): Map<number, Disk> {
+  if (!hasOptions(value)) throw bad('disks: expected disks by their number', 'pass { 0: "other.img" }');
+  return new Map(
+    Object.entries(value).map(([key, disk]) => {
+      const index = integer('disks', /^\d+$/.test(key) ? Number(key) : key, 0, disks - 1);
+      return [index, diskList([disk])[0]!];
+    }),
+  );
+}

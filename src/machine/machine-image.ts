@@ -1,0 +1,82 @@
+/**
+ * A machine at one instant, while it was quiet: what forks, snapshots and restores are made of (design §3). Main thread.
+ *
+ * Registers of every device are machine state, memory is layers that nobody writes any more, the rest is what KVM gives out.
+ * Immutable, and good for any number of machines; its layers stay until the last who holds it lets go.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { stampChipset } from '../devices/chipset.js';
+import { hostClocks } from '../devices/clocks.js';
+import { type ClockSave, saveClock } from '../kvm/clock-save.js';
+import type { CpuidEntry } from '../kvm/cpuid-entry.js';
+import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
+import { saveVm, type VmSave } from '../kvm/vm-save.js';
+import type { Piece } from '../memory/ram.js';
+import type { PlatformShape } from '../virtio/transport/platform.js';
+import type { Hardware } from './hardware.js';
+
+/** The parts, of whatever origin. */
+export interface MachineParts {
+  readonly cpuid: readonly CpuidEntry[];
+  readonly shape: PlatformShape;
+  /** Machine state; what its threads say to each other in it means nothing here. */
+  readonly state: ArrayBufferLike;
+  readonly vcpus: readonly VcpuSave[];
+  readonly vm: VmSave;
+  readonly clock: ClockSave;
+  readonly memory: readonly Piece[];
+}
+
+export class MachineImage {
+  readonly parts: MachineParts;
+  #holders = 1;
+
+  /** Holds the layers of its memory, and is held once, by whoever makes it. */
+  constructor(parts: MachineParts) {
+    this.parts = parts;
+    for (const { layer } of parts.memory) layer?.hold();
+  }
+
+  hold(): this {
+    this.#holders++;
+    return this;
+  }
+
+  release(): void {
+    this.#holders--;
+    if (this.#holders > 0) return;
+    for (const { layer } of this.parts.memory) layer?.release();
+  }
+}
+
+/** Bytes of memory frozen between two turns of the event loop: a millisecond or two. */
+const freezeStep = 4 * 2 ** 20;
+
+/** Of a machine whose vCPUs are parked and whose devices are quiet. Rejects, and nothing has changed, where it cannot be. */
+export async function captureMachine(
+  hardware: Hardware,
+  vcpuFds: readonly number[],
+  facts: VcpuSaveFacts,
+): Promise<MachineImage> {
+  const { plan, vm, ram } = hardware;
+  ram.beginFreeze();
+  try {
+    while (!ram.copyFreeze(freezeStep)) await setImmediate();
+    ram.endFreeze();
+  } catch (error) {
+    ram.abandonFreeze();
+    throw error;
+  }
+  const clock = saveClock(vm.fd, vcpuFds);
+  const state = hardware.state.slice(0);
+  stampChipset(state, plan.platform.chipset, hostClocks().monotonicNs());
+  return new MachineImage({
+    cpuid: plan.cpuid,
+    shape: plan.platform.shape,
+    state,
+    vcpus: vcpuFds.map((fd) => saveVcpu(fd, facts)),
+    vm: saveVm(vm.fd),
+    clock,
+    memory: hardware.ram.pieces,
+  });
+}
