@@ -19,6 +19,7 @@ export const guestNames = [
   'hello',
   'hostile',
   'intx',
+  'life',
   'memory',
   'msix',
   'panic',

@@ -9,6 +9,7 @@
 #include "runtime/cpu.h"
 #include "runtime/exit.h"
 #include "runtime/interrupts.h"
+#include "runtime/kvmclock.h"
 #include "runtime/machine.h"
 #include "runtime/memory.h"
 #include "runtime/print.h"
@@ -122,36 +123,7 @@ static void try_pm_timer(void) {
   }
 }
 
-/* Linux Documentation/virt/kvm/x86/cpuid.rst and msr.rst. */
-enum { CPUID_KVM_SIGNATURE = 0x40000000, CPUID_KVM_FEATURES = 0x40000001, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3 };
-enum {
-  MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00,
-  MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01,
-  KVM_CLOCK_ENABLE = 1,
-  MAX_RETRIES = 1000
-};
 enum { GENERAL_PROTECTION = 13, WRMSR_BYTES = 2 };
-
-struct clock_page {
-  volatile u32 version, padding;
-  volatile u64 tsc_timestamp, system_time;
-  volatile u32 tsc_to_system_mul;
-  volatile int8_t tsc_shift;
-  volatile u8 flags, reserved[2];
-};
-
-static u64 clock_nanoseconds(const struct clock_page *page) {
-  for (int retry = 0; retry < MAX_RETRIES; retry++) {
-    u32 version = page->version;
-    compiler_barrier();
-    u64 delta = rdtsc() - page->tsc_timestamp;
-    delta = page->tsc_shift >= 0 ? delta << page->tsc_shift : delta >> -page->tsc_shift;
-    u64 time = page->system_time + (u64)((unsigned __int128)delta * page->tsc_to_system_mul >> 32);
-    compiler_barrier();
-    if ((version & 1) == 0 && version == page->version) return time;
-  }
-  fail("kvmclock: the page changes all the time");
-}
 
 static volatile u32 refused_wrmsrs;
 
@@ -161,14 +133,12 @@ static void on_refused_wrmsr(struct trap_frame *frame) {
 }
 
 static void try_kvmclock(void) {
-  struct cpuid signature = cpuid(CPUID_KVM_SIGNATURE, 0);
-  bool is_kvm = signature.ebx == 0x4b4d564b && signature.ecx == 0x564b4d56 && signature.edx == 0x4d; /* KVMKVMKVM */
   struct clock_page *page = allocate(64, 64);
-  if (!is_kvm) {
+  if (!kvm_is_there()) {
     print("kvmclock: absent\n");
     return;
   }
-  if ((cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_FEATURE_CLOCKSOURCE2) == 0) {
+  if (!kvmclock_is_offered()) {
     on_vector(GENERAL_PROTECTION, on_refused_wrmsr);
     wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (u64)page | KVM_CLOCK_ENABLE);
     print("kvmclock: masked, its register %s\n", refused_wrmsrs > 0 ? "refused" : "works");
@@ -177,9 +147,9 @@ static void try_kvmclock(void) {
   u32 *wall = allocate(16, 16);
   wrmsr(MSR_KVM_WALL_CLOCK_NEW, (u64)wall);
   wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (u64)page | KVM_CLOCK_ENABLE);
-  u64 first = clock_nanoseconds(page);
+  u64 first = kvmclock_nanoseconds(page);
   delay_microseconds(MILLISECONDS_PER_TICK * 1000);
-  u64 second = clock_nanoseconds(page);
+  u64 second = kvmclock_nanoseconds(page);
   check(second > first, "kvmclock goes from %lu to %lu", first, second);
   print("kvmclock: %lu us passed, version %u, flags 0x%x, boot at %u s\n", (second - first) / 1000, page->version,
         page->flags, wall[1]);
