@@ -57,7 +57,9 @@ export const legacyAreaStart = 0x9_fc00;
 /** From here RAM is plain again. */
 export const legacyAreaEnd = 0x10_0000;
 /** ACPI tables. A guest that was not told where the RSDP is searches from here in 16-byte steps (ACPI 6.5 §5.2.5.1). */
-export const acpiArea: MemoryRegion = { start: 0xe_0000, size: 64 * KIB };
+export const acpiArea: MemoryRegion = { start: 0xe_0000, size: 60 * KIB };
+/** A page of its own for the generation identifier, which the host changes under a guest that is restored (vmgenid.ts). */
+export const generationId: MemoryRegion = { start: 0xe_f000, size: 16 };
 /** The MP table, its floating pointer first: a guest searches the BIOS's 64 KiB for it (MP specification 1.4 §4). */
 export const mpArea: MemoryRegion = { start: 0xf_0000, size: 64 * KIB };
 
@@ -120,6 +122,8 @@ export const gsi = {
   rtc: 8,
   /** Level, active high. */
   sci: 9,
+  /** Edge: the generic event device; where a PC has its mouse. */
+  events: 12,
   /**
    * Edge, one device each: the ISA lines that nothing else has, then those that INTx has where there is a PCI bus. They
    * are not shared: an edge that arrives while another device's pulse is still high is lost.

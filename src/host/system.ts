@@ -32,6 +32,7 @@ export const Sys = {
   preadv2: 327,
   pwritev2: 328,
   statx: 332,
+  getrandom: 318,
   memfdCreate: 319,
   ioUringSetup: 425,
   ioUringEnter: 426,

@@ -8,10 +8,11 @@ import type { LoadTarget } from '../boot/disk-boot.js';
 import { buildBootImage } from '../boot/linux/build.js';
 import { buildAcpiTables } from '../boot/x86/acpi/tables.js';
 import { buildMpTable } from '../boot/x86/mp-table.js';
-import { type MemoryRegion, platformReserved, type Transport } from '../devices/memory-map.js';
+import { generationId, type MemoryRegion, platformReserved, type Transport } from '../devices/memory-map.js';
 import type { BlockReader } from '../disk/block-reader.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
+import { entropy } from '../host/random.js';
 import { type Payload, readKernelFiles } from './kernel-files.js';
 import type { BootConfig } from './options.js';
 import type { PhaseClock } from './phases.js';
@@ -55,7 +56,10 @@ export async function prepareBoot(request: BootRequest, phases: PhaseClock): Pro
         cmdline: announced.cmdline,
         ram,
         reserved: platformReserved[transport],
-        acpi: buildAcpiTables({ apicIds, transport, virtioMmio: announced.virtioMmio, bar64 }),
+        acpi: buildAcpiTables({
+          ...{ apicIds, transport, virtioMmio: announced.virtioMmio, bar64 },
+          generation: entropy(generationId.size),
+        }),
         mpTable: buildMpTable({ apicIds, ...request.processor, transport }),
       });
     } catch (error) {

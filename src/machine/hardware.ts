@@ -6,11 +6,12 @@
  */
 
 import { hostClocks } from '../devices/clocks.js';
-import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
+import { generationId, gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import type { SetLine } from '../devices/wires.js';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
+import { entropy } from '../host/random.js';
 import { type ClockPolicy, loadClock } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
@@ -136,6 +137,15 @@ export class Hardware {
     const { platform } = this.plan;
     const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, setLine);
     reviveLines(this.state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
+    this.#renewGeneration();
+  }
+
+  /** Another machine goes on from there, too: a driver is told before the guest draws anything that must not repeat (trap T41). */
+  #renewGeneration(): void {
+    const [low] = this.regions;
+    native().copyIn(low!.hostAddress + generationId.start, entropy(generationId.size));
+    this.vm.setIrqLine(gsi.events, 1);
+    this.vm.setIrqLine(gsi.events, 0);
   }
 
   /** Routes, as the drivers have set them, and irqfds, once the vCPUs exist. */

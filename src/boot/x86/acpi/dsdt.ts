@@ -2,7 +2,7 @@
  * The DSDT: what cannot be found by probing, in AML (ACPI 6.5 §5.2.11.1). Main thread.
  *
  * Processors, the ISA devices with their ports and interrupts, the PCI host bridge (pci-host.ts) or the virtio-mmio devices,
- * the ranges that belong to nobody else, and the sleep state S5. A keyboard is not announced, as there is none (see fadt.ts).
+ * the ranges that belong to nobody else, the generation identifier and the sleep state S5. A keyboard is not announced, as there is none (see fadt.ts).
  */
 import {
   acpiSleepTypeS5,
@@ -20,6 +20,7 @@ import { device, name, scope } from '../aml/terms.js';
 import { type Aml, encode } from '../aml/writer.js';
 import { pciHostBridge } from './pci-host.js';
 import { HEADER_SIZE, newTable, seal } from './table.js';
+import { generationDevice, genericEvents } from './vmgenid.js';
 
 /** From revision 2 on integers are 64 bits wide. */
 const REVISION = 2;
@@ -37,7 +38,7 @@ export interface DsdtConfig {
 export function buildDsdt(config: DsdtConfig): Uint8Array {
   const processors = Array.from({ length: config.processors }, (_, uid) => processor(uid));
   const body = encode(
-    scope('_SB', ...processors, ...buses(config), serialPort(), realTimeClock(), pvpanic()),
+    scope('_SB', ...processors, ...buses(config), ...isaDevices(), generationDevice(), genericEvents()),
     name('_S5', packageOf(integer(acpiSleepTypeS5), integer(acpiSleepTypeS5), integer(0), integer(0))),
   );
   const { bytes } = newTable('DSDT', REVISION, HEADER_SIZE + body.length);
@@ -79,6 +80,8 @@ function motherboard(...more: Aml[]): Aml {
   const pm = { base: ports.pm1Event.base, size: ports.pmTimer.base + ports.pmTimer.size - ports.pm1Event.base };
   return device('MBRD', name('_HID', eisaId('PNP0C02')), name('_CRS', resourceTemplate(...more, io(pm))));
 }
+
+const isaDevices = (): Aml[] => [serialPort(), realTimeClock(), pvpanic()];
 
 const serialPort = (): Aml =>
   device(

@@ -1,7 +1,7 @@
 /**
  * All ACPI tables of a machine, laid out at their place below 1 MiB (ACPI 6.5 §5.2). Main thread.
  */
-import { acpiArea, type MemoryRegion, type Transport } from '../../../devices/memory-map.js';
+import { acpiArea, generationId, type MemoryRegion, type Transport } from '../../../devices/memory-map.js';
 import { TsvmmError } from '../../../errors.js';
 import type { Segment } from '../../boot-image.js';
 import { buildDsdt } from './dsdt.js';
@@ -21,6 +21,8 @@ export interface AcpiConfig {
   readonly virtioMmio?: number | undefined;
   /** What `bar64Window` gave for this machine. */
   readonly bar64?: MemoryRegion | undefined;
+  /** 16 bytes that no other machine has. */
+  readonly generation: Uint8Array;
 }
 
 export interface AcpiTables {
@@ -49,7 +51,10 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
   area.set(buildRsdp(xsdt), 0);
   return {
     rsdp: acpiArea.start,
-    segments: [{ name: 'ACPI tables', address: acpiArea.start, data: area.subarray(0, used) }],
+    segments: [
+      { name: 'ACPI tables', address: acpiArea.start, data: area.subarray(0, used) },
+      { name: 'generation identifier', address: generationId.start, data: config.generation },
+    ],
   };
 }
 

@@ -15,6 +15,7 @@ const Op = {
   store: 0x70,
   and: 0x7b,
   or: 0x7d,
+  notify: 0x86,
   createDWordField: 0x8a,
   not: 0x92,
   equal: 0x93,
@@ -63,6 +64,8 @@ export const equal = (a: Aml, b: Aml): Aml => expression(Op.equal, a, b);
 export const notEqual = (a: Aml, b: Aml): Aml => expression(Op.not, equal(a, b));
 export const ifThen = (condition: Aml, ...terms: Aml[]): Aml => block(Op.if, condition, ...terms);
 export const elseThen = (...terms: Aml[]): Aml => block(Op.else, ...terms);
+/** Tells the driver of a device; what `value` means is the device's to say. */
+export const notify = (path: string, value: number): Aml => expression(Op.notify, namePath(path), integer(value));
 export const returnValue = (value: Aml): Aml => expression(Op.return, value);
 /** A 32-bit field over `source` from byte `offset`. */
 export const createDWordField = (source: Aml, offset: number, field: string): Aml =>

@@ -39,7 +39,7 @@ describe('a bzImage', () => {
 
   test('the zero page has the setup header of the file and what a loader writes', () => {
     const initrd = Buffer.alloc(10_000, 1);
-    const acpi = buildAcpiTables({ apicIds: [0] });
+    const acpi = buildAcpiTables({ apicIds: [0], generation: new Uint8Array(16) });
     const image = build({ initrd, acpi, cmdline: 'root=/dev/vda quiet' });
     const page = segment(image, 'zero page').bytes;
     expect(page.length).toBe(4096);
@@ -177,7 +177,7 @@ describe('an ELF kernel', () => {
   const pvh = (bits: 32 | 64): Buffer => fakeElf({ bits, segments: [text, pvhNote] });
 
   test.each([32, 64] as const)('of %i bits with a PVH note is entered there, with a start info in EBX', (bits) => {
-    const acpi = buildAcpiTables({ apicIds: [0] });
+    const acpi = buildAcpiTables({ apicIds: [0], generation: new Uint8Array(16) });
     const initrd = Buffer.alloc(5000, 3);
     const image = build({ kernel: pvh(bits), initrd, acpi, cmdline: 'hello' });
     const info = segment(image, 'start info');

@@ -13,7 +13,7 @@ import { fakeBzImage, fakeElf, fakeNote, PT_NOTE, u32 } from './kernels.js';
 
 const MIB = 1024 * 1024;
 const ram = ramRegions(64 * MIB);
-const acpi = buildAcpiTables({ apicIds: [0, 1] });
+const acpi = buildAcpiTables({ apicIds: [0, 1], generation: new Uint8Array(16) });
 const initrd = Buffer.alloc(5000);
 /** Everything that is not kernel or initrd: tables of known size. */
 const TABLES_MAX = 64 * 1024;

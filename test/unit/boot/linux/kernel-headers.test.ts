@@ -42,7 +42,7 @@ test.skipIf(missing !== undefined)('struct boot_params, read by C', () => {
     writeFileSync(join(folder, 'read.c'), program);
     execFileSync('gcc', ['-O0', '-o', join(folder, 'read'), join(folder, 'read.c')]);
     const ram = [...ramRegions(20 * 1024 ** 2), { start: 2 ** 32, size: 64 * 1024 ** 2 }];
-    const acpi = buildAcpiTables({ apicIds: [0] });
+    const acpi = buildAcpiTables({ apicIds: [0], generation: new Uint8Array(16) });
     const initrd = Buffer.alloc(30 * 1024 ** 2); // lands above 4 GiB
     const image = buildBootImage({ kernel: fakeBzImage(), initrd, cmdline: 'x', ram, acpi });
     const at = (name: string): number => image.segments.find((s) => s.name === name)!.address;

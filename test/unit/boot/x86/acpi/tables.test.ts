@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { buildAcpiTables } from '../../../../../src/boot/x86/acpi/tables.js';
-import { acpiArea, bar64Window, endOf, ports, ramRegions } from '../../../../../src/devices/memory-map.js';
+import {
+  acpiArea,
+  bar64Window,
+  endOf,
+  generationId,
+  gsi,
+  ports,
+  ramRegions,
+} from '../../../../../src/devices/memory-map.js';
 import { refusal } from '../../linux/kernels.js';
 import { complaints, noIasl, roundTrip } from '../iasl.js';
 
@@ -13,10 +21,12 @@ interface Tables {
   readonly all: Map<string, Buffer>;
 }
 
+const generation = Uint8Array.from({ length: 16 }, (_, i) => i);
+
 /** Follows the pointers as a guest does, checking every checksum on the way. */
-function read(config: Parameters<typeof buildAcpiTables>[0]): Tables {
-  const { rsdp: rsdpAt, segments } = buildAcpiTables(config);
-  expect(segments.length).toBe(1);
+function read(config: Omit<Parameters<typeof buildAcpiTables>[0], 'generation'>): Tables {
+  const { rsdp: rsdpAt, segments } = buildAcpiTables({ ...config, generation });
+  expect(segments[1]).toEqual({ name: 'generation identifier', address: generationId.start, data: generation });
   const { address, data } = segments[0]!;
   expect(address).toBeGreaterThanOrEqual(acpiArea.start);
   expect(address + data.length).toBeLessThanOrEqual(endOf(acpiArea));
@@ -165,7 +175,7 @@ describe('refuses', () => {
     ['more vCPUs than fit', range(4097)],
     ['more vCPUs than fit below 1 MiB', range(4096)],
   ])('%s', (_, apicIds) => {
-    expect(refusal(() => buildAcpiTables({ apicIds })).code).toBe('ERR_TSVMM_CONFIG');
+    expect(refusal(() => buildAcpiTables({ apicIds, generation })).code).toBe('ERR_TSVMM_CONFIG');
   });
 });
 
@@ -196,6 +206,19 @@ describe.skipIf(noIasl !== undefined)('iasl', () => {
     expect(complaints(messages)).toEqual([]);
     if (signature === 'FACS') expect(recompiled.equals(table)).toBe(true);
     else expect(recompiled.subarray(36).equals(table.subarray(36))).toBe(true);
+  });
+
+  test('sees where the generation identifier is, and what tells of a change', () => {
+    expect(generationId.start).toBeGreaterThanOrEqual(endOf(acpiArea));
+    expect(generationId.start % 4096).toBe(0);
+    const source = flat(roundTrip(read({ apicIds: [0] }).all.get('DSDT')!).source);
+    expect(source).toContain(
+      'Device (VGEN) { Name (_HID, "TSVM0001") Name (_CID, "VM_Gen_Counter") Name (_DDN, "VM_Gen_Counter") ' +
+        `Name (ADDR, Package (0x02) { 0x${generationId.start.toString(16).toUpperCase().padStart(8, '0')}, Zero })`,
+    );
+    const line = `0x${gsi.events.toString(16).toUpperCase().padStart(8, '0')}`;
+    expect(source).toContain(`Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, ) { ${line}, }`);
+    expect(source).toContain('Method (_EVT, 1, Serialized) { Notify (VGEN, 0x80)');
   });
 
   test('sees virtio-mmio devices with registers and an edge each, and no PCI bus', () => {
