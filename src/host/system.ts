@@ -9,6 +9,7 @@ import type { Argument } from './native.js';
 export const Sys = {
   read: 0,
   write: 1,
+  lseek: 8,
   mmap: 9,
   ioctl: 16,
   pread64: 17,

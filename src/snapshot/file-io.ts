@@ -1,0 +1,81 @@
+/**
+ * Files by their descriptors, on libuv's thread pool: whole reads and writes, and an order in which descriptors are closed.
+ * Main thread.
+ */
+import { close, fstat, fsync, open, read, readSync, write } from 'node:fs';
+import { promisify } from 'node:util';
+
+export const openFd = promisify(open);
+export const closeFd = promisify(close);
+export const syncFd = promisify(fsync);
+export const statusOf = promisify(fstat);
+const readSome = promisify(read);
+const writeSome = promisify(write);
+
+/** A file ended before what was to be read from it. */
+export class EndsEarly extends Error {
+  constructor() {
+    super('the file ends before it should');
+  }
+}
+
+/** Fills `into` from `position` on. */
+export async function readFully(fd: number, into: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await readSome(fd, into, done, into.length - done, position + done);
+    if (bytesRead === 0) throw new EndsEarly();
+    done += bytesRead;
+  }
+}
+
+/** The same at once, for who asked for an answer at once. */
+export function readFullySync(fd: number, into: Uint8Array, position: number): void {
+  for (let done = 0; done < into.length; ) {
+    const count = readSync(fd, into, done, into.length - done, position + done);
+    if (count === 0) throw new EndsEarly();
+    done += count;
+  }
+}
+
+export async function writeFully(fd: number, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await writeSome(fd, bytes, done, bytes.length - done, position + done)).bytesWritten;
+}
+
+/** Makes a file, which is durable when this resolves. */
+export async function newFile(path: string, fill: (fd: number) => Promise<void>): Promise<void> {
+  const fd = await openFd(path, 'wx', 0o600);
+  try {
+    await fill(fd);
+    await syncFd(fd);
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+/** Makes an entry of a directory durable: the name, where fsync of a file makes its content so. */
+export async function syncDirectory(path: string): Promise<void> {
+  const fd = await openFd(path, 'r');
+  try {
+    await syncFd(fd);
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+/** Descriptors that are closed together. */
+export class Descriptors {
+  readonly #fds = new Set<number>();
+
+  add(fd: number): number {
+    this.#fds.add(fd);
+    return fd;
+  }
+
+  /** Once; a second call has nothing to close. */
+  async close(): Promise<void> {
+    const fds = [...this.#fds];
+    this.#fds.clear();
+    await Promise.all(fds.map((fd) => closeFd(fd)));
+  }
+}
