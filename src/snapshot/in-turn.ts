@@ -1,8 +1,8 @@
 /** Work on many parts of a file, a few at a time and in order. Main thread. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** As many as keep libuv's four threads busy; each holds a chunk in memory. */
-const atOnce = 4;
+/** Each reads, then hashes and writes: more would take all of libuv's threads from the program, and not be faster. */
+const atOnce = 2;
 
 /** Parts with which there is nothing to do may be many: the event loop turns in between. */
 const manyParts = 1024;

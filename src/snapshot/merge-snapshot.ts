@@ -13,7 +13,11 @@ import { writeSparse } from './sparse-file.js';
  * Writes `snapshot` to the directory `path`, which must not exist, so that it needs no other; everything that has digests is
  * compared with them on the way. Rejects with `ERR_TSVMM_SNAPSHOT`, or with the reason of `signal`, and nothing is left of it.
  */
-export async function mergeSnapshot(snapshot: OpenSnapshot, path: string, options: WorkOptions = {}): Promise<void> {
+export function mergeSnapshot(snapshot: OpenSnapshot, path: string, options: WorkOptions = {}): Promise<void> {
+  return snapshot.use(() => merge(snapshot, path, options));
+}
+
+async function merge(snapshot: OpenSnapshot, path: string, options: WorkOptions): Promise<void> {
   const { manifest, sections, disks } = snapshot;
   const { createdAt, machine, memory } = manifest;
   await writeDraft(

@@ -10,7 +10,7 @@ import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import { syncDirectory } from './file-io.js';
 import { isUnfinished, temporaryName } from './names.js';
-import { alreadyThere, unwritten } from './snapshot-error.js';
+import { alreadyThere, notRemoved, unwritten } from './snapshot-error.js';
 
 /** `fill` makes each file durable by itself. Rejects with everything as it was. */
 export async function newDirectory(
@@ -54,12 +54,3 @@ const reserved = (place: string): TsvmmError =>
   new TsvmmError('ERR_TSVMM_SNAPSHOT', `${quote(place)} is a name for snapshots that are not whole yet`, {
     hint: 'give another name',
   });
-
-function notRemoved(path: string, why: unknown, cause: unknown): TsvmmError {
-  const says = why instanceof Error ? why.message : String(why);
-  return new TsvmmError(
-    'ERR_TSVMM_SNAPSHOT',
-    `${says}; and what was written so far could not be removed: ${quote(path)}`,
-    { hint: 'remove it by hand', details: { path }, cause: new AggregateError([why, cause], says) },
-  );
-}

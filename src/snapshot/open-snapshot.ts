@@ -1,22 +1,16 @@
 /**
- * A snapshot that is open: its manifest checked, its sections read and checked, its memory ready to be mapped. Main thread.
- *
- * Everything in a snapshot is hostile until it is checked (trap T49): nothing is allocated that the size of a file does not
- * cover. The content of memory and disks is the guest's, whoever wrote it, and is compared with its digests by verify.ts.
+ * A snapshot that is open and checked: its sections, its memory ready to be mapped (load-snapshot.ts made it). Main thread.
  */
-import { dirname, join } from 'node:path';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
-import { sha256, sha256Later } from '../host/digest.js';
 import type { Layer, Piece } from '../memory/ram.js';
 import { readFullySync } from './file-io.js';
-import { chunksIn, type DiskEntry, digestSize, type Manifest, memorySize, sum } from './manifest.js';
-import { largestManifest, OtherVersion, parseManifest, type ReadManifest } from './manifest-text.js';
-import { diskHashesName, manifestName, memoryHashesName, memoryName, siblingName, stateName } from './names.js';
+import { type Manifest, memorySize } from './manifest.js';
 import { inLayer, ramParts } from './ram-parts.js';
-import { type Check, Mismatch } from './schema.js';
-import { damaged, unusable } from './snapshot-error.js';
-import { type OpenedFile, SnapshotFiles, type SnapshotFolder, unreadable } from './snapshot-folder.js';
+import { regsSection, sregsSection, VcpuRegisters } from './registers.js';
+import type { Check } from './schema.js';
+import { checked, damaged, unusable } from './snapshot-error.js';
+import { type OpenedFile, type SnapshotFiles, unreadable } from './snapshot-folder.js';
 
 /** A file with digests of its chunks beside it. */
 export interface DigestedFile extends OpenedFile {
@@ -54,11 +48,12 @@ export class OpenSnapshot implements AsyncDisposable {
   readonly sections: ReadonlyMap<string, Uint8Array>;
   /** Its own memory, then that of its parents in the manifest's order. */
   readonly layers: readonly SnapshotLayer[];
-  /** All of RAM; the layers stay open until the snapshot is disposed of, and mappings of them stay beyond that. */
-  readonly pieces: readonly SnapshotPiece[];
   /** The files of those disks that are in it. */
   readonly disks: readonly (DigestedFile | undefined)[];
   readonly #files: SnapshotFiles;
+  readonly #pieces: readonly SnapshotPiece[];
+  readonly #work = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   /** @internal By `openSnapshot`. */
   constructor({ directory, manifest, sha256, sections, layers, disks, files }: Parts) {
@@ -70,13 +65,19 @@ export class OpenSnapshot implements AsyncDisposable {
     this.disks = disks;
     this.#files = files;
     let offset = 0;
-    this.pieces = manifest.memory.pieces.map(({ length, layer }) => {
+    this.#pieces = manifest.memory.pieces.map(({ length, layer }) => {
       const at = offset;
       offset += length;
       return layer === undefined
         ? { offset: at, length }
         : { offset: at, length, layer: layers[layer]!, layerOffset: at };
     });
+  }
+
+  /** All of RAM, as `GuestRam.map` takes it: what is mapped stays when the snapshot is disposed of. */
+  get pieces(): readonly SnapshotPiece[] {
+    this.#assertOpen();
+    return this.#pieces;
   }
 
   get memorySize(): number {
@@ -94,6 +95,19 @@ export class OpenSnapshot implements AsyncDisposable {
     );
   }
 
+  get vcpus(): number {
+    let count = 0;
+    while (this.sections.has(regsSection(count))) count++;
+    return count;
+  }
+
+  /** Throws `ERR_TSVMM_SNAPSHOT` when the sections of that vCPU are missing, or are not what KVM's structures are. */
+  registers(cpu: number): VcpuRegisters {
+    const registers = VcpuRegisters.of(this.section(regsSection(cpu)), this.section(sregsSection(cpu)));
+    if (registers !== undefined) return registers;
+    throw damaged(this.directory, `the registers of vCPU ${cpu} are of another size than KVM's`);
+  }
+
   /** What its maker said of the machine, in the form that `check` wants. Throws `ERR_TSVMM_SNAPSHOT`. */
   machine<T>(check: Check<T>): T {
     return checked(this.directory, () => check(this.manifest.machine, 'machine'));
@@ -109,8 +123,27 @@ export class OpenSnapshot implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#files.close();
+  /** Does what reads its files, which stay open until that is done. */
+  async use<T>(work: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    const result = work();
+    this.#work.add(result);
+    try {
+      return await result;
+    } finally {
+      this.#work.delete(result);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= Promise.allSettled(this.#work).then(() => this.#files.close());
+    return this.#closing;
+  }
+
+  /** The numbers of its descriptors may be those of other files by now. */
+  #assertOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new TsvmmError('ERR_TSVMM_STATE', `the snapshot ${quote(this.directory)} has been disposed`);
   }
 }
 
@@ -120,111 +153,4 @@ function readChecked(layer: SnapshotLayer, into: Uint8Array, offset: number): vo
   } catch (error) {
     throw unreadable(layer.directory, layer.name, error);
   }
-}
-
-/**
- * Opens the snapshot in a directory. Rejects with `ERR_TSVMM_SNAPSHOT` when there is none, or one that is damaged, of another
- * version, or a difference to one that is not there any more.
- */
-export async function openSnapshot(path: string): Promise<OpenSnapshot> {
-  const files = new SnapshotFiles();
-  try {
-    const folder = await files.openGiven(path);
-    const { manifest, sha256 } = await readManifest(folder);
-    const sections = await readState(folder, manifest);
-    const layers = [await openLayer(folder, manifest)];
-    for (const parent of manifest.parents) layers.push(await openParent(files, folder.directory, parent, manifest));
-    const disks: (DigestedFile | undefined)[] = [];
-    for (const [index, entry] of manifest.disks.entries()) disks.push(await openDisk(folder, index, entry));
-    return new OpenSnapshot({ directory: folder.directory, manifest, sha256, sections, layers, disks, files });
-  } catch (error) {
-    await files.close();
-    throw error;
-  }
-}
-
-/** What `read` answers; a mismatch is the manifest's. */
-function checked<T>(directory: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof OtherVersion)
-      throw unusable(directory, `${manifestName}: ${error.message}`, 'use the version of tsvmm that wrote it', error);
-    if (error instanceof Mismatch) throw damaged(directory, `${manifestName}: ${error.message}`, error);
-    throw error;
-  }
-}
-
-async function readManifest(folder: SnapshotFolder): Promise<ReadManifest> {
-  const bytes = await folder.read(manifestName, { most: largestManifest });
-  return checked(folder.directory, () => parseManifest(bytes));
-}
-
-async function readState(folder: SnapshotFolder, { state }: Manifest): Promise<Map<string, Uint8Array>> {
-  const bytes = await folder.read(stateName, { size: sum(state.map(({ length }) => length)) });
-  const sections = new Map<string, Uint8Array>();
-  let offset = 0;
-  for (const { name, length, sha256: digest } of state) {
-    // A copy each: it begins where every kind of view can begin.
-    const section = Uint8Array.prototype.slice.call(bytes, offset, offset + length);
-    const found = length > quick ? await sha256Later(section) : sha256(section);
-    if (found.toString('hex') !== digest)
-      throw damaged(folder.directory, `${stateName}: the section ${name} is not what was written`);
-    sections.set(name, section);
-    offset += length;
-  }
-  return sections;
-}
-
-/** Hashed at once: a fraction of a millisecond. */
-const quick = 64 * 1024;
-
-async function openLayer(folder: SnapshotFolder, manifest: Manifest): Promise<SnapshotLayer> {
-  const size = memorySize(manifest);
-  const { fd } = await folder.open(memoryName, size);
-  const hashes = await folder.open(memoryHashesName, chunksIn(size) * digestSize);
-  const { sha256 } = manifest.memory;
-  return {
-    fd,
-    size,
-    directory: folder.directory,
-    name: memoryName,
-    hashes: { fd: hashes.fd, name: memoryHashesName, sha256 },
-  };
-}
-
-async function openParent(
-  files: SnapshotFiles,
-  child: string,
-  { directory, id, sha256 }: Manifest['parents'][number],
-  manifest: Manifest,
-): Promise<SnapshotLayer> {
-  const path = join(dirname(child), siblingName(directory)!);
-  try {
-    const folder = await files.openNeighbour(path, path);
-    const parent = await readManifest(folder);
-    if (parent.manifest.id !== id) throw unusable(path, 'it is another snapshot', 'put the right one back there');
-    if (parent.sha256 !== sha256) throw damaged(path, 'it is not as it was then');
-    if (memorySize(parent.manifest) !== memorySize(manifest)) throw damaged(path, 'its memory is of another size');
-    return await openLayer(folder, parent.manifest);
-  } catch (cause) {
-    if (!(cause instanceof TsvmmError)) throw cause;
-    throw unusable(
-      child,
-      `it is only the difference to ${quote(directory)}: ${cause.message}`,
-      cause.hint ?? '',
-      cause,
-    );
-  }
-}
-
-async function openDisk(folder: SnapshotFolder, index: number, entry: DiskEntry): Promise<DigestedFile | undefined> {
-  if (entry.kind !== 'copy') return undefined;
-  const { file, size, sha256 } = entry;
-  const { fd } = await folder.open(file, size);
-  const { directory } = folder;
-  if (sha256 === undefined) return { fd, size, directory, name: file };
-  const name = diskHashesName(index);
-  const hashes = await folder.open(name, chunksIn(size) * digestSize);
-  return { fd, size, directory, name: file, hashes: { fd: hashes.fd, name, sha256 } };
 }

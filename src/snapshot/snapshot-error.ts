@@ -1,6 +1,9 @@
 /** What goes wrong with snapshots, in words for whoever runs tsvmm. Any thread. */
 import { quote, shellWord } from '../disk/range.js';
 import { raiseOpenFiles, TsvmmError } from '../errors.js';
+import { OtherVersion } from './manifest-text.js';
+import { manifestName } from './names.js';
+import { Mismatch } from './schema.js';
 
 /** What is there is not a snapshot that this tsvmm can use. */
 export const unusable = (directory: string, says: string, hint: string, cause?: unknown): TsvmmError =>
@@ -60,3 +63,25 @@ export const isLeftover = (directory: string): TsvmmError =>
     'its writer has not finished it: it was killed, or is still at work',
     `if nothing is writing it, remove it: rm -r ${shellWord(directory)}`,
   );
+
+/** Of something that failed for `why`, what was written so far is still there. */
+export function notRemoved(path: string, why: unknown, cause: unknown): TsvmmError {
+  const says = why instanceof Error ? why.message : String(why);
+  return new TsvmmError(
+    'ERR_TSVMM_SNAPSHOT',
+    `${says}; and what was written so far could not be removed: ${quote(path)}`,
+    { hint: 'remove it by hand', details: { path }, cause: new AggregateError([why, cause], says) },
+  );
+}
+
+/** What `read` answers; a mismatch is the manifest's. */
+export function checked<T>(directory: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof OtherVersion)
+      throw unusable(directory, `${manifestName}: ${error.message}`, 'use the version of tsvmm that wrote it', error);
+    if (error instanceof Mismatch) throw damaged(directory, `${manifestName}: ${error.message}`, error);
+    throw error;
+  }
+}

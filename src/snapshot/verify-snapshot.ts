@@ -9,7 +9,11 @@ import { Progress, type WorkOptions } from './progress.js';
  * difference the parts of its parents that it shows are compared as well; disks without digests are not, nor those that lie
  * elsewhere.
  */
-export async function verifySnapshot(snapshot: OpenSnapshot, options: WorkOptions = {}): Promise<void> {
+export function verifySnapshot(snapshot: OpenSnapshot, options: WorkOptions = {}): Promise<void> {
+  return snapshot.use(() => compareAll(snapshot, options));
+}
+
+async function compareAll(snapshot: OpenSnapshot, options: WorkOptions): Promise<void> {
   const progress = new Progress(options);
   const work = snapshot.layers.map((layer) => ({ file: layer, wanted: chunksShown(snapshot, layer) }));
   for (const { file, wanted } of work) for (const index of wanted) progress.expect(chunkLength(file.size, index));
