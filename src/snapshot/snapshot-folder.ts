@@ -30,7 +30,7 @@ export class SnapshotFiles {
 
   /** `path` is one that was given by a user: links on the way to it are theirs. */
   async openGiven(path: string): Promise<SnapshotFolder> {
-    const directory = await realpath(path).catch((cause) => Promise.reject(missing(path, cause)));
+    const directory = await realpath(path).catch((cause) => missing(path, cause));
     if (isUnfinished(directory)) throw isLeftover(directory);
     return this.openNeighbour(directory, directory);
   }
@@ -38,7 +38,7 @@ export class SnapshotFiles {
   /** A directory that a manifest speaks of; `shown` is what messages call it, of which snapshot. */
   async openNeighbour(directory: string, shown: string): Promise<SnapshotFolder> {
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-    const fd = await openFd(directory, flags).catch((cause) => Promise.reject(missing(shown, cause)));
+    const fd = await openFd(directory, flags).catch((cause) => missing(shown, cause));
     return new SnapshotFolder(directory, this.#descriptors.add(fd), this);
   }
 
