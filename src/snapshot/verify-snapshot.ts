@@ -5,9 +5,8 @@ import type { OpenSnapshot, SnapshotLayer } from './open-snapshot.js';
 import { Progress, type WorkOptions } from './progress.js';
 
 /**
- * Rejects with `ERR_TSVMM_SNAPSHOT`, which names the file and where in it, at the first difference. Of a snapshot that is a
- * difference the parts of its parents that it shows are compared as well; disks without digests are not, nor those that lie
- * elsewhere.
+ * Rejects with `ERR_TSVMM_SNAPSHOT`, which names the file and where in it, at the first difference. Of its
+ * parents the parts are compared that it shows; disks without digests are not, nor those that lie elsewhere.
  */
 export function verifySnapshot(snapshot: OpenSnapshot, options: WorkOptions = {}): Promise<void> {
   return snapshot.use(() => compareAll(snapshot, options));
@@ -15,13 +14,15 @@ export function verifySnapshot(snapshot: OpenSnapshot, options: WorkOptions = {}
 
 async function compareAll(snapshot: OpenSnapshot, options: WorkOptions): Promise<void> {
   const progress = new Progress(options);
-  const work = snapshot.layers.map((layer) => ({ file: layer, wanted: chunksShown(snapshot, layer) }));
-  for (const { file, wanted } of work) for (const index of wanted) progress.expect(chunkLength(file.size, index));
-  const disks = snapshot.disks.filter((disk) => disk?.hashes !== undefined).map((disk) => disk!);
-  for (const { size } of disks) progress.expect(size);
-  for (const { file, wanted } of work)
-    await compareFile(await CheckedFile.open(file), (index) => wanted.has(index), progress);
-  for (const disk of disks) await compareFile(await CheckedFile.open(disk), () => true, progress);
+  const [own, ...parents] = snapshot.layers;
+  const disks = snapshot.disks.filter((disk) => disk?.hashes !== undefined);
+  const whole = [own!, ...disks.map((disk) => disk!)];
+  const parts = parents.map((layer) => ({ layer, shown: chunksShown(snapshot, layer) }));
+  for (const { size } of whole) progress.expect(size);
+  for (const { layer, shown } of parts) for (const index of shown) progress.expect(chunkLength(layer.size, index));
+  for (const file of whole) await compareFile(await CheckedFile.open(file), () => true, progress);
+  for (const { layer, shown } of parts)
+    await compareFile(await CheckedFile.open(layer), (index) => shown.has(index), progress);
 }
 
 const chunkLength = (size: number, index: number): number => Math.min(chunkSize, size - index * chunkSize);
