@@ -152,7 +152,8 @@ describe.skipIf(!has('gdb'))(has('gdb') ? 'gdb' : 'gdb (not installed)', () => {
     });
 
   test('reads the registers of each vCPU as those of a thread', () => {
-    const shown = gdb('info threads', 'thread 1', 'info registers', 'thread 2', 'info registers');
+    const show = ['info registers', String.raw`printf "fs_base 0x%lx\n", $fs_base`];
+    const shown = gdb('thread 1', ...show, 'thread 2', ...show);
     const [, first = '', second = ''] = shown.split('[Switching to thread ');
     for (const [cpu, text] of [first, second].entries()) {
       const values = new Map(
