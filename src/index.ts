@@ -18,6 +18,7 @@ export type { MemoryOptions } from './machine/memory-options.js';
 export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/options.js';
 export { prewarm } from './machine/prewarm.js';
 export type { RateLimit } from './machine/rate-limit-options.js';
+export { type CrashDumpOptions, Snapshot } from './machine/snapshot.js';
 export type { VmState } from './machine/states.js';
 export type { Duration, Size } from './machine/units.js';
 export { VirtualMachine } from './machine/virtual-machine.js';

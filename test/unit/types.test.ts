@@ -12,8 +12,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Every option may be passed as undefined; what is not for everybody cannot be reached. */
 const program = `
 import { Duplex } from 'node:stream';
-import { Disk, GuestConsole, TsvmmError, VirtualMachine, prewarm } from 'tsvmm';
-import type { BootOptions, CallOptions, ConsoleOptions, DiskHandlers, DiskOptions, MemoryOptions, RequestContext, TopologyOptions, VmExit, VmOptions, Warning } from 'tsvmm';
+import { Disk, GuestConsole, Snapshot, TsvmmError, VirtualMachine, prewarm } from 'tsvmm';
+import type { BootOptions, CallOptions, ConsoleOptions, CrashDumpOptions, DiskHandlers, DiskOptions, MemoryOptions, RequestContext, TopologyOptions, VmExit, VmOptions, Warning } from 'tsvmm';
 
 type Undefined<T> = { [K in keyof T]-?: undefined extends T[K] ? K : never }[keyof T];
 type Optional<T> = { [K in keyof T]-?: object extends Pick<T, K> ? K : never }[keyof T];
@@ -26,10 +26,11 @@ const all: [
   AcceptsUndefined<TopologyOptions>,
   AcceptsUndefined<ConsoleOptions>,
   AcceptsUndefined<CallOptions>,
+  AcceptsUndefined<CrashDumpOptions>,
   AcceptsUndefined<Extract<BootOptions, { kernel: unknown }>>,
   AcceptsUndefined<Exclude<BootOptions, { kernel: unknown }>>,
   AcceptsUndefined<Exclude<NonNullable<VmOptions['cpu']>, string>>,
-] = [true, true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true, true];
 
 export async function main(given: { name?: string; timeout?: number }): Promise<VmExit> {
   const vm = await VirtualMachine.start({ name: given.name, disks: [{ path: 'a.img', readOnly: undefined }] });
@@ -52,6 +53,20 @@ const zeroes: Disk = Disk.from(new Zeroes());
 const bytes = Disk.from({ size: 512, read: async (_offset, into) => new Uint8Array(into.length), write: undefined });
 export const options: VmOptions = { disks: ['a', zeroes, bytes, Disk.fromModule(new URL('file:///disk.js'), 1)] };
 export const size: number = zeroes.size;
+
+export async function look(signal: AbortSignal): Promise<bigint | undefined> {
+  await using snapshot = await Snapshot.open(new URL('file:///snapshot'));
+  const bytes: Buffer = snapshot.memory.read(snapshot.memory.regions[0]?.start ?? 0, 16);
+  snapshot.memory.readInto(0, bytes);
+  await snapshot.writeCrashDump('vmcore', { signal, onProgress: undefined });
+  // @ts-expect-error: it is not written to
+  snapshot.memory.write(0, bytes);
+  // @ts-expect-error: of the machine alone
+  void snapshot.opened;
+  return snapshot.createdAt > new Date(0) ? snapshot.registers(0)['rip'] : undefined;
+}
+// @ts-expect-error: snapshots are opened
+new Snapshot();
 
 // @ts-expect-error: an answer is bytes
 Disk.from({ size: 512, read: async () => 512 });
