@@ -9,10 +9,12 @@ import type { DoctorReport } from '../machine/doctor.js';
 import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForThrown } from './exit-codes.js';
 import { errorFields, jsonLine } from './json-events.js';
+import { Interrupted, longWork, type WorkControl } from './long-work.js';
 import type { StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';
 import { type RunIo, run } from './run.js';
 import { parseRun } from './run-flags.js';
+import type { SnapshotRequest } from './snapshot-commands.js';
 
 /** What the commands call. */
 export interface Library {
@@ -21,6 +23,8 @@ export interface Library {
   doctor(): Promise<DoctorReport>;
   /** Findings about a disk image, for people and for programs. */
   inspect(file: string): Promise<{ readonly text: string; readonly data: object }>;
+  /** Does something with a snapshot's directory. */
+  snapshot(request: SnapshotRequest, control: WorkControl): Promise<{ readonly text: string; readonly data: object }>;
 }
 
 export async function commandLine(argv: readonly string[], library: Library, io: RunIo): Promise<number> {
@@ -55,10 +59,16 @@ export async function commandLine(argv: readonly string[], library: Library, io:
           io.stdout.write(json ? jsonLine(data) : text);
           return 0;
         },
+        async snapshot(request, { json }) {
+          const { text, data } = await longWork(io, (control) => library.snapshot(request, control));
+          io.stdout.write(json ? jsonLine(data) : text);
+          return 0;
+        },
       },
       { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },
     );
   } catch (error) {
+    if (error instanceof Interrupted) return error.exitCode;
     if (argv.includes('--json')) io.stdout.write(jsonLine({ error: errorFields(error) }));
     io.stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(io.stderr)));
     return codeForThrown(error);

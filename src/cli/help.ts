@@ -29,6 +29,20 @@ const byCommand: Readonly<Record<string, readonly Example[]>> = {
     ['tsvmm image inspect disk.img', 'partitions, file systems, boot entries'],
     ["tsvmm image inspect disk.img --json | jq '.entries[].title'", 'the same for programs'],
   ],
+  snapshot: [
+    ['tsvmm snapshot inspect DIR', 'what it holds'],
+    ['tsvmm snapshot verify DIR', 'whether all of it is as it was written'],
+  ],
+  'snapshot inspect': [
+    ['tsvmm snapshot inspect DIR', 'memory, disks, registers'],
+    ["tsvmm snapshot inspect DIR --json | jq '.vcpus[0].rip'", 'the same for programs'],
+  ],
+  'snapshot verify': [['tsvmm snapshot verify DIR', 'reads all of its memory and disks']],
+  'snapshot merge': [['tsvmm snapshot merge DIR WHOLE', 'WHOLE needs no other snapshot']],
+  'snapshot vmcore': [
+    ['tsvmm snapshot vmcore DIR core', 'write it'],
+    ["gdb -c core -ex 'info registers' -ex 'x/8xg 0x1000'", 'look at it: addresses are guest-physical'],
+  ],
   completion: [
     ['source <(tsvmm completion bash)', 'in ~/.bashrc'],
     ['source <(tsvmm completion zsh)', 'in ~/.zshrc, after compinit'],

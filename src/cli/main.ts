@@ -76,6 +76,7 @@ async function main(): Promise<never> {
       cpus: async () => (await import('../machine/cpu-list.js')).cpuList(),
       doctor: async () => (await import('../machine/doctor.js')).doctor(),
       inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
+      snapshot: async (request, control) => (await import('./snapshot.js')).snapshotAction(request, control),
     },
     io,
   );

@@ -9,6 +9,7 @@ import { ExitCode } from './exit-codes.js';
 import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
 import { jsonLine } from './json-events.js';
 import { type RunArguments, runArguments, runFlags } from './run-flags.js';
+import { addSnapshotCommands, type SnapshotOptions, type SnapshotRequest } from './snapshot-commands.js';
 import { usageError } from './usage-error.js';
 import { version } from './version.js';
 
@@ -17,6 +18,7 @@ export interface Actions {
   run(given: RunArguments): Promise<number>;
   doctor(options: { json: boolean; quiet: boolean }): Promise<number>;
   inspect(file: string, options: { json: boolean }): Promise<number>;
+  snapshot(request: SnapshotRequest, options: SnapshotOptions): Promise<number>;
 }
 
 export interface Outputs {
@@ -87,6 +89,10 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     .action(async (file: string, parsed: { json?: true }) => {
       code = await actions.inspect(file, { json: parsed.json === true });
     });
+
+  addSnapshotCommands(program, add, async (request, options) => {
+    code = await actions.snapshot(request, options);
+  });
 
   add(program, 'completion', 'print the script that completes tsvmm in a shell')
     .addArgument(new Argument('<shell>', 'the shell').choices(shells))
@@ -177,7 +183,7 @@ function completed(program: Command, command: Command): CompletedCommand {
         text: description.replace(/ \(default: .*\)$/, ''),
       })),
     words: [...wordsFor(below), ...choices.map((choice): [string, string] => [choice, ''])],
-    files: argument !== undefined && ['disk', 'file'].includes(argument.name()),
+    files: argument !== undefined && ['disk', 'file', 'directory'].includes(argument.name()),
   };
 }
 

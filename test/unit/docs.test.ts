@@ -117,6 +117,7 @@ describe('commands in the documentation', () => {
       },
       doctor: done,
       inspect: done,
+      snapshot: done,
     };
     const code = await runProgram(rest, actions, {
       out: () => {},

@@ -18,7 +18,7 @@ async function output(...argv: string[]): Promise<{ code: number; out: string; e
   const nothing = async (): Promise<number> => 0;
   const code = await runProgram(
     argv,
-    { run: nothing, doctor: nothing, inspect: nothing },
+    { run: nothing, doctor: nothing, inspect: nothing, snapshot: nothing },
     {
       out: (text) => {
         out += text;
@@ -94,7 +94,7 @@ describe('tsvmm completion', () => {
 
 describe.skipIf(!has('bash'))('bash', () => {
   it('completes commands and subcommands', () => {
-    expect(bash('tsvmm', '')).toEqual(['completion', 'doctor', 'help', 'image', 'run']);
+    expect(bash('tsvmm', '')).toEqual(['completion', 'doctor', 'help', 'image', 'run', 'snapshot']);
     expect(bash('tsvmm', 'do')).toEqual(['doctor']);
     expect(bash('tsvmm', 'image', '')).toEqual(['inspect']);
     expect(bash('tsvmm', 'help', 'e')).toEqual(['environment', 'exit-codes']);
@@ -130,7 +130,7 @@ describe.skipIf(!has('bash'))('bash', () => {
 
 describe.skipIf(!has('fish'))('fish', () => {
   it('completes commands, options and values', () => {
-    expect(fish('tsvmm ')).toEqual(['completion', 'doctor', 'help', 'image', 'run']);
+    expect(fish('tsvmm ')).toEqual(['completion', 'doctor', 'help', 'image', 'run', 'snapshot']);
     expect(fish('tsvmm image ')).toEqual(['inspect']);
     expect(fish('tsvmm help image ')).toEqual(['inspect']);
     expect(fish('tsvmm run --tr')).toEqual(['--transport']);

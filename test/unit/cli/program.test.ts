@@ -21,6 +21,10 @@ async function invoke(...argv: string[]) {
       calls.push(['inspect', file, options]);
       return 0;
     },
+    snapshot: async (request, options) => {
+      calls.push(['snapshot', request, options]);
+      return 0;
+    },
   };
   const code = await runProgram(argv, actions, {
     out: (text) => {
@@ -91,6 +95,8 @@ describe('mistakes', () => {
     [['RUN', 'disk.img'], "unknown command 'RUN'", 'did you mean run?'],
     [['inspect', 'disk.img'], "unknown command 'inspect'", 'did you mean image inspect?'],
     [['version'], "unknown command 'version'", 'did you mean --version?'],
+    [['snapshot', 'inspct', 'a'], "unknown command 'inspct'", 'did you mean inspect?'],
+    [['snapshot', 'merge', 'a'], "missing required argument 'to'", 'tsvmm snapshot merge --help'],
     [['run', '--smp', '2'], "unknown option '--smp'", 'did you mean --cpus?'],
     [['nothing-like-it'], "unknown command 'nothing-like-it'", 'tsvmm --help'],
     [['package.json'], "unknown command 'package.json'", 'tsvmm run package.json'],
@@ -135,6 +141,18 @@ describe('commands', () => {
       code: 0,
       calls: [['inspect', 'd.img', { json: false }]],
     });
+  });
+  it('calls what is done with snapshots', async () => {
+    for (const command of ['inspect', 'verify'])
+      expect(await invoke('snapshot', command, 'dir', '--json', '-v')).toMatchObject({
+        code: 0,
+        calls: [['snapshot', { command, directory: 'dir' }, { json: true }]],
+      });
+    for (const command of ['merge', 'vmcore'])
+      expect(await invoke('snapshot', command, 'dir', 'to')).toMatchObject({
+        code: 0,
+        calls: [['snapshot', { command, directory: 'dir', to: 'to' }, { json: false }]],
+      });
   });
   it('takes option values that begin with a dash, which the fast path leaves to it', async () => {
     const { code, given } = await invoke('run', 'd.img', '--append', '-x');

@@ -34,6 +34,7 @@ process.exit(
       cpus: () => Promise.reject(new Error('not here')),
       doctor: () => Promise.reject(new Error('not here')),
       inspect: () => Promise.reject(new Error('not here')),
+      snapshot: () => Promise.reject(new Error('not here')),
     },
     {
       stdin: process.stdin,
