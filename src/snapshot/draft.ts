@@ -106,7 +106,8 @@ interface Written {
   readonly disks: readonly DiskEntry[];
 }
 
-function manifestOf({ createdAt, machine, regions, parents }: Draft, facts: Facts, written: Written): Manifest {
+function manifestOf(draft: Draft, { id, tsvmm, state }: Facts, written: Written): Manifest {
+  const { createdAt, machine, regions, parents } = draft;
   const layers: SnapshotLayer[] = [];
   const pieces = written.pieces.map(({ length, from }) => {
     if (from === 'zeroes') return { length };
@@ -117,9 +118,11 @@ function manifestOf({ createdAt, machine, regions, parents }: Draft, facts: Fact
   return {
     format,
     version,
-    ...facts,
+    id,
     createdAt,
+    tsvmm,
     machine,
+    state,
     memory: { regions, pieces, sha256: written.sha256 },
     parents: layers.map((layer) => parents.get(layer)!),
     disks: written.disks,

@@ -15,7 +15,8 @@ export function* ramParts<P extends Piece>(
   length: number,
 ): Generator<RamPart<P>, void> {
   const end = offset + length;
-  for (const piece of pieces.slice(firstAt(pieces, offset))) {
+  for (let index = firstAt(pieces, offset); index < pieces.length; index++) {
+    const piece = pieces[index]!;
     if (piece.offset >= end) return;
     const from = Math.max(offset, piece.offset);
     const to = Math.min(end, piece.offset + piece.length);
