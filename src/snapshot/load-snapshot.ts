@@ -82,7 +82,7 @@ async function openParent(
 ): Promise<SnapshotLayer> {
   const path = join(dirname(child), siblingName(directory)!);
   try {
-    const folder = await files.openNeighbour(path, path);
+    const folder = await files.openDirectory(path);
     const parent = await readManifest(folder);
     if (parent.manifest.id !== id) throw unusable(path, 'it is another snapshot', 'put the right one back there');
     if (parent.sha256 !== sha256) throw damaged(path, 'it is not as it was then');

@@ -32,7 +32,7 @@ export async function unfinishedBeside(directory: string): Promise<string[]> {
 }
 
 /** The one way in which a snapshot speaks of another: as its neighbour. */
-export const siblingPath = /^\.\.\/[^/\0]{1,255}$/;
+const siblingPath = /^\.\.\/[^/\0]{1,255}$/;
 
 /** The name in such a path, or undefined when it is none that a snapshot can have. */
 export function siblingName(path: string): string | undefined {

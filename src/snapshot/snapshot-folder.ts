@@ -32,13 +32,13 @@ export class SnapshotFiles {
   async openGiven(path: string): Promise<SnapshotFolder> {
     const directory = await realpath(path).catch((cause) => missing(path, cause));
     if (isUnfinished(directory)) throw isLeftover(directory);
-    return this.openNeighbour(directory, directory);
+    return this.openDirectory(directory);
   }
 
-  /** A directory that a manifest speaks of; `shown` is what messages call it, of which snapshot. */
-  async openNeighbour(directory: string, shown: string): Promise<SnapshotFolder> {
+  /** One that is no link itself. */
+  async openDirectory(directory: string): Promise<SnapshotFolder> {
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-    const fd = await openFd(directory, flags).catch((cause) => missing(shown, cause));
+    const fd = await openFd(directory, flags).catch((cause) => missing(directory, cause));
     return new SnapshotFolder(directory, this.#descriptors.add(fd), this);
   }
 
