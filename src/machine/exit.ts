@@ -1,6 +1,6 @@
 /** Why a machine ended: the value of `vm.exited`. Main thread. */
 import { MachineEvent } from '../devices/wires.js';
-import { TsvmmError } from '../errors.js';
+import { asTsvmmError, type Phase, TsvmmError } from '../errors.js';
 
 export type VmExit = {
   /** The newest console output. */
@@ -52,4 +52,12 @@ export function causeOf(reason: ExitReason): unknown {
   return reason.reason === 'aborted'
     ? reason.cause
     : new TsvmmError('ERR_TSVMM_STATE', `the machine ended while it was powered on: ${reason.reason}`);
+}
+
+/** Why a start has failed, with how far it came. */
+export function startError(failure: unknown, phases: Phase[], consoleTail: string): TsvmmError {
+  const error = asTsvmmError(failure, 'ERR_TSVMM_STATE');
+  error.phases ??= phases;
+  if (consoleTail !== '') error.consoleTail ??= consoleTail;
+  return error;
 }

@@ -10,6 +10,8 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestMemory as RamMap } from '../memory/guest-memory.js';
+import type { PowerCycle } from './power-cycle.js';
+import type { VmState } from './states.js';
 import { show } from './units.js';
 
 /** The length that the shim will copy, whatever a subclass or a property of the same name says. */
@@ -33,6 +35,21 @@ export interface MemoryOwner {
   regions(): readonly RamRegion[];
   wrote(hostAddress: number, length: number): void;
 }
+
+/** Of whatever power cycle a machine is in. */
+export const machineMemory = (
+  layout: readonly { readonly start: number; readonly size: number }[],
+  cycle: () => PowerCycle | undefined,
+  state: () => VmState,
+): GuestMemory =>
+  guestMemoryApi(layout, {
+    regions: () => {
+      const now = cycle();
+      if (now?.isClosing === false) return now.regions;
+      throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${state()} cannot be accessed`);
+    },
+    wrote: (host, length) => cycle()?.touch(host, length),
+  });
 
 export function guestMemoryApi(
   layout: readonly { readonly start: number; readonly size: number }[],

@@ -7,11 +7,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { stampChipset } from '../devices/chipset.js';
 import { hostClocks } from '../devices/clocks.js';
+import type { MemoryRegion } from '../devices/memory-map.js';
 import { type ClockSave, saveClock } from '../kvm/clock-save.js';
 import type { CpuidEntry } from '../kvm/cpuid-entry.js';
 import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { saveVm, type VmSave } from '../kvm/vm-save.js';
-import type { Piece } from '../memory/ram.js';
+import type { RamPiece } from '../memory/ram.js';
 import type { PlatformShape } from '../virtio/transport/platform.js';
 import type { Hardware } from './hardware.js';
 
@@ -24,7 +25,9 @@ export interface MachineParts {
   readonly vcpus: readonly VcpuSave[];
   readonly vm: VmSave;
   readonly clock: ClockSave;
-  readonly memory: readonly Piece[];
+  /** Where the guest sees its memory; the pieces are of all of it in a row. */
+  readonly regions: readonly MemoryRegion[];
+  readonly memory: readonly RamPiece[];
 }
 
 export class MachineImage {
@@ -77,6 +80,7 @@ export async function captureMachine(
     vcpus: vcpuFds.map((fd) => saveVcpu(fd, facts)),
     vm: saveVm(vm.fd),
     clock,
+    regions: plan.ram,
     memory: hardware.ram.pieces,
   });
 }

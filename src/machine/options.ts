@@ -196,7 +196,7 @@ function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
   };
 }
 
-function signal(value: unknown): AbortSignal | undefined {
+export function signal(value: unknown): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value;
   throw bad('signal: expected an AbortSignal', 'pass controller.signal');
 }

@@ -93,6 +93,14 @@ export function planMachine(
   );
   if (image !== undefined) checkShape(image.parts.shape, platform.shape);
   const bar64 = bar64Window(ramEnd, physicalBits);
+  if (image !== undefined && image.parts.state.byteLength !== platform.end)
+    throw new TsvmmError(
+      'ERR_TSVMM_SNAPSHOT',
+      `the state of the machine has ${image.parts.state.byteLength} bytes, and not ${platform.end}`,
+      {
+        hint: 'the snapshot is damaged, or another program made it: take another one',
+      },
+    );
   return { apicIds: ids, cpuid, ram, bar64, devices, control, platform, stateSize: platform.end };
 }
 

@@ -375,11 +375,7 @@ export class PowerCycle {
       this.#gatherMs = Math.min(2 * this.#gatherMs, gatherMs.most);
     } else this.#gatherMs = gatherMs.first;
     if (Atomics.load(control.memoryFailed, 0) !== 0) {
-      this.#fail(
-        new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {
-          hint: 'a file behind guest memory was truncated, or the host ran out of huge pages or met a disk error',
-        }),
-      );
+      this.#fail(noPage());
     }
     const event = Atomics.load(control.event, 0);
     if (event === 0 || this.#told) return;
@@ -391,6 +387,14 @@ export class PowerCycle {
     if (this.#told) return;
     this.#told = true;
     this.#hostEnds.pump.pump();
-    this.#hooks.failed(error);
+    // KVM, which meets it before us, says something else each time.
+    const isMemory = !this.isClosing && this.#hardware.ram.isTruncated;
+    this.#hooks.failed(isMemory ? noPage(error) : error);
   }
 }
+
+const noPage = (cause?: unknown): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {
+    hint: 'a file behind guest memory was truncated, or the host ran out of huge pages or met a disk error',
+    cause,
+  });

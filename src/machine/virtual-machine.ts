@@ -14,28 +14,31 @@ import { randomUUID } from '../host/random.js';
 import { abortable } from './abortable.js';
 import { BootProblems, watchBoot } from './boot-messages.js';
 import type { BootWatch } from './boot-watch.js';
+import type { Path } from './checks.js';
 import { closeMachine } from './closing.js';
 import { type CallOptions, GuestConsole } from './console.js';
 import type { CycleMetrics } from './cycle-metrics.js';
 import type { Disk } from './disk.js';
 import { DiskChanges } from './disk-changes.js';
 import { DiskSet } from './disk-set.js';
-import { EarlyWarnings } from './early-warnings.js';
-import type { VmEvents, Warning } from './events.js';
-import { causeOf, type ExitReason, exitOf, type VmExit } from './exit.js';
+import type { VmEvents } from './events.js';
+import { causeOf, type ExitReason, exitOf, startError, type VmExit } from './exit.js';
 import { type ForkOptions, Forks } from './fork.js';
-import { type GuestMemory, guestMemoryApi } from './guest-memory-api.js';
+import { type GuestMemory, machineMemory } from './guest-memory-api.js';
 import type { Origin } from './hardware.js';
-import { shielded } from './listeners.js';
 import { checkMemory } from './memory-check.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { Pauses, type ResumeOptions } from './pauses.js';
 import { PhaseClock } from './phases.js';
 import { type CycleHooks, PowerCycle } from './power-cycle.js';
 import { Rest } from './rest.js';
-import { checkTransition, type VmState } from './states.js';
+import type { RestoreOptions } from './restore.js';
+import type { Snapshot } from './snapshot.js';
+import type { SnapshotOptions, Snapshots } from './snapshots.js';
+import type { VmState } from './states.js';
 import { stopMachine } from './stop.js';
 import { parseDuration, show } from './units.js';
+import { Voice } from './voice.js';
 
 const defaultStopMs = 10_000;
 /** A guest that resets faster than this is slowed down, so that it cannot keep main busy with starts. */
@@ -55,7 +58,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Of this power cycle. */
   #phases = new PhaseClock();
   #boot = this.#watchBoot();
-  #state: VmState = 'starting';
+  readonly #voice: Voice;
   #disks: DiskSet | undefined;
   #cycle: PowerCycle | undefined;
   /** A power-on under way: an end waits for it, and so does a change of a disk, since it uses the disks. */
@@ -63,12 +66,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly #diskChanges: DiskChanges;
   #rebooting: Promise<unknown> = Promise.resolve();
   readonly #pauses = new Pauses({
-    state: () => this.#state,
+    state: () => this.#voice.state,
     settled: () => this.#rebooting.then(() => this.#poweringOn),
     cycle: () => this.#cycle,
-    moveTo: (state) => this.#moveTo(state),
+    moveTo: (state) => this.#voice.moveTo(state),
   });
   readonly #forks: Forks<VirtualMachine>;
+  #snapshots: Snapshots | undefined;
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -81,23 +85,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   readonly #ended = new AbortController();
   #stopping: Promise<VmExit> | undefined;
   #startedAt = monotonicMs();
-  readonly #warnings = new EarlyWarnings((warning) => this.#tell('warning', warning));
-  readonly #bootProblems = new BootProblems((warning) => this.#warn(warning));
+  readonly #bootProblems = new BootProblems((warning) => this.#voice.warn(warning));
 
   private constructor(key: symbol, config: VmConfig) {
     super();
     if (key !== token) throw new TypeError('use VirtualMachine.start(options)');
     this.#config = config;
     this.name = config.name;
+    this.#voice = new Voice(this, config.name, config.logger);
     this.console = new GuestConsole(config.console);
     this.console.watch((chunk) => this.#boot.see(chunk));
-    this.memory = guestMemoryApi(PowerCycle.ramLayout(config), {
-      regions: () => {
-        if (this.#cycle?.isClosing === false) return this.#cycle.regions;
-        throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${this.#state} cannot be accessed`);
-      },
-      wrote: (host, length) => this.#cycle?.touch(host, length),
-    });
+    this.memory = machineMemory(
+      PowerCycle.ramLayout(config),
+      () => this.#cycle,
+      () => this.#voice.state,
+    );
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -105,7 +107,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#diskChanges = new DiskChanges({
       poweringOn: () => this.#poweringOn,
       cycle: () => this.#cycle,
-      ending: () => this.#ending && this.#state,
+      ending: () => this.#ending && this.#voice.state,
     });
   }
 
@@ -117,6 +119,18 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return VirtualMachine.#launch(() => normalize(options));
   }
 
+  /**
+   * A machine that goes on from where one was when this snapshot was taken of it; any number of them, here and elsewhere. Memory
+   * is read when the guest touches it. Rejects with `ERR_TSVMM_SNAPSHOT` when the snapshot or this host will not do.
+   */
+  static async restore(from: Path | Snapshot, options: RestoreOptions = {}): Promise<VirtualMachine> {
+    const { openRestored } = await import('./restore.js');
+    await using restored = await openRestored(from, options);
+    const vm = await VirtualMachine.#launch(() => restored.config, restored.origin);
+    (await vm.#ownSnapshots()).note(restored.snapshot, restored.pieces);
+    return vm;
+  }
+
   /** With an origin, one that goes on as another was. */
   static async #launch(configure: () => VmConfig, origin?: Origin): Promise<VirtualMachine> {
     const config = configure();
@@ -125,15 +139,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     config.signal?.addEventListener('abort', vm.#onAbort, { once: true });
     try {
       const concern = checkMemory(config.memory);
-      if (concern !== undefined) vm.#warn({ source: 'host', message: concern, suppressed: 0 });
+      if (concern !== undefined) vm.#voice.warn({ source: 'host', message: concern, suppressed: 0 });
       await vm.#poweredBy(() => vm.#openDisks().then(() => vm.#powerOn(origin)));
       vm.#throwIfEnded();
       // Its guest may have ended it already: then `exited` says how, and it does not run any more.
-      if (vm.#state === 'starting') vm.#moveTo('running');
-      setImmediate(() => vm.#warnings.release());
+      if (vm.#voice.state === 'starting') vm.#voice.moveTo('running');
+      setImmediate(() => vm.#voice.release());
       return vm;
     } catch (failure) {
-      const error = config.signal?.aborted ? config.signal.reason : vm.#startError(failure);
+      const error = config.signal?.aborted ? config.signal.reason : startError(failure, vm.phases, vm.console.tail);
       await vm.#end({ reason: 'error', error: asTsvmmError(failure, 'ERR_TSVMM_STATE') });
       throw error;
     }
@@ -152,7 +166,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   get state(): VmState {
-    return this.#state;
+    return this.#voice.state;
   }
 
   /**
@@ -177,7 +191,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   async inject(event: 'power-button'): Promise<void> {
     if (event !== 'power-button') throw new TsvmmError('ERR_TSVMM_CONFIG', `inject: there is no event ${show(event)}`);
     if (this.#cycle === undefined)
-      throw new TsvmmError('ERR_TSVMM_STATE', `a machine that is ${this.#state} has no power button`);
+      throw new TsvmmError('ERR_TSVMM_STATE', `a machine that is ${this.#voice.state} has no power button`);
     await this.#cycle.pressPowerButton();
   }
 
@@ -215,6 +229,14 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this.#forks.make(options);
   }
 
+  /**
+   * Writes the machine to a directory, which must not exist, as it is now; it stands still for some milliseconds, and goes on
+   * while its memory is written. Rejects with `ERR_TSVMM_SNAPSHOT`, or with `signal`'s reason, and nothing is left of it then.
+   */
+  async snapshot(directory: Path, options: SnapshotOptions = {}): Promise<Snapshot> {
+    return (await this.#ownSnapshots()).take(directory, options);
+  }
+
   /** Ends the machine now, as pulling its plug. Writes that the guest was told are done stay. Idempotent. */
   kill(): Promise<VmExit> {
     return this.#end({ reason: 'killed' });
@@ -240,6 +262,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
+  async #ownSnapshots(): Promise<Snapshots> {
+    const { Snapshots } = await import('./snapshots.js');
+    this.#snapshots ??= new Snapshots(this.#config, this.#pauses);
+    return this.#snapshots;
+  }
+
   /** From its beginning to its end as one: nothing may come between the disks that are opened and the machine that uses them. */
   #poweredBy(powerOn: () => Promise<void>): Promise<void> {
     const done = powerOn();
@@ -255,7 +283,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#phases.run('open disks', async () => {
       this.#disks = await DiskSet.take(this.#config.disks, {
         host: (index) => this.#diskChanges.host(index, this.disks[index]!),
-        warning: (warning) => this.#warn(warning),
+        warning: (warning) => this.#voice.warn(warning),
         signal: this.#ended.signal,
       });
     });
@@ -265,7 +293,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const hooks: CycleHooks = {
       event: (event, detail) => this.#onEvent(event, detail),
       failed: (error) => void this.#end({ reason: 'error', error }),
-      warning: (warning) => this.#warn(warning),
+      warning: (warning) => this.#voice.warn(warning),
       bootProblems: (disk, problems) => this.#bootProblems.tell(disk, problems),
     };
     const { signal } = this.#ended;
@@ -294,12 +322,12 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#poweringOn; // a guest may reset while its other vCPUs are still on their way in
     const cycle = this.#cycle;
     if (cycle === undefined || this.#ending !== undefined) return;
-    shielded(() => this.#config.logger?.info({ vm: this.name }, 'guest reset'));
+    this.#voice.log('guest reset');
     this.#lastMetrics = cycle.metrics();
     await cycle.close();
     this.#cycle = undefined;
     if (this.#ending !== undefined) return;
-    this.#tell('reboot');
+    this.#voice.tell('reboot');
     this.#phases = new PhaseClock();
     this.#boot = this.#watchBoot();
     const resting = restingUptimeMs - cycle.uptimeMs;
@@ -310,15 +338,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   #watchBoot(): BootWatch {
     const runs = (boot: BootWatch): boolean => this.#ending === undefined && this.#boot === boot;
-    return watchBoot(this.#phases, runs, (warning) => this.#tell('warning', warning));
+    return watchBoot(this.#phases, runs, (warning) => this.#voice.tell('warning', warning));
   }
 
   async #stop(timeout: number): Promise<VmExit> {
     if (this.#ending !== undefined) return this.#ending;
-    if (this.#state === 'paused') await this.resume(); // it must run to end
-    if (this.#state === 'running') this.#moveTo('stopping');
+    if (this.#voice.state === 'paused') await this.resume(); // it must run to end
+    if (this.#voice.state === 'running') this.#voice.moveTo('stopping');
     const failed = (cause: unknown): void =>
-      this.#tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause });
+      this.#voice.tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause });
     const press = (): void => void this.#cycle?.pressPowerButton().catch(failed);
     return stopMachine({ exited: this.exited, press, kill: () => void this.kill() }, timeout);
   }
@@ -336,28 +364,29 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   async #finish(reason: ExitReason): Promise<VmExit> {
     await this.#poweringOn;
-    if (this.#state !== 'stopping') this.#moveTo('stopping');
+    if (this.#voice.state !== 'stopping') this.#voice.moveTo('stopping');
     this.#config.signal?.removeEventListener('abort', this.#onAbort);
     if (reason.reason === 'error') reason.error.phases ??= this.phases;
     const cycle = this.#cycle;
     if (cycle !== undefined) this.#lastMetrics = cycle.metrics();
     this.#cycle = undefined;
     const closeDisks = () => this.#diskChanges.settled.then(() => this.#disks?.close());
-    const unclean = (cause: unknown): void => this.#warnUnclean(cause);
+    const unclean = (cause: unknown): void =>
+      this.#voice.tell('warning', {
+        source: 'host',
+        message: 'the machine did not close cleanly',
+        suppressed: 0,
+        cause,
+      });
     const failures = await closeMachine(cycle, closeDisks, async () => this.console.finish(), unclean);
     const exit = { ...reason, consoleTail: this.console.tail, uptimeMs: monotonicMs() - this.#startedAt } as VmExit;
     if (reason.reason === 'error' && exit.consoleTail !== '') reason.error.consoleTail ??= exit.consoleTail;
     failures.forEach(unclean);
-    this.#moveTo('stopped');
-    const facts = { vm: this.name, reason: exit.reason, uptimeMs: exit.uptimeMs };
-    shielded(() => this.#config.logger?.info(facts, 'machine ended'));
+    this.#voice.moveTo('stopped');
+    this.#voice.log('machine ended', { reason: exit.reason, uptimeMs: exit.uptimeMs });
     this.#resolveExited(exit);
-    this.#tell('exit', exit);
+    this.#voice.tell('exit', exit);
     return exit;
-  }
-
-  #warnUnclean(cause: unknown): void {
-    this.#tell('warning', { source: 'host', message: 'the machine did not close cleanly', suppressed: 0, cause });
   }
 
   readonly #onAbort = (): void => {
@@ -367,28 +396,5 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #throwIfEnded(): void {
     if (this.#reason?.reason === 'aborted') throw this.#reason.cause;
     if (this.#reason?.reason === 'error') throw this.#reason.error;
-  }
-
-  #warn(warning: Warning): void {
-    shielded(() => this.#config.logger?.warn({ vm: this.name, ...warning }, warning.message));
-    this.#warnings.add(warning);
-  }
-
-  #tell<K extends keyof VmEvents>(event: K, ...values: VmEvents[K]): void {
-    shielded(() => (this as EventEmitter).emit(event, ...values));
-  }
-
-  #startError(failure: unknown): TsvmmError {
-    const error = asTsvmmError(failure, 'ERR_TSVMM_STATE');
-    error.phases ??= this.phases;
-    if (this.console.tail !== '') error.consoleTail ??= this.console.tail;
-    return error;
-  }
-
-  #moveTo(next: VmState): void {
-    checkTransition(this.#state, next);
-    const from = this.#state;
-    this.#state = next;
-    this.#tell('state', next, from);
   }
 }

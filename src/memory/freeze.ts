@@ -9,7 +9,7 @@
 import { native } from '../host/addon.js';
 import { type Layer, LayerFile } from './layer.js';
 import { privateRuns } from './pagemap.js';
-import type { Piece } from './ram.js';
+import type { RamPiece } from './ram.js';
 
 const pageSize = 4096;
 /** Bytes copied at a time: they stay in the cache between being read, looked at and written. */
@@ -25,7 +25,7 @@ export interface Run {
 
 export class RamFreeze {
   readonly #address: number;
-  readonly #pieces: readonly Piece[];
+  readonly #pieces: readonly RamPiece[];
   readonly #written: readonly Run[];
   readonly #plan: FreezePlan;
   readonly #file: LayerFile;
@@ -36,7 +36,7 @@ export class RamFreeze {
   /** Written by this program since it began. */
   readonly #touched: Run[] = [];
 
-  constructor(address: number, size: number, pieces: readonly Piece[]) {
+  constructor(address: number, size: number, pieces: readonly RamPiece[]) {
     this.#address = address;
     this.#pieces = pieces;
     const written: Run[] = [];
@@ -68,7 +68,7 @@ export class RamFreeze {
   }
 
   /** Everything is copied: the layer, and what RAM is made of from now on. */
-  finish(): { readonly layer: Layer; readonly pieces: readonly Piece[] } {
+  finish(): { readonly layer: Layer; readonly pieces: readonly RamPiece[] } {
     let { cover } = this.#plan;
     if (this.#touched.length > 0) {
       const plan = planFreeze([...this.#written, ...this.#touched], this.#pieces);
@@ -115,7 +115,7 @@ export interface FreezePlan {
  * A piece of zeroes that was written to is covered as a whole, which costs nothing; of other pieces what was written. If RAM
  * would be made of more than `most` pieces, the smallest gaps between the written runs are copied as well.
  */
-export function planFreeze(written: readonly Run[], pieces: readonly Piece[], most = maxPieces): FreezePlan {
+export function planFreeze(written: readonly Run[], pieces: readonly RamPiece[], most = maxPieces): FreezePlan {
   const runs = union(written);
   let cover = union(pieces.flatMap((piece) => covered(piece, runs)));
   const gaps: Run[] = [];
@@ -130,7 +130,7 @@ export function planFreeze(written: readonly Run[], pieces: readonly Piece[], mo
   return { cover, copy: union([...runs, ...gaps]), gaps: union(gaps) };
 }
 
-function covered({ offset, length, layer }: Piece, runs: readonly Run[]): Run[] {
+function covered({ offset, length, layer }: RamPiece, runs: readonly Run[]): Run[] {
   const end = offset + length;
   const inside = runs.filter((run) => run.start < end && run.end > offset);
   if (layer === undefined) return inside.length === 0 ? [] : [{ start: offset, end }];
@@ -149,12 +149,12 @@ function union(runs: readonly Run[]): Run[] {
   return joined;
 }
 
-const countPieces = (pieces: readonly Piece[], cover: readonly Run[]): number =>
+const countPieces = (pieces: readonly RamPiece[], cover: readonly Run[]): number =>
   overlaid(pieces, cover, undefined).length;
 
 /** `pieces` under those of a new layer whose offsets are those of RAM. */
-function overlaid(pieces: readonly Piece[], cover: readonly Run[], layer: Layer | undefined): Piece[] {
-  const made: Piece[] = [];
+function overlaid(pieces: readonly RamPiece[], cover: readonly Run[], layer: Layer | undefined): RamPiece[] {
+  const made: RamPiece[] = [];
   const rest = (from: number, to: number): void => {
     for (const piece of pieces) {
       const start = Math.max(from, piece.offset);

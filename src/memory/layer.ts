@@ -17,7 +17,12 @@ const F_SEAL_SHRINK = 2;
 const F_SEAL_GROW = 4;
 const F_SEAL_WRITE = 8;
 
-export class Layer {
+/** A file of guest pages, whoever holds it. */
+export interface PageFile {
+  readonly fd: number;
+}
+
+export class Layer implements PageFile {
   readonly fd: number;
   readonly #close: (fd: number) => void;
   #holders = 1;

@@ -5,6 +5,7 @@
  * (zeroes). What the guest writes is private to this machine: over layers by copy-on-write, elsewhere in anonymous
  * memory, which has huge pages by default where shmem does not. KVM slots and every view keep their address for life.
  */
+import { fstatSync } from 'node:fs';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
@@ -12,23 +13,26 @@ import { hugePagePool } from '../host/memory-facts.js';
 import { Sys, syscall } from '../host/system.js';
 import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
-import type { Layer } from './layer.js';
+import type { Layer, PageFile } from './layer.js';
 
 /** `length` bytes at `offset` of RAM; all multiples of 4 KiB, in order, without gaps. */
-export interface Piece {
+export interface Piece<L extends PageFile = PageFile> {
   readonly offset: number;
   readonly length: number;
   /** Absent: zeroes until written. */
-  readonly layer?: Layer;
+  readonly layer?: L;
   readonly layerOffset?: number;
 }
+
+/** Of memory that is mapped. */
+export type RamPiece = Piece<Layer>;
 
 /** What the pages of anonymous guest memory are: of any size, of 4 KiB, or of the host's pool of huge ones. */
 export type HugePages = 'thp' | 'off' | 'hugetlb';
 
 export interface RamOptions {
   /** Default: all of it zeroes until written. */
-  readonly pieces?: readonly Piece[];
+  readonly pieces?: readonly RamPiece[];
   /** Default `thp`. With `hugetlb`, `size` is a multiple of `hugePageSize` and there are no layers. */
   readonly hugepages?: HugePages;
 }
@@ -52,12 +56,12 @@ export class GuestRam {
   readonly size: number;
   readonly hostAddress: number;
   readonly hugepages: HugePages;
-  #pieces: readonly Piece[];
+  #pieces: readonly RamPiece[];
   #freezing: RamFreeze | undefined;
   #isLost = false;
   #released = false;
 
-  private constructor(size: number, hostAddress: number, pieces: readonly Piece[], hugepages: HugePages) {
+  private constructor(size: number, hostAddress: number, pieces: readonly RamPiece[], hugepages: HugePages) {
     this.size = size;
     this.hostAddress = hostAddress;
     this.hugepages = hugepages;
@@ -90,7 +94,7 @@ export class GuestRam {
   }
 
   /** What it shows where nothing was written since. Its layers are held for as long as they are shown. */
-  get pieces(): readonly Piece[] {
+  get pieces(): readonly RamPiece[] {
     return this.#pieces;
   }
 
@@ -132,6 +136,13 @@ export class GuestRam {
     return this.#isLost;
   }
 
+  /** Somebody has truncated a file behind it: what was there is gone. */
+  get isTruncated(): boolean {
+    return this.#pieces.some(
+      ({ layer, layerOffset = 0, length }) => layer !== undefined && fstatSync(layer.fd).size < layerOffset + length,
+    );
+  }
+
   /** What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. */
   endFreeze(): void {
     const before = this.#pieces;
@@ -165,7 +176,7 @@ export class GuestRam {
     for (const { layer } of this.#pieces) layer?.release();
   }
 
-  #mapPiece(piece: Piece): void {
+  #mapPiece(piece: RamPiece): void {
     const at = this.hostAddress + piece.offset;
     const { layer, length, layerOffset = 0 } = piece;
     // Huge pages are reserved, so that a shortage is an error here and not a SIGBUS later.
@@ -187,7 +198,7 @@ export class GuestRam {
   }
 }
 
-function checkPieces(size: number, pieces: readonly Piece[], hugepages: HugePages): void {
+function checkPieces(size: number, pieces: readonly RamPiece[], hugepages: HugePages): void {
   const unit = hugepages === 'hugetlb' ? hugePageSize : pageSize;
   let end = 0;
   for (const { offset, length, layer, layerOffset = 0 } of pieces) {

@@ -5,7 +5,8 @@
  * A difference needs no log of what was written: layers never change, so wherever RAM shows the same part of the same layer
  * as when the parent was written, the parent has these bytes (contract §4.5).
  */
-import type { Layer, Piece } from '../memory/ram.js';
+import type { PageFile } from '../memory/layer.js';
+import type { Piece } from '../memory/ram.js';
 import { chunkSize, digestSize } from './manifest.js';
 import type { OpenSnapshot, SnapshotLayer } from './open-snapshot.js';
 import { inLayer, ramParts } from './ram-parts.js';
@@ -44,7 +45,7 @@ export function planMemory(pieces: readonly Piece[], parent: Parent | undefined,
 const cost = ({ from, length }: PlannedPiece): number => (from === 'own' ? Number.POSITIVE_INFINITY : length);
 
 /** A piece by what the parent has of it. */
-function* sharedParts(piece: Piece, layer: Layer, { snapshot, pieces }: Parent): Generator<PlannedPiece, void> {
+function* sharedParts(piece: Piece, layer: PageFile, { snapshot, pieces }: Parent): Generator<PlannedPiece, void> {
   for (const then of ramParts(pieces, piece.offset, piece.length)) {
     const { offset, length } = then;
     const now = inLayer({ piece, offset, length });

@@ -3,7 +3,8 @@
  */
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
-import type { Layer, Piece } from '../memory/ram.js';
+import type { PageFile } from '../memory/layer.js';
+import type { Piece } from '../memory/ram.js';
 import { readFullySync } from './file-io.js';
 import { type Manifest, memorySize } from './manifest.js';
 import { inLayer, ramParts } from './ram-parts.js';
@@ -22,7 +23,7 @@ export interface DigestedFile extends OpenedFile {
 }
 
 /** Memory of a snapshot: as large as all of RAM, at the same offsets. */
-export type SnapshotLayer = Layer & DigestedFile;
+export type SnapshotLayer = PageFile & DigestedFile;
 
 /** As `GuestRam.map` takes it. */
 export interface SnapshotPiece extends Piece {

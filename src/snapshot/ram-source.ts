@@ -1,5 +1,6 @@
 /** RAM as the content of a file: from the layers that a machine shows, or, compared on the way, from a snapshot's. Main thread. */
-import type { Layer, Piece } from '../memory/ram.js';
+import type { PageFile } from '../memory/layer.js';
+import type { Piece } from '../memory/ram.js';
 import { CheckedFile } from './digested-file.js';
 import { readFully } from './file-io.js';
 import { chunkSize } from './manifest.js';
@@ -48,7 +49,7 @@ abstract class RamSource<P extends Piece> implements ChunkSource {
 
 /** Those pieces of a machine's RAM that its snapshot keeps itself. */
 export class LayersSource extends RamSource<Piece> {
-  readonly #finders = new Map<Layer, DataFinder>();
+  readonly #finders = new Map<PageFile, DataFinder>();
 
   constructor(size: number, pieces: readonly Piece[], planned: readonly PlannedPiece[]) {
     super(size, keptBy(pieces, planned));

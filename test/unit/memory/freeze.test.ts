@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { Sys, syscall } from '../../../src/host/system.js';
 import { maxPieces, planFreeze, type Run } from '../../../src/memory/freeze.js';
-import { GuestRam, type Piece } from '../../../src/memory/ram.js';
+import { GuestRam, type RamPiece } from '../../../src/memory/ram.js';
 import { openTargets } from '../../support/descriptors.js';
 
 const page = 4096;
@@ -13,7 +13,7 @@ afterEach(() => {
   for (const ram of rams.splice(0)) ram.release();
 });
 
-function map(pages: number, pieces?: readonly Piece[]): GuestRam {
+function map(pages: number, pieces?: readonly RamPiece[]): GuestRam {
   const ram = GuestRam.map(pages * page, pieces === undefined ? {} : { pieces });
   rams.push(ram);
   return ram;
@@ -31,7 +31,7 @@ function content(ram: GuestRam): Buffer {
   return bytes;
 }
 
-function freeze(ram: GuestRam): readonly Piece[] {
+function freeze(ram: GuestRam): readonly RamPiece[] {
   ram.beginFreeze();
   while (!ram.copyFreeze(3 * page));
   ram.endFreeze();
@@ -181,7 +181,7 @@ describe('a freeze', () => {
 });
 
 describe('the plan of a freeze', () => {
-  const layer = { fd: 1 } as NonNullable<Piece['layer']>;
+  const layer = { fd: 1 } as NonNullable<RamPiece['layer']>;
   const covers = (cover: readonly Run[], at: number): boolean =>
     cover.some(({ start, end }) => start <= at && at < end);
 
@@ -194,7 +194,7 @@ describe('the plan of a freeze', () => {
         fc.integer({ min: 10, max: maxPieces }),
         (written, cuts, most) => {
           const edges = [0, ...[...cuts].sort((a, b) => a - b), total];
-          const pieces = edges.slice(1).map((end, i): Piece => {
+          const pieces = edges.slice(1).map((end, i): RamPiece => {
             const offset = edges[i]! * page;
             const length = end * page - offset;
             return i % 2 === 0 ? { offset, length } : { offset, length, layer, layerOffset: offset };

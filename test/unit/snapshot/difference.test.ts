@@ -2,7 +2,8 @@
 import { readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import type { Layer, Piece } from '../../../src/memory/ram.js';
+import type { PageFile } from '../../../src/memory/layer.js';
+import type { Piece } from '../../../src/memory/ram.js';
 import { openSnapshot } from '../../../src/snapshot/load-snapshot.js';
 import { chunkSize, digestSize } from '../../../src/snapshot/manifest.js';
 import { type PlannedPiece, planMemory, withHoles } from '../../../src/snapshot/memory-plan.js';
@@ -230,7 +231,7 @@ describe('merging', () => {
 });
 
 describe('the plan of memory', () => {
-  const layer: Layer = { fd: -1 };
+  const layer: PageFile = { fd: -1 };
   const own = (offset: number, length: number): PlannedPiece => ({ offset, length, from: 'own' });
 
   test('neighbours of one kind are one piece', () => {

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { TsvmmError } from '../../../src/errors.js';
 import { GuestRam, type Piece } from '../../../src/memory/ram.js';
+import { mappable } from '../../../src/snapshot/mappable.js';
 import { openSnapshot } from '../../../src/snapshot/load-snapshot.js';
 import { integer, type JsonValue, object } from '../../../src/snapshot/schema.js';
 import { verifySnapshot } from '../../../src/snapshot/verify-snapshot.js';
@@ -71,7 +72,7 @@ test('what is zero takes no room, and is a piece of its own where it is long', a
 test('a machine maps what was opened, and keeps it when the snapshot is disposed of', async () => {
   const layer = bench.layer(8 * MIB, { [page]: pattern(page, 7) });
   const snapshot = await bench.write('mapped', contentOf([{ offset: 0, length: 8 * MIB, layer, layerOffset: 0 }]));
-  const ram = GuestRam.map(snapshot.memorySize, { pieces: snapshot.pieces });
+  const ram = GuestRam.map(snapshot.memorySize, { pieces: mappable(snapshot) });
   await snapshot[Symbol.asyncDispose]();
   try {
     const { native } = await import('../../../src/host/addon.js');

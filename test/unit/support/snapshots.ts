@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KvmRegs, KvmSregs } from '../../../src/kvm/structs.js';
-import type { Layer, Piece } from '../../../src/memory/ram.js';
+import type { PageFile } from '../../../src/memory/layer.js';
+import type { Piece } from '../../../src/memory/ram.js';
 import { openSnapshot } from '../../../src/snapshot/load-snapshot.js';
 import type { OpenSnapshot } from '../../../src/snapshot/open-snapshot.js';
 import { type SnapshotContent, writeSnapshot } from '../../../src/snapshot/write-snapshot.js';
@@ -36,7 +37,7 @@ export class SnapshotBench {
   }
 
   /** A file of `size` bytes with data only where it is said, which nobody else can find. */
-  layer(size: number, data: Readonly<Record<number, Uint8Array>> = {}): Layer {
+  layer(size: number, data: Readonly<Record<number, Uint8Array>> = {}): PageFile {
     const path = this.path(`layer${this.#fds.length}`);
     const fd = openSync(path, 'wx+');
     unlinkSync(path);

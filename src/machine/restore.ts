@@ -1,0 +1,97 @@
+/**
+ * Restoring a machine from a snapshot: everything that could be wrong with it is looked at before anything is made (traps T43,
+ * T49). Main thread.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { ramRegions } from '../devices/memory-map.js';
+import { TsvmmError } from '../errors.js';
+import { missingOnHost } from '../kvm/cpu-fit.js';
+import { offered } from '../kvm/cpuid.js';
+import type { RamPiece } from '../memory/ram.js';
+import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
+import { damaged } from '../snapshot/snapshot-error.js';
+import { bad, hasOptions, known, type Path } from './checks.js';
+import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
+import type { Origin } from './hardware.js';
+import { kvmContext } from './kvm-context.js';
+import { signal, type VmConfig } from './options.js';
+import { readDescription, readImage, type SavedDescription } from './saved-machine.js';
+import { Snapshot } from './snapshot.js';
+
+export interface RestoreOptions extends ReviveOptions {
+  /** For the machine's whole life, as in `VmOptions`. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A machine that can be made; disposed of when it is. */
+export interface Restored extends AsyncDisposable {
+  readonly config: VmConfig;
+  readonly origin: Origin;
+  readonly snapshot: OpenSnapshot;
+  readonly pieces: readonly RamPiece[];
+}
+
+export async function openRestored(from: Path | Snapshot, options: RestoreOptions): Promise<Restored> {
+  if (!hasOptions(options)) throw bad('restore: expected options', 'pass { clock }, or nothing');
+  known('restore', options, ['signal', ...reviveOptionNames]);
+  signal(options.signal)?.throwIfAborted();
+  const isOurs = !(from instanceof Snapshot);
+  const snapshot = isOurs ? await Snapshot.open(from) : from;
+  try {
+    const restored = prepare(snapshot.opened, options);
+    return { ...restored, [Symbol.asyncDispose]: () => close(restored, isOurs ? snapshot : undefined) };
+  } catch (error) {
+    if (isOurs) await snapshot[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function close({ origin }: Omit<Restored, typeof Symbol.asyncDispose>, own: Snapshot | undefined): Promise<void> {
+  origin.image!.release();
+  await own?.[Symbol.asyncDispose]();
+}
+
+function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored, typeof Symbol.asyncDispose> {
+  const saved = readDescription(snapshot);
+  if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
+    throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
+  const revive = reviveConfig(options, saved.drives.length);
+  const config = configOf(saved, revive.logger, signal(options.signal));
+  const context = kvmContext();
+  const { sockets, cores, threads } = saved.topology;
+  const image = readImage(snapshot, sockets * cores * threads, context.saveFacts());
+  const missing = missingOnHost(image.parts.cpuid, offered(context.supported, context.tscDeadline));
+  if (missing.length > 0) {
+    image.release();
+    throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the guest uses what this host cannot give it: ${missing.join(', ')}`, {
+      hint: 'restore it on a host with the processor that it ran on, or take the snapshot of a machine with an older CPU model (cpu: "x86-64-v3")',
+      details: { missing },
+    });
+  }
+  return { config, origin: { image, clock: revive.clock }, snapshot, pieces: image.parts.memory };
+}
+
+function configOf(
+  saved: SavedDescription & { readonly memory: number },
+  logger: VmConfig['logger'],
+  signal: AbortSignal | undefined,
+): VmConfig {
+  const { boot } = saved;
+  return {
+    name: saved.name,
+    memory: { size: saved.memory, hugepages: saved.hugepages, prefault: false },
+    topology: saved.topology,
+    cpu: saved.cpu,
+    boot:
+      boot.kind === 'kernel'
+        ? { kind: 'kernel', kernel: boot.kernel, initrd: boot.initrd, cmdline: boot.cmdline }
+        : { kind: 'disk', disk: boot.disk, entry: boot.entry, append: boot.append },
+    disks: [],
+    console: saved.console,
+    transport: saved.transport,
+    onReboot: saved.onReboot,
+    ioWorker: 'shared',
+    logger,
+    signal,
+  };
+}

@@ -1,0 +1,189 @@
+/** Machines that were written down and go on from there. */
+import { cpSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
+import { describe, expect, test } from 'vitest';
+import { openTargets } from '../support/descriptors.js';
+import { scratchFolder } from './support/disks.js';
+import { guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
+import { call, endLife, say, startLife } from './support/lives.js';
+
+const scratch = scratchFolder();
+let numbers = 0;
+const place = (): string => scratch.path(`snapshot${++numbers}`);
+
+const refusal = async (promise: Promise<unknown>): Promise<TsvmmError> => {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(TsvmmError);
+  return error as TsvmmError;
+};
+
+describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
+  test.each([
+    ['pci', 'msix', 1],
+    ['pci', 'intx', 2],
+    ['mmio', 'msix', 2],
+  ] as const)('goes on as the machine did, which goes on too (%s, by=%s, %d vCPUs)', async (transport, by, cpus) => {
+    await using vm = await startLife({ transport, cpus, name: 'original' }, `by=${by}`);
+    await call(vm, 'written');
+    const before = await say(vm);
+    await using snapshot = await vm.snapshot(place());
+    await call(vm, 'later');
+    const machines = await Promise.all([VirtualMachine.restore(snapshot), VirtualMachine.restore(snapshot.directory)]);
+    for (const machine of machines) {
+      expect(machine.name).toBe('original');
+      const said = await say(machine);
+      expect(said.name).toBe('written');
+      expect(said.rounds).toBeGreaterThanOrEqual(before.rounds);
+      expect(said.rounds).toBeLessThan(before.rounds + 200);
+    }
+    const entropies = await Promise.all(machines.map(async (machine) => (await say(machine)).entropy));
+    expect(new Set(entropies).size).toBe(2);
+    await Promise.all([vm, ...machines].map(endLife));
+  });
+
+  test('of a paused machine leaves it paused; one that is restored can be snapshotted and forked', async () => {
+    await using vm = await startLife();
+    await call(vm, 'one');
+    await vm.pause();
+    await using first = await vm.snapshot(place());
+    expect(vm.state).toBe('paused');
+    await using again = await VirtualMachine.restore(first);
+    await call(again, 'two');
+    await using second = await again.snapshot(place());
+    await using fork = await again.fork();
+    await using third = await VirtualMachine.restore(second, { clock: 'keep' });
+    expect(await Promise.all([again, fork, third].map(async (machine) => (await say(machine)).name))).toEqual([
+      'two',
+      'two',
+      'two',
+    ]);
+    await Promise.all([again, fork, third].map(endLife));
+  });
+
+  test('as a difference has what has changed and no more, whoever wrote it, above 4 GiB too', async () => {
+    await using vm = await startGuest('spin', { memory: '4608M' });
+    await vm.console.waitFor('looping');
+    const [low, high] = vm.memory.regions;
+    const fill = Buffer.alloc(2 ** 20, 'x');
+    for (let i = 0; i < 8; i++) vm.memory.write(high!.start + i * fill.length, fill);
+    await using whole = await vm.snapshot(place());
+    vm.memory.write(high!.start + 4096, Buffer.from('high'));
+    vm.memory.write(low!.start + low!.size - 4096, Buffer.from('low'));
+    await using difference = await vm.snapshot(place(), { diffFrom: whole });
+    vm.memory.write(high!.start + 8192, Buffer.from('later'));
+    await using another = await vm.snapshot(place(), { diffFrom: difference });
+    const size = (snapshot: Snapshot): number => Number(readFileSync(`${snapshot.directory}/memory.hashes`).length);
+    expect(size(difference)).toBe(size(whole)); // of the same memory
+    expect(blocksOf(`${whole.directory}/memory.bin`)).toBeGreaterThan(8 * 2048);
+    expect(blocksOf(`${difference.directory}/memory.bin`)).toBeLessThanOrEqual((3 * 4096) / 512);
+
+    await using then = await VirtualMachine.restore(difference);
+    await using now = await VirtualMachine.restore(another.directory);
+    expect(then.memory.read(high!.start + 4096, 5).toString('latin1')).toBe('highx');
+    expect(then.memory.read(high!.start + 8192, 5).toString('latin1')).toBe('xxxxx');
+    expect(now.memory.read(high!.start + 8192, 5).toString('latin1')).toBe('later');
+    expect(now.memory.read(low!.start + low!.size - 4096, 3).toString('latin1')).toBe('low');
+    // One that was restored has a difference, too.
+    now.memory.write(high!.start, Buffer.from('restored'));
+    await using last = await now.snapshot(place(), { diffFrom: another });
+    expect(blocksOf(`${last.directory}/memory.bin`)).toBeLessThanOrEqual((3 * 4096) / 512);
+    expect(last.memory.read(high!.start, 9).toString('latin1')).toBe('restoredx');
+    const stranger = await startGuest('spin');
+    await using _ = stranger;
+    const { code, message } = await refusal(stranger.snapshot(place(), { diffFrom: whole }));
+    expect([code, message]).toEqual(['ERR_TSVMM_CONFIG', expect.stringContaining('was not taken of this machine')]);
+  });
+
+  test('that is given up leaves nothing, and the machine runs', async () => {
+    await using vm = await startLife();
+    const path = place();
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const taking = vm.snapshot(path, { signal: controller.signal, onProgress: () => controller.abort(reason) });
+    await expect(taking).rejects.toBe(reason);
+    expect(readdirSync(scratch.path('.')).filter((name) => path.endsWith(name) || name.includes('.tmp-'))).toEqual([]);
+    await using _ = await vm.snapshot(path);
+    const { code } = await refusal(vm.snapshot(path));
+    expect(code).toBe('ERR_TSVMM_SNAPSHOT');
+    await say(vm);
+    await endLife(vm);
+    expect((await refusal(vm.snapshot(place()))).message).toBe('a machine that is stopped cannot be snapshotted');
+  });
+
+  test('is looked into: registers and memory are those of that moment', async () => {
+    await using vm = await startGuest('spin');
+    await vm.console.waitFor('looping');
+    vm.memory.write(0x30_0000, Buffer.from('look'));
+    await using snapshot = await vm.snapshot(place());
+    vm.memory.write(0x30_0000, Buffer.from('away'));
+    expect(snapshot.memory.read(0x30_0000, 4).toString()).toBe('look');
+    const { rip, cs, cr0 } = snapshot.registers(0);
+    const elf = readFileSync(guestFile('spin'));
+    expect(elf.readBigUInt64LE(24)).toBeGreaterThan(0n);
+    expect(rip).toBeGreaterThan(0x10_0000n);
+    expect(rip).toBeLessThan(0x80_0000n);
+    expect([cs! & 3n, cr0! & 0x8000_0001n]).toEqual([0n, 0x8000_0001n]);
+  });
+
+  test('leaves nothing of machines that have ended', async () => {
+    const before = { targets: openTargets().filter((target) => target.includes('snapshot')), ...holdings() };
+    {
+      await using vm = await startLife();
+      await using snapshot = await vm.snapshot(place());
+      for (let i = 0; i < 3; i++) {
+        await using machine = await VirtualMachine.restore(snapshot);
+        await say(machine);
+      }
+    }
+    await expect.poll(() => holdings().threads).toBeLessThanOrEqual(before.threads);
+    await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds);
+  });
+});
+
+describe.skipIf(whyNoKvm !== undefined)('a snapshot that will not do', () => {
+  test('is refused before anything is made, with the reason', async () => {
+    await using vm = await startLife();
+    await using snapshot = await vm.snapshot(place());
+    const cases: readonly (readonly [string, (directory: string) => void, RegExp])[] = [
+      ['no manifest', (directory) => writeFileSync(`${directory}/manifest.json`, ''), /manifest/],
+      ['a shorter state', (directory) => truncateSync(`${directory}/state.bin`, 100), /state.bin/],
+      ['a shorter memory', (directory) => truncateSync(`${directory}/memory.bin`, 4096), /memory.bin/],
+    ];
+    const before = holdings();
+    for (const [, spoil, says] of cases) {
+      const directory = place();
+      cpSync(snapshot.directory, directory, { recursive: true });
+      spoil(directory);
+      const { code, message, hint } = await refusal(VirtualMachine.restore(directory));
+      expect({ code, message }).toEqual({ code: 'ERR_TSVMM_SNAPSHOT', message: expect.stringMatching(says) });
+      expect(hint).toBeDefined();
+    }
+    expect(holdings()).toEqual(before);
+    const options = VirtualMachine.restore(snapshot, { clokc: 'keep' } as never);
+    expect((await refusal(options)).message).toContain('there is no option "clokc"');
+    expect((await refusal(VirtualMachine.restore('/nonexistent'))).code).toBe('ERR_TSVMM_SNAPSHOT');
+  });
+
+  test('whose memory is truncated under its machine ends that machine alone, with the reason', async () => {
+    await using vm = await startLife({}, 'pages=2000');
+    await using snapshot = await vm.snapshot(place());
+    const copy = place();
+    cpSync(snapshot.directory, copy, { recursive: true });
+    await using machine = await VirtualMachine.restore(copy);
+    truncateSync(`${copy}/memory.bin`, 0);
+    const exit = await machine.exited;
+    expect(exit.reason).toBe('error');
+    expect(exit.reason === 'error' && exit.error.message).toContain('could not supply a page of guest memory');
+    await say(vm);
+    await delay(50);
+    await endLife(vm);
+  });
+});
+
+function blocksOf(path: string): number {
+  return statSync(path).blocks;
+}
