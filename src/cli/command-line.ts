@@ -7,7 +7,7 @@
 import type { CpuList } from '../machine/cpu-list.js';
 import type { DoctorReport } from '../machine/doctor.js';
 import { doctorExitCode, renderDoctor } from './doctor.js';
-import { codeForThrown } from './exit-codes.js';
+import { codeForRefusal, codeForThrown } from './exit-codes.js';
 import { errorFields, jsonLine } from './json-events.js';
 import { Interrupted, longWork, type WorkControl } from './long-work.js';
 import type { StartMachine } from './machine.js';
@@ -36,6 +36,7 @@ export async function commandLine(argv: readonly string[], library: Library, io:
     io.stdout.write(lines.map((line) => `${line}\n`).join(''));
     return 0;
   }
+  let codeFor = codeForThrown;
   try {
     if (plain) {
       const { renderCpus } = await import('./cpus.js');
@@ -64,13 +65,22 @@ export async function commandLine(argv: readonly string[], library: Library, io:
           io.stdout.write(json ? jsonLine(data) : text);
           return 0;
         },
+        async ps(options) {
+          return (await import('./control/ps.js')).ps(options, io);
+        },
+        async control(verb, machine, options) {
+          codeFor = codeForRefusal;
+          return (await import('./control/ask.js')).ask(verb, machine, options, io);
+        },
       },
       { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },
     );
   } catch (error) {
     if (error instanceof Interrupted) return error.exitCode;
     if (argv.includes('--json')) io.stdout.write(jsonLine({ error: errorFields(error) }));
-    io.stderr.write(renderError(error, argv.includes('-v') || argv.includes('--verbose'), painter(io.stderr)));
-    return codeForThrown(error);
+    const verbose = argv.includes('-v') || argv.includes('--verbose');
+    const code = codeFor(error);
+    io.stderr.write(renderError(error, verbose, painter(io.stderr), undefined, code));
+    return code;
   }
 }

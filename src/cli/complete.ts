@@ -4,13 +4,25 @@
  */
 import { cpuFeatures } from '../kvm/cpu-features.js';
 import { cpuModels } from '../kvm/cpu-models.js';
+import { checkRuntimeDirectory, namesIn, runtimeDirectory } from './control/runtime-directory.js';
 import { printable } from './print.js';
 import { parseRun } from './run-flags.js';
 
 /** The lines for what stands before the cursor; none when nothing fits or the disk cannot be read. */
 export async function complete(kind: string, prefix: string, words: readonly string[]): Promise<readonly string[]> {
   if (kind === 'cpu') return cpuChoices(prefix);
+  if (kind === 'machine') return machineNames();
   return kind === 'entry' ? entryTitles(words) : [];
+}
+
+/** Whether each of them still runs, the command will see. */
+function machineNames(): string[] {
+  try {
+    const folder = runtimeDirectory();
+    return checkRuntimeDirectory(folder) ? namesIn(folder) : [];
+  } catch {
+    return []; // as below
+  }
 }
 
 /** A model or 'help', then 'host,+feature' and 'host,-feature' for the part after the last comma. */

@@ -21,6 +21,8 @@ export interface CompletedCommand {
   readonly words: readonly (readonly [word: string, text: string])[];
   /** Its argument is a file. */
   readonly files: boolean;
+  /** Its argument is the name of a machine. */
+  readonly machines: boolean;
 }
 
 export const shells = ['bash', 'zsh', 'fish'] as const;
@@ -66,6 +68,7 @@ function bash(commands: readonly CompletedCommand[]): string {
     ...(values(command).length > 0 ? ['      case $previous in', ...values(command), '      esac'] : []),
     `      if [[ $current == -* ]]; then _tsvmm_words ${quote(optionWords(command))}`,
     ...(command.files ? ['      else _tsvmm_files'] : []),
+    ...(command.machines ? ['      else _tsvmm_ask machine'] : []),
     ...(command.words.length > 0
       ? [`      else _tsvmm_words ${quote(command.words.map(([word]) => word).join(' '))}`]
       : []),
@@ -116,7 +119,7 @@ function zsh(commands: readonly CompletedCommand[]): string {
       free: `:${name}: `,
     });
   };
-  const specs = ({ options, words, files }: CompletedCommand, first: boolean): string[] => [
+  const specs = ({ options, words, files, machines }: CompletedCommand, first: boolean): string[] => [
     ...options.flatMap(({ long, short, value, text }) => {
       const rest = `[${inBrackets(text)}]${value === undefined ? '' : action(value)}`;
       const names = [
@@ -126,6 +129,7 @@ function zsh(commands: readonly CompletedCommand[]): string {
       return names.map((name) => quote(`*${name}${rest}`));
     }),
     ...(files ? [quote('*:file:_files')] : []),
+    ...(machines ? [quote('1:machine:{_tsvmm_ask machine}')] : []),
     ...(words.length > 0 && first ? [quote('1: :->words'), quote('*:: :->rest')] : []),
   ];
   const functionOf = (path: string): string => `_tsvmm${path === '' ? '' : `_${path.replaceAll(' ', '_')}`}`;
@@ -164,14 +168,15 @@ if [[ $funcstack[1] == _tsvmm ]]; then _tsvmm "$@"; else compdef _tsvmm tsvmm; f
 /** https://fishshell.com/docs/current/completions.html */
 function fish(commands: readonly CompletedCommand[]): string {
   const inQuotes = (text: string): string => `'${text.replace(/[\\']/g, '\\$&')}'`;
+  const ask = (kind: string): string =>
+    `(tsvmm __complete ${kind} (commandline -ct) (commandline -opc)[2..-1] 2>/dev/null)`;
   const lines = commands.flatMap((command) => {
     const at = `-n ${inQuotes(`__tsvmm_at ${command.path}`.trim())}`;
     return [
       ...command.words.map(([word, text]) => `complete -c tsvmm ${at} -f -a ${inQuotes(word)} -d ${inQuotes(text)}`),
       ...(command.files ? [`complete -c tsvmm ${at} -F`] : []),
+      ...(command.machines ? [`complete -c tsvmm ${at} -f -a ${inQuotes(ask('machine'))}`] : []),
       ...command.options.map(({ long, short, value, text }) => {
-        const ask = (kind: string): string =>
-          `(tsvmm __complete ${kind} (commandline -ct) (commandline -opc)[2..-1] 2>/dev/null)`;
         const argument =
           value === undefined
             ? '-f'

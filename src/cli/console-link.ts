@@ -2,12 +2,10 @@
  * Connects a guest's console with the program's own input and output. Main thread.
  *
  * Output goes out as it is, at the pace of its reader. Input goes to the guest; its end does not end the guest. On a
- * terminal in raw mode every key goes to the guest but Ctrl-], which leaves.
+ * terminal in raw mode every key goes to the guest but Ctrl-], which leaves. The console is that of a machine in this process, or
+ * of one in another (control/remote-console.ts).
  */
-import type { Readable, Writable } from 'node:stream';
-import type { Machine } from './machine.js';
-
-type GuestConsole = Machine['console'];
+import type { Duplex, Readable, Writable } from 'node:stream';
 
 export interface OutputHooks {
   /** Sees every chunk, once it has gone out. */
@@ -17,7 +15,7 @@ export interface OutputHooks {
 }
 
 /** Shows the console on `output`. The promise resolves when the console has ended and everything is handed over. */
-export function showConsole(guest: GuestConsole, output: Writable, hooks: OutputHooks): Promise<void> {
+export function showConsole(guest: Duplex, output: Writable, hooks: OutputHooks): Promise<void> {
   return new Promise((resolve) => {
     guest.once('end', resolve).once('close', resolve);
     guest.on('error', () => resolve()); // the machine's own exit says what happened
@@ -38,7 +36,7 @@ const escapeKey = 0x1d;
 const mostTyped = 64 * 1024;
 
 /** Gives `input` to the guest; answers what disconnects it. With `onEscape`, Ctrl-] calls it instead of being sent. */
-export function feedConsole(guest: GuestConsole, input: Readable, onEscape?: () => void): () => void {
+export function feedConsole(guest: Duplex, input: Readable, onEscape?: () => void): () => void {
   const send = (bytes: Buffer): boolean => !guest.writable || guest.write(bytes);
   const onData = (chunk: Buffer): void => {
     if (onEscape) {

@@ -2,6 +2,7 @@
  * Who asked for the end of the machine, how often, and what follows: the first request asks the guest to power off, the
  * second forces it off, the third leaves at once. Main thread.
  */
+import { monotonicMs } from '../host/clock.js';
 import { codeForEnd, type EndCause } from './exit-codes.js';
 import type { Machine } from './machine.js';
 
@@ -34,6 +35,7 @@ export class Ending {
   #stopTimeoutMs = 0;
   #requests = 0;
   #forcing: NodeJS.Timeout | undefined;
+  #forceAtMs = Number.POSITIVE_INFINITY;
   #forced = false;
   #over = false;
 
@@ -71,21 +73,44 @@ export class Ending {
     this.#requests++;
     this.cause ??= cause;
     if (this.#over) this.#hooks.exitNow(codeForEnd(cause, true));
-    else if (this.#requests === 1) this.#ask(cause);
+    else if (this.#requests === 1) this.#ask(cause, this.#stopTimeoutMs);
     else if (this.#requests === 2 && this.#machine) this.#force(cause, this.#machine);
     else this.#hooks.exitNow(codeForEnd(cause, true));
   }
 
-  #ask(cause: EndCause): void {
+  /**
+   * `tsvmm stop`: a first request, with a time of its own. Where one was made before, the guest is forced off when the shorter of
+   * the times is over; only `kill` does that at once.
+   */
+  stop({ timeoutMs, kill = false }: { readonly timeoutMs?: number; readonly kill?: boolean }): void {
+    if (this.#over) return;
+    const isFirst = this.#requests === 0;
+    const machine = this.#machine;
+    const timeout = timeoutMs ?? this.#stopTimeoutMs;
+    this.#requests ||= 1;
+    this.cause ??= 'stop';
+    if (kill && machine) this.#force('stop', machine);
+    else if (isFirst) this.#ask('stop', timeout);
+    else if (machine) this.#forceWithin(timeout, 'stop', machine);
+  }
+
+  #ask(cause: EndCause, timeout: number): void {
     const machine = this.#machine;
     this.#hooks.onStep(machine ? 'ask' : 'give-up', cause);
     if (!machine) {
       this.#abort.abort(new Error(`ended by ${cause} before the guest started`));
       return;
     }
-    const force = (): void => this.#force(cause, machine);
-    this.#forcing = setTimeout(force, this.#stopTimeoutMs);
-    machine.stop({ timeout: this.#stopTimeoutMs }).catch(force); // a machine that cannot be asked is forced
+    this.#forceWithin(timeout, cause, machine);
+    machine.stop({ timeout }).catch(() => this.#force(cause, machine)); // a machine that cannot be asked is forced
+  }
+
+  #forceWithin(timeout: number, cause: EndCause, machine: Machine): void {
+    const at = monotonicMs() + timeout;
+    if (at >= this.#forceAtMs) return;
+    this.#forceAtMs = at;
+    clearTimeout(this.#forcing);
+    this.#forcing = setTimeout(() => this.#force(cause, machine), timeout);
   }
 
   #force(cause: EndCause, machine: Machine): void {

@@ -20,11 +20,11 @@ export const ExitCode = {
 export const exitCodeTexts: readonly (readonly [number, string])[] = [
   [
     ExitCode.ok,
-    'the guest powered off (or reset, with --no-reboot), by itself or because SIGTERM or Ctrl-] asked it to; or --until saw its text; or another command did its work',
+    'the guest powered off (or reset, with --no-reboot), by itself or because SIGTERM, Ctrl-] or tsvmm stop asked it to; or --until saw its text; or another command did its work',
   ],
   [
     ExitCode.failed,
-    'a disk, kernel or other input could not be used, or the output not be written; or --until never saw its text',
+    'a disk, kernel or other input could not be used, or the output not be written; or --until never saw its text; or a running machine is not there, or did not do what it was asked',
   ],
   [ExitCode.usage, 'the command line is wrong, or an option asks for what makes no sense or this host does not have'],
   [ExitCode.panic, 'the guest panicked, or ran into something that its CPU cannot go on from'],
@@ -35,7 +35,10 @@ export const exitCodeTexts: readonly (readonly [number, string])[] = [
   [ExitCode.interrupt, 'ended by SIGINT, or forced off with a second Ctrl-]'],
   [ExitCode.quit, 'ended by SIGQUIT'],
   [ExitCode.pipe, 'the reader of the output went away'],
-  [ExitCode.terminated, 'ended by SIGTERM and forced, because the guest did not power off in time'],
+  [
+    ExitCode.terminated,
+    'ended by SIGTERM or tsvmm stop and forced, because the guest did not power off in time; or SIGTERM ended tsvmm console',
+  ],
 ];
 
 const byError: Readonly<Record<ErrorCode, number>> = {
@@ -60,10 +63,18 @@ const byError: Readonly<Record<ErrorCode, number>> = {
   ERR_TSVMM_GUEST: ExitCode.panic,
 };
 
+export const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && Object.hasOwn(byError, value);
 export const codeForError = (code: ErrorCode): number => byError[code];
 /** What is thrown without a code is a mistake of ours. */
 export const codeForThrown = (thrown: unknown): number =>
   thrown instanceof TsvmmError ? codeForError(thrown.code) : ExitCode.internal;
+
+/** The same where a machine in another process was asked: that it cannot now, or not in time, is no failure inside. */
+export const codeForRefusal = (thrown: unknown): number =>
+  thrown instanceof TsvmmError && ['ERR_TSVMM_STATE', 'ERR_TSVMM_TIMEOUT'].includes(thrown.code)
+    ? ExitCode.failed
+    : codeForThrown(thrown);
 
 /** Why the command line ended the machine, when it did. */
 export type EndCause =
@@ -74,6 +85,7 @@ export type EndCause =
   | 'SIGPIPE'
   | 'output'
   | 'escape'
+  | 'stop'
   | 'until'
   | 'timeout';
 
@@ -89,6 +101,7 @@ export function codeForEnd(cause: EndCause, forced: boolean): number {
     case 'escape':
       return forced ? ExitCode.interrupt : ExitCode.ok;
     case 'SIGTERM':
+    case 'stop':
       return forced ? ExitCode.terminated : ExitCode.ok;
     case 'SIGINT':
       return ExitCode.interrupt;

@@ -1,8 +1,9 @@
 /** Texts of `tsvmm --help` that commander does not make: examples, which come first, and the topics. */
+import { verbs } from './control/commands/table.js';
 import { exitCodeTexts } from './exit-codes.js';
 import { table } from './print.js';
 
-type Example = readonly [command: string, meaning: string];
+export type Example = readonly [command: string, meaning: string];
 
 const run: readonly Example[] = [
   ['tsvmm run disk.img', 'boot the disk, console here'],
@@ -11,15 +12,22 @@ const run: readonly Example[] = [
   ["tsvmm run --kernel bzImage --initrd initrd.img --cmdline 'console=ttyS0'", 'boot a kernel of your own'],
   ["tsvmm run disk.img --until 'login:' --timeout 2m </dev/null", 'check that a disk boots'],
   ['tsvmm run disk.img --console virtio --timeline boot.html', 'a faster console, and a picture of the boot'],
+  ['tsvmm run disk.img --name web </dev/null >web.log 2>&1 &', 'in the background; tsvmm console web attaches'],
 ];
 
 const byCommand: Readonly<Record<string, readonly Example[]>> = {
   '': [
     ['tsvmm run disk.img', 'boot a disk image'],
+    ['tsvmm ps', 'list the machines that run'],
     ['tsvmm doctor', 'tell whether virtual machines can run here'],
     ['tsvmm image inspect disk.img', 'show what would boot, and why'],
   ],
   run,
+  ps: [
+    ['tsvmm ps', 'a line for each machine that has a name'],
+    ["tsvmm ps --json | jq -r '.machines[].name'", 'the same for programs'],
+  ],
+  ...Object.fromEntries(verbs.map(([name, { examples }]) => [name, examples])),
   doctor: [
     ['tsvmm doctor', 'a line for each check'],
     ['tsvmm doctor --json', 'the same for programs'],
@@ -79,6 +87,7 @@ export const environmentVariables: readonly (readonly [name: string, meaning: st
   ['CI', 'set, and neither 0 nor false: no hint about keys to press'],
   ['TSVMM_CODE_CACHE', '0: keep nothing of what V8 compiled for the next start'],
   ['XDG_CACHE_HOME', 'where that is kept, in tsvmm; ~/.cache if it is not set'],
+  ['XDG_RUNTIME_DIR', 'where the sockets of machines with a name are, in tsvmm; /tmp/tsvmm-UID if it is not set'],
 ];
 
 export const environmentHelp = (): string => `Environment:\n${table(environmentVariables, '  ')}`;

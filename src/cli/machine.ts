@@ -12,6 +12,7 @@ import type { VmOptions } from '../machine/options.js';
 export interface Machine {
   readonly id: string;
   readonly name: string;
+  readonly state: string;
   readonly phases: readonly Phase[];
   readonly console: Duplex & { readonly tail: string; resize(columns: number, rows: number): void };
   metrics(): { readonly exits: Readonly<Record<string, number>> };
@@ -20,6 +21,8 @@ export interface Machine {
   /** Power button, then force after `timeout` milliseconds. */
   stop(options: { timeout: number }): Promise<VmExit>;
   kill(): Promise<VmExit>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;
   on(event: 'warning', listener: (warning: Warning) => void): unknown;

@@ -32,16 +32,22 @@ const tailLines = 20;
 /**
  * An error as lines: what went wrong, `hint:` how to fix it, `code:` to look it up, and with `verbose` the stack. Of a boot
  * that failed also the guessed cause, a command to try, and how long each step took. Guest text (the console tail) is shown
- * without its control characters, which could rewrite the reader's terminal.
+ * without its control characters, which could rewrite the reader's terminal. `exitCode` is by the error's code unless given.
  */
-export function renderError(thrown: unknown, verbose: boolean, paint: Painter, diagnosis?: Diagnosis): string {
+export function renderError(
+  thrown: unknown,
+  verbose: boolean,
+  paint: Painter,
+  diagnosis?: Diagnosis,
+  exitCode?: number,
+): string {
   const known = thrown instanceof TsvmmError;
   const error = asTsvmmError(thrown, 'ERR_TSVMM_STATE');
   const { message, hint } = cliMessage(error);
   const lines = [`${paint('red', 'tsvmm:')} ${known ? '' : 'internal error: '}${printable(message)}`];
   if (hint !== undefined) lines.push(`${paint('bold', 'hint:')} ${printable(hint)}`);
   if (diagnosis !== undefined) lines.push(...diagnosisLines(diagnosis, paint));
-  lines.push(paint('dim', `code: ${error.code} (exit ${codeForError(error.code)})`));
+  lines.push(paint('dim', `code: ${error.code} (exit ${exitCode ?? codeForError(error.code)})`));
   const reached = verbose || error.consoleTail !== undefined || diagnosis !== undefined;
   lines.push(...boot(error.consoleTail ?? '', reached ? (error.phases ?? []) : [], paint));
   if (verbose) {

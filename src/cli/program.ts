@@ -5,6 +5,8 @@
 import type { Command, OutputConfiguration } from 'commander';
 import { didYouMean } from '../suggest.js';
 import { type CompletedCommand, completionScript, type Shell, shells } from './completion.js';
+import type { VerbOptions } from './control/command.js';
+import { verbs } from './control/commands/table.js';
 import { ExitCode } from './exit-codes.js';
 import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
 import { jsonLine } from './json-events.js';
@@ -19,6 +21,9 @@ export interface Actions {
   doctor(options: { json: boolean; quiet: boolean }): Promise<number>;
   inspect(file: string, options: { json: boolean }): Promise<number>;
   snapshot(request: SnapshotRequest, options: SnapshotOptions): Promise<number>;
+  ps(options: { json: boolean }): Promise<number>;
+  /** A command on the machine of that name: one of the verbs. */
+  control(verb: string, machine: string, options: VerbOptions): Promise<number>;
 }
 
 export interface Outputs {
@@ -71,6 +76,21 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     );
     if (multiple) option.argParser((word: string, before: string[] | undefined) => [...(before ?? []), word]);
     runCommand.addOption(option);
+  }
+
+  add(program, 'ps', 'list the machines that run, by their names')
+    .option('--json', 'the list as one JSON object')
+    .option(...verbose)
+    .action(async (parsed: { json?: true }) => {
+      code = await actions.ps({ json: parsed.json === true });
+    });
+  for (const [verb, { text, options }] of verbs) {
+    const command = add(program, verb, text).argument('<machine>', 'its name, from tsvmm run --name');
+    for (const { name, short, value, text } of options)
+      command.option(`${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`, text);
+    command.option(...verbose).action(async (machine: string, parsed: VerbOptions) => {
+      code = await actions.control(verb, machine, parsed);
+    });
   }
 
   add(program, 'doctor', 'tell whether virtual machines can run here, and what to do if not')
@@ -159,6 +179,7 @@ function commandsOf(program: Command): CompletedCommand[] {
     options: [],
     words: wordsFor(group.commands),
     files: false,
+    machines: false,
   });
   return [...allCommands(program).map((command) => completed(program, command)), ...groups.map(helpOf)];
 }
@@ -184,6 +205,7 @@ function completed(program: Command, command: Command): CompletedCommand {
       })),
     words: [...wordsFor(below), ...choices.map((choice): [string, string] => [choice, ''])],
     files: argument !== undefined && ['disk', 'file', 'directory'].includes(argument.name()),
+    machines: argument?.name() === 'machine',
   };
 }
 

@@ -61,7 +61,12 @@ export const runFlags: readonly Flag[] = [
     text: 'how the guest reaches its devices; mmio is for kernels built for microVMs',
     default: defaultTransport,
   },
-  { name: 'name', value: 'NAME', group: 'Machine', text: 'name of the VM in messages' },
+  {
+    name: 'name',
+    value: 'NAME',
+    group: 'Machine',
+    text: 'name of the machine, for tsvmm ps, console, pause, resume and stop',
+  },
   {
     name: 'disk',
     value: 'FILE[,OPTION]',

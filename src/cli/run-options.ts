@@ -1,6 +1,7 @@
 /** From the words of `tsvmm run` to the options of `VirtualMachine.start`. Main thread. */
 import { TsvmmError } from '../errors.js';
 import type { BootOptions, VmOptions } from '../machine/options.js';
+import { parseMachineName } from './control/machine-name.js';
 import {
   defaultConsole,
   defaultCpus,
@@ -30,7 +31,7 @@ export function runOptions(given: RunArguments): RunOptions {
   if (switches.has('ephemeral')) for (const disk of disks) if (!disk.readOnly) disk.ephemeral ??= true;
   return {
     machine: {
-      ...(values['name'] !== undefined && { name: values['name'] }),
+      ...(values['name'] !== undefined && { name: parseMachineName(values['name'], '--name') }),
       memory: memoryOptions(given),
       ...parseCpus(values['cpus'] ?? defaultCpus, '--cpus'),
       cpu: parseCpu(values['cpu'] ?? 'host'),

@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
 import type { Logger } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
+import type { Control } from './control/control.js';
 import { commandWith } from './diagnosis/command.js';
 import { asksForConsole, diagnose, hasGivenUp } from './diagnosis/diagnose.js';
 import { StuckWatch } from './diagnosis/stuck.js';
@@ -42,6 +43,8 @@ export interface Session {
   readonly notices: Notices;
   readonly given: RunArguments;
   readonly timeline: TimelineRecord | undefined;
+  /** Of a machine that has a name. */
+  readonly control: Control | undefined;
 }
 
 const askedBy: Readonly<Record<EndCause, string>> = {
@@ -52,6 +55,7 @@ const askedBy: Readonly<Record<EndCause, string>> = {
   SIGPIPE: 'the reader of the output went away',
   output: 'the output cannot be written',
   escape: 'Ctrl-]',
+  stop: 'tsvmm stop',
   until: '--until saw its text',
   timeout: '--timeout expired',
 };
@@ -77,11 +81,13 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   const onGone = (error: Error): void => ending.requestOnce(causeOfLoss(error));
   if (events) io.stdout.once('error', onGone);
   let timeline: TimelineRecord | undefined;
+  let control: Control | undefined;
   try {
     const options = runOptions(given);
+    control = await openControl(options, ending);
     timeline = await recordTimeline(given, notices);
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
-    return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline });
+    return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline, control });
   } catch (error) {
     timeline?.failed(error);
     if (ending.signal.aborted && ending.cause !== undefined) {
@@ -94,9 +100,18 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
     events?.failed(error, code);
     return code;
   } finally {
+    await control?.close();
     ending.unlisten(io.signals);
     if (events) io.stdout.off('error', onGone);
   }
+}
+
+/** Other shells reach a machine by its name, and only one that has one. */
+async function openControl({ machine }: RunOptions, ending: Ending): Promise<Control | undefined> {
+  const { name } = machine;
+  if (name === undefined) return undefined;
+  const [{ Control }, { sizesOf }] = await Promise.all([import('./control/control.js'), import('./control/sizes.js')]);
+  return Control.open({ name, ...sizesOf(machine), ending });
 }
 
 /** The code of the page is only for who asks for one. */
@@ -117,7 +132,7 @@ async function recordTimeline(given: RunArguments, notices: Notices): Promise<Ti
 const loadLogger = async (output: RunIo['stderr']): Promise<Logger> => (await import('./log.js')).createLogger(output);
 
 async function runMachine(session: Session): Promise<number> {
-  const { start, options, ending, events, logger, notices, timeline } = session;
+  const { start, options, ending, events, logger, notices, timeline, control } = session;
   const { timeoutMs } = options;
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
@@ -125,6 +140,7 @@ async function runMachine(session: Session): Promise<number> {
     const machine = await start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
     timeline?.started(machine);
     ending.attach(machine, options.stopTimeoutMs);
+    control?.started(machine);
     if (events) events.started(machine);
     else if (!logger)
       machine.on('warning', ({ source, device, message }) => notices.say(`warning: ${device ?? source}: ${message}`));
@@ -132,6 +148,7 @@ async function runMachine(session: Session): Promise<number> {
     const link = connect(machine, session);
     const exit = await machine.exited;
     ending.over();
+    control?.ended(exit.reason);
     await link.shown;
     link.disconnect();
     timeline?.finish(exit.reason === 'panic' ? `panic: ${exit.message}` : `the end (${exit.reason})`);
@@ -150,7 +167,7 @@ interface Link {
 }
 
 function connect(machine: Machine, session: Session): Link {
-  const { io, options, ending, events, notices } = session;
+  const { io, options, ending, events, notices, control } = session;
   const { stdin } = io;
   const output = events ? io.stderr : io.stdout;
   const terminal =
@@ -159,6 +176,7 @@ function connect(machine: Machine, session: Session): Link {
   const stuck = watchForStuck(machine, session);
   const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk), () => stuck.heard()];
   if (terminal) watchers.push((chunk) => terminal.watch(chunk));
+  if (control) watchers.push((chunk) => control.consoles.show(chunk));
   if (options.until !== undefined) {
     watchers.push(
       textWatcher(options.until, () => {

@@ -79,11 +79,11 @@ describe('TypeScript in the documentation', () => {
   }, 120_000);
 });
 
-/** Splits a shell line as far as the documentation uses the shell: quotes, redirections, pipes, comments. */
+/** Splits a shell line as far as the documentation uses the shell: quotes, redirections, pipes, background, comments. */
 function words(line: string): string[] {
   const command = line.replace(/\s+#.*$/, '').split(' | ')[0]!;
   const parts = [...command.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map((match) => match[1] ?? match[2] ?? match[3]!);
-  return parts.filter((part) => !/^\d?[<>]/.test(part));
+  return parts.filter((part) => !/^\d?[<>]|^&$/.test(part));
 }
 
 describe('commands in the documentation', () => {
@@ -118,6 +118,8 @@ describe('commands in the documentation', () => {
       doctor: done,
       inspect: done,
       snapshot: done,
+      ps: done,
+      control: done,
     };
     const code = await runProgram(rest, actions, {
       out: () => {},

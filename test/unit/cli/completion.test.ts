@@ -18,7 +18,7 @@ async function output(...argv: string[]): Promise<{ code: number; out: string; e
   const nothing = async (): Promise<number> => 0;
   const code = await runProgram(
     argv,
-    { run: nothing, doctor: nothing, inspect: nothing, snapshot: nothing },
+    { run: nothing, doctor: nothing, inspect: nothing, snapshot: nothing, ps: nothing, control: nothing },
     {
       out: (text) => {
         out += text;

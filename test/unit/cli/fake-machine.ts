@@ -37,6 +37,7 @@ export class FakeMachine extends EventEmitter implements Machine {
   readonly id = 'vm-1';
   readonly name: string;
   readonly options: VmOptions;
+  state = 'running';
   readonly phases: Phase[] = [{ name: 'open disks', startMs: 0, durationMs: 1.5 }];
   readonly console = new FakeConsole();
   readonly exited: Promise<VmExit>;
@@ -68,6 +69,19 @@ export class FakeMachine extends EventEmitter implements Machine {
     this.stopTimeout = timeout;
     this.onStop();
     return this.exited;
+  }
+  async pause(): Promise<void> {
+    this.calls.push('pause');
+    this.#moveTo('paused');
+  }
+  async resume(): Promise<void> {
+    this.calls.push('resume');
+    this.#moveTo('running');
+  }
+  #moveTo(state: string): void {
+    const from = this.state;
+    this.state = state;
+    this.emit('state', state, from);
   }
   kill(): Promise<VmExit> {
     this.calls.push('kill');

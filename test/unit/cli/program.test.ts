@@ -25,6 +25,14 @@ async function invoke(...argv: string[]) {
       calls.push(['snapshot', request, options]);
       return 0;
     },
+    ps: async (options) => {
+      calls.push(['ps', options]);
+      return 0;
+    },
+    control: async (verb, machine, options) => {
+      calls.push([verb, machine, options]);
+      return 0;
+    },
   };
   const code = await runProgram(argv, actions, {
     out: (text) => {

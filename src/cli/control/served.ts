@@ -1,0 +1,18 @@
+/** What the commands of a machine's socket work on, in the process that runs the machine. Main thread. */
+import type { Machine } from '../machine.js';
+import type { ConsoleHub } from './console-hub.js';
+
+export interface Served {
+  /** Bytes of guest memory, and vCPUs. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly consoles: ConsoleHub;
+  /** Since the start began. */
+  uptimeMs(): number;
+  /** Of a machine, or `starting` while there is none. */
+  state(): string;
+  /** The machine, once it has started; rejects when it has not. */
+  machine(): Promise<Machine>;
+  /** Asks the guest to power off and forces it off after that time, or at once; resolves with why the machine ended. */
+  stop(how: { readonly timeoutMs?: number; readonly kill?: boolean }): Promise<string>;
+}
