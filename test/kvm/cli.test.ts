@@ -16,7 +16,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { ownRuntimeDirectory } from '../support/runtime-directory.js';
 import { guestFile, whyNoKvm } from './support/guests.js';
+
+ownRuntimeDirectory();
 
 const program = fileURLToPath(new URL('../../bin/tsvmm.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'tsvmm-cli-'));

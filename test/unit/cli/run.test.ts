@@ -6,7 +6,10 @@ import type { StartMachine } from '../../../src/cli/machine.js';
 import { run } from '../../../src/cli/run.js';
 import { parseRun } from '../../../src/cli/run-flags.js';
 import { TsvmmError } from '../../../src/errors.js';
+import { ownRuntimeDirectory } from '../../support/runtime-directory.js';
 import { play, Sink } from './play.js';
+
+ownRuntimeDirectory();
 
 describe('the console', () => {
   it('goes to stdout as it is, and input to the guest, whose end does not end it', async () => {

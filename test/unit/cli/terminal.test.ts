@@ -54,7 +54,7 @@ async function onTerminal(
   ].join('\n');
   const child = spawn('script', ['-qec', shell, '/dev/null'], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { PATH: process.env['PATH'], TERM: 'xterm', TRACE: file('trace'), SHELL: '/bin/sh' },
+    env: { PATH: process.env['PATH'], TERM: 'xterm', TRACE: file('trace'), SHELL: '/bin/sh', XDG_RUNTIME_DIR: folder },
   });
   let screen = '';
   child.stdout.on('data', (chunk: Buffer) => {
