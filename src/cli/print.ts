@@ -143,9 +143,15 @@ export class Notices {
 
   /** An error: said to those as well who want no notices. */
   complain(text: string): void {
+    this.beginLine();
     const { stderr } = this.#io;
-    const apart = this.#midLine && stderr.isTTY === true;
-    if (stderr.writable) stderr.write(`${apart ? '\n' : ''}tsvmm: ${printable(text)}\n`);
+    if (stderr.writable) stderr.write(`tsvmm: ${printable(text)}\n`);
+  }
+
+  /** For what comes next on stderr. */
+  beginLine(): void {
+    const { stderr } = this.#io;
+    if (this.#midLine && stderr.isTTY === true && stderr.writable) stderr.write('\n');
     this.#midLine = false;
   }
 }

@@ -59,8 +59,10 @@ export async function attachTerminal(client: MachineClient, io: RunIo): Promise<
     remote.destroy();
     terminal?.leave();
   }
-  if (remote.endReason === undefined)
+  if (remote.endReason === undefined) {
+    notices.beginLine();
     throw new TsvmmError('ERR_TSVMM_STATE', `${name}: ${lost.message}`, { hint: lost.hint });
+  }
   notices.say(`${name} has ended (${remote.endReason})`);
   return ExitCode.ok;
 }

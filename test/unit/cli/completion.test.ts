@@ -41,6 +41,7 @@ beforeAll(async () => {
 [ "$1" = __complete ] || exit 1
 case $2 in
   cpu) printf 'host\\nx86-64-v2\\n' ;;
+  machine) printf 'db\\nweb\\n' ;;
   entry) case "$*" in *disk.img*) printf "Debian GNU/Linux, with Linux 6.1\\nIt's another\\n" ;; esac ;;
 esac
 `,
@@ -56,6 +57,8 @@ const options = {
   encoding: 'utf8',
   env: { ...process.env, PATH: `${folder}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8', HOME: folder },
 } as const;
+
+const commands = ['completion', 'console', 'doctor', 'help', 'image', 'pause', 'ps', 'resume', 'run', 'snapshot', 'stop'];
 
 /** What bash would offer for the last of `words`, split as readline splits them. */
 function bash(...words: string[]): string[] {
@@ -94,7 +97,7 @@ describe('tsvmm completion', () => {
 
 describe.skipIf(!has('bash'))('bash', () => {
   it('completes commands and subcommands', () => {
-    expect(bash('tsvmm', '')).toEqual(['completion', 'doctor', 'help', 'image', 'run', 'snapshot']);
+    expect(bash('tsvmm', '')).toEqual(commands);
     expect(bash('tsvmm', 'do')).toEqual(['doctor']);
     expect(bash('tsvmm', 'image', '')).toEqual(['inspect']);
     expect(bash('tsvmm', 'help', 'e')).toEqual(['environment', 'exit-codes']);
@@ -118,6 +121,9 @@ describe.skipIf(!has('bash'))('bash', () => {
     expect(bash('tsvmm', 'image', 'inspect', 'd')).toEqual(['disk.img']);
   });
   it('asks tsvmm for what only the disk or the machine knows', () => {
+    expect(bash('tsvmm', 'stop', '')).toEqual(['db', 'web']);
+    expect(bash('tsvmm', 'console', 'w')).toEqual(['web']);
+    expect(bash('tsvmm', 'stop', 'web', '--k')).toEqual(['--kill']);
     expect(bash('tsvmm', 'run', '--cpu', 'x')).toEqual(['x86-64-v2']);
     expect(bash('tsvmm', 'run', 'disk.img', '--entry', '')).toEqual([
       'Debian\\ GNU/Linux\\,\\ with\\ Linux\\ 6.1',
@@ -130,7 +136,7 @@ describe.skipIf(!has('bash'))('bash', () => {
 
 describe.skipIf(!has('fish'))('fish', () => {
   it('completes commands, options and values', () => {
-    expect(fish('tsvmm ')).toEqual(['completion', 'doctor', 'help', 'image', 'run', 'snapshot']);
+    expect(fish('tsvmm ')).toEqual(commands);
     expect(fish('tsvmm image ')).toEqual(['inspect']);
     expect(fish('tsvmm help image ')).toEqual(['inspect']);
     expect(fish('tsvmm run --tr')).toEqual(['--transport']);
@@ -140,6 +146,7 @@ describe.skipIf(!has('fish'))('fish', () => {
     expect(fish('tsvmm run --kernel k')).toEqual(['kernel']);
     expect(fish('tsvmm run d')).toContain('disk.img');
     expect(fish('tsvmm doctor ')).toEqual([]);
+    expect(fish('tsvmm pause ')).toEqual(['db', 'web']);
   });
 });
 
@@ -150,6 +157,7 @@ describe.skipIf(!has('zsh'))('zsh', () => {
       ['tsvmm doc', 'tor'],
       ['tsvmm image ins', 'pect'],
       ['tsvmm help image ins', 'pect'],
+      ['tsvmm pause we', 'b'],
       ['tsvmm run --tran', 'sport'],
       ['tsvmm run --transport=m', 'mmio'],
       ['tsvmm run --cpu x8', '6-64-v2'],

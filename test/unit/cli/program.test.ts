@@ -59,7 +59,8 @@ describe('help', () => {
   it('lists the commands', async () => {
     const { code, out } = await invoke('--help');
     expect(code).toBe(0);
-    for (const word of ['run', 'doctor', 'image', 'help', 'exit-codes']) expect(out).toContain(word);
+    for (const word of ['run', 'ps', 'console', 'stop', 'doctor', 'image', 'help', 'exit-codes'])
+      expect(out).toContain(word);
   });
   it('is the answer to no words at all, as a mistake', async () => {
     const { code, out, err } = await invoke();
@@ -102,6 +103,9 @@ describe('mistakes', () => {
     [['completion', 'bsh'], "command-argument value 'bsh' is invalid", 'did you mean bash?'],
     [['RUN', 'disk.img'], "unknown command 'RUN'", 'did you mean run?'],
     [['inspect', 'disk.img'], "unknown command 'inspect'", 'did you mean image inspect?'],
+    [['pause'], "missing required argument 'machine'", 'tsvmm pause --help'],
+    [['puase', 'web'], "unknown command 'puase'", 'did you mean pause?'],
+    [['attach', 'web'], "unknown command 'attach'", 'did you mean console?'],
     [['version'], "unknown command 'version'", 'did you mean --version?'],
     [['snapshot', 'inspct', 'a'], "unknown command 'inspct'", 'did you mean inspect?'],
     [['snapshot', 'merge', 'a'], "missing required argument 'to'", 'tsvmm snapshot merge --help'],
@@ -162,6 +166,23 @@ describe('commands', () => {
         calls: [['snapshot', { command, directory: 'dir', to: 'to' }, { json: false }]],
       });
   });
+
+  it('calls ps, and the commands on a machine with its name and their options', async () => {
+    expect(await invoke('ps', '--json')).toMatchObject({ code: 0, err: '', calls: [['ps', { json: true }]] });
+    expect(await invoke('pause', 'web', '-v')).toMatchObject({ calls: [['pause', 'web', { verbose: true }]] });
+    expect(await invoke('stop', '--timeout', '10s', 'web')).toMatchObject({
+      calls: [['stop', 'web', { timeout: '10s' }]],
+    });
+    expect(await invoke('stop', 'web', '--kill')).toMatchObject({ calls: [['stop', 'web', { kill: true }]] });
+  });
+  it.each(['ps', 'pause', 'resume', 'stop', 'console'])(
+    '%s has examples in its help, and they come first',
+    async (name) => {
+      const { code, out } = await invoke(name, '--help');
+      expect(code).toBe(0);
+      expect(out).toMatch(new RegExp(`^Examples:\\n.*tsvmm ${name}\\b`));
+    },
+  );
   it('takes option values that begin with a dash, which the fast path leaves to it', async () => {
     const { code, given } = await invoke('run', 'd.img', '--append', '-x');
     expect(code).toBe(7);

@@ -8,8 +8,8 @@ import { fakeStart } from './fake-machine.js';
 
 const trace = (text: string): void => appendFileSync(process.env['TRACE']!, `${text}\n`);
 
+trace(`pid ${process.pid}`);
 const { start } = fakeStart((machine) => {
-  trace(`pid ${process.pid}`);
   machine.console.show('guest is up\r\n\x1b[?1049h\x1b[?25l');
   const typed = setInterval(() => {
     if (machine.name === 'throws' && machine.console.typed.includes('x')) throw new Error('uncaught on purpose');

@@ -1,4 +1,5 @@
 /** Attached consoles: all see the output, whoever types is heard, and the guest waits for none of them. */
+import { createServer } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { MachineClient } from '../../../../src/cli/control/client.js';
@@ -8,7 +9,7 @@ import { FromMachine, frame, sizeFrame, ToMachine } from '../../../../src/cli/co
 import { RemoteConsole } from '../../../../src/cli/control/remote-console.js';
 import { placeOf, runtimeDirectory } from '../../../../src/cli/control/runtime-directory.js';
 import { ownRuntimeDirectory } from '../../../support/runtime-directory.js';
-import { RawClient, until, withMachine } from './world.js';
+import { RawClient, socketOf, until, withMachine } from './world.js';
 
 ownRuntimeDirectory();
 
@@ -181,8 +182,6 @@ describe('frames that are none', () => {
   });
 
   it('of a machine end the console, too', async () => {
-    const { createServer } = await import('node:net');
-    const { socketOf } = await import('./world.js');
     await withMachine('web', async () => {}); // makes the folder
     for (const bytes of [Buffer.from([9]), frame(FromMachine.gap, Buffer.alloc(3))]) {
       const server = createServer((socket) => {
