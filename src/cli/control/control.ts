@@ -148,8 +148,12 @@ export class Control implements Served {
   /** libuv removes the socket as it closes it, and must do so while the name is still ours. */
   #freeName(): void {
     this.#server.close();
-    this.#claim.release();
     process.off('exit', this.#free);
+    try {
+      this.#claim.release();
+    } catch {
+      // Files are left then, as by a process that was killed: whoever wants the name next removes them, or says why not.
+    }
   }
 }
 

@@ -75,16 +75,18 @@ export class NameClaim {
     rmSync(this.#place.socket, { force: true });
   }
 
-  /** Removes the files, whatever they are by now, and gives the name up. Idempotent. */
+  /** Removes the files and gives the name up, also when they cannot be removed, which is thrown. Idempotent. */
   release(): void {
-    if (this.#fd === undefined) return;
-    const isOurs = isAt(this.#fd, this.#place.lock);
-    if (isOurs) {
+    const fd = this.#fd;
+    if (fd === undefined) return;
+    this.#fd = undefined;
+    try {
+      if (!isAt(fd, this.#place.lock)) return; // removed by hand, and perhaps somebody else's by now
       this.removeStale();
       rmSync(this.#place.lock, { force: true });
+    } finally {
+      closeSync(fd);
     }
-    closeSync(this.#fd);
-    this.#fd = undefined;
   }
 }
 
@@ -123,7 +125,7 @@ const inUse = (name: string, pid: number | undefined): TsvmmError =>
     },
   );
 
-/** Removes what a killed process left under a name; false if a process has it. */
+/** Removes what a killed process left under a name; false if a process has it. Throws Node's error if it cannot. */
 export function removeIfStale(place: Place): boolean {
   const claim = NameClaim.take(place);
   claim?.release();

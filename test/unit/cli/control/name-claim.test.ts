@@ -87,6 +87,15 @@ describe('a name', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it('is free again also when its files cannot be removed', () => {
+    const claim = NameClaim.take(place)!;
+    mkdirSync(place.socket);
+    expect(() => claim.release()).toThrow('EISDIR');
+    expect(() => removeIfStale(place)).toThrow('EISDIR');
+    rmSync(place.socket, { recursive: true });
+    expect(removeIfStale(place)).toBe(true);
+  });
+
   it('is waited for while its process only starts or ends', async () => {
     const claim = NameClaim.take(place)!;
     setTimeout(() => claim.release(), 50);
