@@ -12,10 +12,12 @@ import type { Disk } from './disk.js';
 import { diskList } from './disk-list.js';
 import type { DiskOptions } from './disk-options.js';
 import type { Origin } from './hardware.js';
-import { type Logger, logger, type VmConfig } from './options.js';
+import { type Logger, logger, machineName, type VmConfig } from './options.js';
 import type { Pauses } from './pauses.js';
 
 export interface ReviveOptions {
+  /** Default: that of the machine that it goes on from, in a fork with its number behind it. */
+  name?: string | undefined;
   /** `catch-up` (default): the guest finds that time has passed. `keep`: its clocks go on from where they were. */
   clock?: ClockPolicy | undefined;
   /** Other disks than those it had, by their number. They must be as a driver that knows the old ones expects. */
@@ -30,6 +32,7 @@ export interface ForkOptions extends CallOptions, ReviveOptions {
 
 /** `ReviveOptions`, checked. */
 export interface ReviveConfig {
+  readonly name: string | undefined;
   readonly clock: ClockPolicy;
   readonly disks: ReadonlyMap<number, Disk>;
   readonly logger: Logger | undefined;
@@ -38,10 +41,11 @@ export interface ReviveConfig {
 const maxForks = 1000;
 const maxName = 64;
 
-export const reviveOptionNames = ['clock', 'disks', 'logger'] as const;
+export const reviveOptionNames = ['name', 'clock', 'disks', 'logger'] as const;
 
 export function reviveConfig(options: ReviveOptions, disks: number): ReviveConfig {
   return {
+    name: options.name === undefined ? undefined : machineName(options.name),
     clock: oneOf('clock', options.clock ?? 'catch-up', clockPolicies),
     disks: otherDisks(options.disks ?? {}, disks),
     logger: logger(options.logger),
@@ -65,6 +69,8 @@ export class Forks<M extends AsyncDisposable> {
     known('fork', options, ['count', 'signal', 'timeout', ...reviveOptionNames]);
     const count = integer('fork: count', options.count ?? 1, 1, maxForks);
     const config = reviveConfig(options, this.#parent.disks.length);
+    if (options.count !== undefined && config.name !== undefined)
+      throw bad('fork: one name for a list of machines', 'leave out name: each has a number behind that of its parent');
     const image = await this.#pauses.still('forked', options, (cycle) => cycle.capture());
     try {
       const { clock } = config;
@@ -77,10 +83,10 @@ export class Forks<M extends AsyncDisposable> {
   }
 
   /** As its parent, but for its name and its disks. */
-  #config({ disks, logger }: ReviveConfig): VmConfig {
+  #config({ name: given, disks, logger }: ReviveConfig): VmConfig {
     const parent = this.#parent;
     const ending = `-fork${++this.#made}`;
-    const name = parent.name.slice(0, maxName - ending.length) + ending;
+    const name = given ?? parent.name.slice(0, maxName - ending.length) + ending;
     const own = parent.disks.map((_, index) => disks.get(index)!);
     return { ...parent, name, disks: own, logger: logger ?? parent.logger, signal: undefined };
   }

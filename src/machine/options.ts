@@ -154,8 +154,9 @@ export function normalize(options: VmOptions): VmConfig {
   };
 }
 
-function name(value: unknown): string {
-  if (value === undefined) return `vm${++unnamed}`;
+const name = (value: unknown): string => (value === undefined ? `vm${++unnamed}` : machineName(value));
+
+export function machineName(value: unknown): string {
   const given = text('name', value);
   if (given.length <= maxName && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given)) return given;
   throw bad(`name: ${show(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);

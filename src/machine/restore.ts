@@ -56,7 +56,7 @@ function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored
   if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
     throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
   const revive = reviveConfig(options, saved.drives.length);
-  const config = configOf(saved, revive.logger, signal(options.signal));
+  const config = configOf({ ...saved, name: revive.name ?? saved.name }, revive.logger, signal(options.signal));
   const context = kvmContext();
   const { sockets, cores, threads } = saved.topology;
   const image = readImage(snapshot, sockets * cores * threads, context.saveFacts());

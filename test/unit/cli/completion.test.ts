@@ -58,7 +58,19 @@ const options = {
   env: { ...process.env, PATH: `${folder}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8', HOME: folder },
 } as const;
 
-const commands = ['completion', 'console', 'doctor', 'help', 'image', 'pause', 'ps', 'resume', 'run', 'snapshot', 'stop'];
+const commands = [
+  'completion',
+  'console',
+  'doctor',
+  'help',
+  'image',
+  'pause',
+  'ps',
+  'resume',
+  'run',
+  'snapshot',
+  'stop',
+];
 
 /** What bash would offer for the last of `words`, split as readline splits them. */
 function bash(...words: string[]): string[] {

@@ -20,7 +20,13 @@ ownRuntimeDirectory();
 afterEach(() => rmSync(runtimeDirectory(), { recursive: true, force: true }));
 
 const nothing = (): Promise<never> => Promise.reject(new Error('not here'));
-const library: Library = { start: fakeStart().start, cpus: nothing, doctor: nothing, inspect: nothing };
+const library: Library = {
+  start: fakeStart().start,
+  cpus: nothing,
+  doctor: nothing,
+  inspect: nothing,
+  snapshot: nothing,
+};
 
 interface Said {
   readonly code: number;
