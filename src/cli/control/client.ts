@@ -25,8 +25,8 @@ export class MachineClient {
   readonly #socket: Socket;
   readonly #lines = new LineReader();
   #pid = 0;
-  /** Looks again whether what is waited for is there. */
-  #look: () => void = () => {};
+  /** Looks again whether the line that is waited for is there. */
+  #look = nobodyWaits;
   #failure: TsvmmError | undefined;
 
   private constructor(socket: Socket, name: string) {
@@ -101,18 +101,23 @@ export class MachineClient {
   }
 
   #line(): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
+    const line = new Promise<Buffer>((resolve, reject) => {
       this.#look = () => {
         const line = this.#lines.take();
         if (line !== undefined) resolve(line);
         else if (this.#lines.isTooLong)
           reject(new TsvmmError('ERR_TSVMM_STATE', `it answers with more than ${mostLine} bytes in a line`));
         else if (this.#failure) reject(this.#failure);
+        else return;
+        this.#look = nobodyWaits; // what follows a command's answer may be no line
       };
-      this.#look();
     });
+    this.#look();
+    return line;
   }
 }
+
+const nobodyWaits = (): void => {};
 
 /** The machine of this name; throws `ERR_TSVMM_STATE` when there is none. */
 export async function connectMachine(name: string): Promise<MachineClient> {

@@ -67,6 +67,7 @@ export class Connection {
     else if (this.#lines.isTooLong) {
       this.#socket.end(errorLine({ code: 'ERR_TSVMM_CONFIG', message: `a line is longer than ${mostLine} bytes` }));
       this.#leave();
+      this.#wait();
       this.#socket.resume(); // until its end, which nobody looks at
     } else if (this.#isEnding) this.#socket.end();
     else {

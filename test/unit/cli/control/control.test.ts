@@ -311,12 +311,14 @@ describe('a client that is confused or hostile', () => {
       await withMachine(
         'web',
         async ({ start }) => {
-          const [silent, half, waiting] = [
+          const [silent, half, endless, waiting] = [
+            await RawClient.connect('web'),
             await RawClient.connect('web'),
             await RawClient.connect('web'),
             await RawClient.connect('web'),
           ];
           half.socket.write('{"comm');
+          endless.socket.write(Buffer.alloc(mostLine, 'x'));
           waiting.socket.write('{"command":"pause"}\n');
           const turns = async (): Promise<void> => {
             for (let i = 0; i < 50; i++) await turn();
@@ -324,13 +326,14 @@ describe('a client that is confused or hostile', () => {
           await turns();
           vi.advanceTimersByTime(29_000);
           await turns();
-          expect([silent.isClosed, half.isClosed, waiting.isClosed]).toEqual([false, false, false]);
+          const isClosed = (): boolean[] => [silent, half, endless, waiting].map((client) => client.isClosed);
+          expect(isClosed()).toEqual([false, false, false, false]);
           vi.advanceTimersByTime(1001);
           await turns();
-          silent.socket.end();
-          half.socket.end();
+          // What they write now meets nobody: that is how they notice.
+          for (const client of [silent, half, endless]) client.socket.write('\n');
           await turns();
-          expect([silent.isClosed, half.isClosed, waiting.isClosed]).toEqual([true, true, false]);
+          expect(isClosed()).toEqual([true, true, true, false]);
           start();
           await turns();
           expect(waiting.answers).toEqual([{ result: {} }]);
