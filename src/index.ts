@@ -18,6 +18,7 @@ export type { GuestMemory } from './machine/guest-memory-api.js';
 export type { MemoryOptions } from './machine/memory-options.js';
 export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/options.js';
 export type { ResumeOptions } from './machine/pauses.js';
+export type { MemoryRange } from './machine/prefault.js';
 export { prewarm } from './machine/prewarm.js';
 export type { RateLimit } from './machine/rate-limit-options.js';
 export type { RestoreOptions } from './machine/restore.js';

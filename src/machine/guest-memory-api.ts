@@ -11,6 +11,7 @@ import { native } from '../host/addon.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { GuestMemory as RamMap } from '../memory/guest-memory.js';
 import type { PowerCycle } from './power-cycle.js';
+import type { MemoryRange } from './prefault.js';
 import type { VmState } from './states.js';
 import { show } from './units.js';
 
@@ -28,12 +29,18 @@ export interface GuestMemory {
   readInto(address: number, target: Uint8Array): void;
   /** Copies `source` to `address`. */
   write(address: number, source: Uint8Array): void;
+  /**
+   * What has been touched of it so far, in whole pages, whoever did: of a machine that was restored what its guest needs, for
+   * `prefault` of the next one.
+   */
+  touched(): MemoryRange[];
 }
 
 export interface MemoryOwner {
   /** Throws `ERR_TSVMM_STATE` once the machine is gone. */
   regions(): readonly RamRegion[];
   wrote(hostAddress: number, length: number): void;
+  touched(): MemoryRange[];
 }
 
 /** Of whatever power cycle a machine is in. */
@@ -49,6 +56,7 @@ export const machineMemory = (
       throw new TsvmmError('ERR_TSVMM_STATE', `the memory of a machine that is ${state()} cannot be accessed`);
     },
     wrote: (host, length) => cycle()?.touch(host, length),
+    touched: () => cycle()!.touched(),
   });
 
 export function guestMemoryApi(
@@ -98,6 +106,10 @@ export function guestMemoryApi(
       const host = locate(address, length);
       native().copyIn(host, source);
       owner.wrote(host, length);
+    },
+    touched() {
+      owner.regions();
+      return owner.touched();
     },
   };
 }

@@ -20,6 +20,7 @@ import { KvmVm } from '../kvm/vm.js';
 import { loadVm } from '../kvm/vm-save.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import { presentRuns } from '../memory/pagemap.js';
 import { GuestRam, type HugePages } from '../memory/ram.js';
 import { giveShared, takeShared } from '../memory/shared-pool.js';
 import { reviveConsole } from '../virtio/console/console-state.js';
@@ -30,6 +31,7 @@ import { EventFds } from './descriptors.js';
 import type { MachineImage } from './machine-image.js';
 import type { Ownership } from './ownership.js';
 import type { MachinePlan } from './plan.js';
+import type { MemoryRange } from './prefault.js';
 
 /** What the SIGBUS guard puts in place of a page that the host cannot supply. */
 const guardPage = 4096;
@@ -46,6 +48,8 @@ export interface Origin {
   /** It goes on as another was, its clocks by this policy. */
   readonly image?: MachineImage | undefined;
   readonly clock?: ClockPolicy | undefined;
+  /** Of memory, before it is entered. */
+  readonly prefault?: readonly MemoryRange[] | undefined;
 }
 
 export class Hardware {
@@ -158,6 +162,14 @@ export class Hardware {
         this.vm.assignIrqfd(fd, first + vector);
       });
     }
+  }
+
+  /** Pages that are there for this process: read or written, by whom does not matter. */
+  touched(): MemoryRange[] {
+    const ranges: MemoryRange[] = [];
+    for (const { start: gpa, size, hostAddress } of this.regions)
+      presentRuns(hostAddress, size, (start, end) => ranges.push({ start: gpa + start, size: end - start }));
+    return ranges;
   }
 
   /** CMOS RAM and clock, for the next power cycle. */

@@ -16,7 +16,6 @@ import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
-import { hugePageSize } from '../memory/ram.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
 import type { PooledWorker } from '../threads/vcpu-pool.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
@@ -37,6 +36,7 @@ import type { VmConfig } from './options.js';
 import { Ownership } from './ownership.js';
 import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
+import { type MemoryRange, prefaultAll, prefaultRanges } from './prefault.js';
 import { vcpuPool } from './prewarm.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
@@ -166,9 +166,7 @@ export class PowerCycle {
       });
       // The workers create the vCPUs while main reads the kernel.
       const creating = abortable(
-        phases
-          .run('create vCPUs', () => cycle!.#create(context))
-          .then(() => (config.memory.prefault ? phases.run('prefault', () => cycle!.#prefault()) : undefined)),
+        phases.run('create vCPUs', () => cycle!.#create(context)).then(() => cycle!.#prefault(phases, origin.prefault)),
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
@@ -241,6 +239,11 @@ export class PowerCycle {
       if (this.#hardware.ram.isLost) this.#fail(asTsvmmError(error, 'ERR_TSVMM_STATE'));
       throw error;
     }
+  }
+
+  /** Guest-physical, in whole pages: what the guest, its devices and the program have touched since the machine is there. */
+  touched(): MemoryRange[] {
+    return this.#hardware.touched();
   }
 
   /** The program has written to guest memory. */
@@ -328,16 +331,10 @@ export class PowerCycle {
     this.#hardware.connectInterrupts();
   }
 
-  /** RAM is one range: each vCPU's thread takes its part, before it has anything else to do. */
-  async #prefault(): Promise<void> {
+  async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined): Promise<void> {
     const { regions } = this.#hardware;
-    const size = regions.reduce((sum, region) => sum + region.size, 0);
-    const start = regions[0]!.hostAddress;
-    const share = Math.ceil(size / this.#vcpus.length / hugePageSize) * hugePageSize;
-    const shares = this.#vcpus.map((vcpu, i) => ({ vcpu, at: i * share, length: Math.min(share, size - i * share) }));
-    await Promise.all(
-      shares.filter(({ length }) => length > 0).map(({ vcpu, at, length }) => vcpu.prefault(start + at, length)),
-    );
+    if (this.#config.memory.prefault) await phases.run('prefault', () => prefaultAll(this.#vcpus, regions));
+    if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
   }
 
   /** The state of then, in the kernel too; nothing runs before. */

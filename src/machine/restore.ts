@@ -15,12 +15,18 @@ import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
 import { signal, type VmConfig } from './options.js';
+import { type MemoryRange, memoryRanges } from './prefault.js';
 import { readDescription, readImage, type SavedDescription } from './saved-machine.js';
 import { Snapshot } from './snapshot.js';
 
 export interface RestoreOptions extends ReviveOptions {
   /** For the machine's whole life, as in `VmOptions`. */
   signal?: AbortSignal | undefined;
+  /**
+   * What is faulted in before the guest goes on, so that it does not wait for each page: what `vm.memory.touched()` gave of
+   * another machine of this snapshot after it had done what this one is to do.
+   */
+  prefault?: readonly MemoryRange[] | undefined;
 }
 
 /** A machine that can be made; disposed of when it is. */
@@ -33,7 +39,7 @@ export interface Restored extends AsyncDisposable {
 
 export async function openRestored(from: Path | Snapshot, options: RestoreOptions): Promise<Restored> {
   if (!hasOptions(options)) throw bad('restore: expected options', 'pass { clock }, or nothing');
-  known('restore', options, ['signal', ...reviveOptionNames]);
+  known('restore', options, ['signal', 'prefault', ...reviveOptionNames]);
   signal(options.signal)?.throwIfAborted();
   const isOurs = !(from instanceof Snapshot);
   const snapshot = isOurs ? await Snapshot.open(from) : from;
@@ -57,6 +63,7 @@ function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored
     throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
   const revive = reviveConfig(options, saved.drives.length);
   const config = configOf({ ...saved, name: revive.name ?? saved.name }, revive.logger, signal(options.signal));
+  const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
   const context = kvmContext();
   const { sockets, cores, threads } = saved.topology;
   const image = readImage(snapshot, sockets * cores * threads, context.saveFacts());
@@ -68,7 +75,7 @@ function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored
       details: { missing },
     });
   }
-  return { config, origin: { image, clock: revive.clock }, snapshot, pieces: image.parts.memory };
+  return { config, origin: { image, clock: revive.clock, prefault }, snapshot, pieces: image.parts.memory };
 }
 
 function configOf(

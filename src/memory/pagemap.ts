@@ -47,17 +47,22 @@ const wordsAtOnce = 65_536;
 export type OnRun = (start: number, end: number) => void;
 
 /** `address` and `length` are multiples of the page size. */
-export function privateRuns(address: number, length: number, onRun: OnRun): void {
+export const privateRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, true, onRun);
+
+/** The same of all pages that were touched, private or not. */
+export const presentRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, false, onRun);
+
+function runs(address: number, length: number, isPrivate: boolean, onRun: OnRun): void {
   const fd = openSync('/proc/self/pagemap', 'r');
   try {
-    if (!scan(fd, address, length, onRun)) readWords(fd, address, length, onRun);
+    if (!scan(fd, address, length, isPrivate, onRun)) readWords(fd, address, length, isPrivate, onRun);
   } finally {
     closeSync(fd);
   }
 }
 
 /** False where the kernel cannot. */
-function scan(fd: number, address: number, length: number, onRun: OnRun): boolean {
+function scan(fd: number, address: number, length: number, isPrivate: boolean, onRun: OnRun): boolean {
   const regions = new BigUint64Array(regionsAtOnce * regionWords);
   const arg = new DataView(new ArrayBuffer(PmScanArg.size));
   const at = PmScanArg.offset;
@@ -66,8 +71,9 @@ function scan(fd: number, address: number, length: number, onRun: OnRun): boolea
   set(at.end, address + length);
   set(at.vec, native().addressOf(regions));
   set(at.vec_len, regionsAtOnce);
-  set(at.category_inverted, PAGE_IS_FILE | PAGE_IS_PFNZERO);
-  set(at.category_mask, PAGE_IS_FILE | PAGE_IS_PFNZERO);
+  const unwanted = isPrivate ? PAGE_IS_FILE | PAGE_IS_PFNZERO : 0;
+  set(at.category_inverted, unwanted);
+  set(at.category_mask, unwanted);
   set(at.category_anyof_mask, PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
   for (let from = address; from < address + length; from = Number(arg.getBigUint64(at.walk_end, true))) {
     set(at.start, from);
@@ -81,7 +87,7 @@ function scan(fd: number, address: number, length: number, onRun: OnRun): boolea
 }
 
 /** Exported for a kernel that can do better: its tests. */
-export function readWords(fd: number, address: number, length: number, onRun: OnRun): void {
+export function readWords(fd: number, address: number, length: number, isPrivate: boolean, onRun: OnRun): void {
   const words = new Uint32Array(2 * wordsAtOnce);
   const pages = length / pageSize;
   let start = -1;
@@ -92,9 +98,9 @@ export function readWords(fd: number, address: number, length: number, onRun: On
     if (count < 1) throw failed('it ends before the address space does');
     for (let i = 0; i < Math.floor(count); i++, page++) {
       const high = words[2 * i + 1]!;
-      const isPrivate = (high & isThereBits) !== 0 && (high & isFileBit) === 0;
-      if (isPrivate && start < 0) start = page;
-      if (isPrivate || start < 0) continue;
+      const isWanted = (high & isThereBits) !== 0 && (!isPrivate || (high & isFileBit) === 0);
+      if (isWanted && start < 0) start = page;
+      if (isWanted || start < 0) continue;
       onRun(start * pageSize, page * pageSize);
       start = -1;
     }

@@ -3,11 +3,14 @@ import { TsvmmError } from '../errors.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { Sys, syscall } from '../host/system.js';
 
+const MADV_POPULATE_READ = 22;
 const MADV_POPULATE_WRITE = 23;
 
-/** All pages of the range are there and private afterwards; their content stays. Throws `ERR_TSVMM_CONFIG`. */
-export function populate(hostAddress: number, length: number): void {
-  const result = syscall(Sys.madvise, hostAddress, length, MADV_POPULATE_WRITE);
+/**
+ * All pages of the range are there afterwards, private ones with `writes`; their content stays. Throws `ERR_TSVMM_CONFIG`.
+ */
+export function populate(hostAddress: number, length: number, writes: boolean): void {
+  const result = syscall(Sys.madvise, hostAddress, length, writes ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
   if (result >= 0) return;
   if (result === -Errno.EINVAL) {
     throw new TsvmmError('ERR_TSVMM_CONFIG', 'memory.prefault: this kernel cannot fault memory in ahead', {

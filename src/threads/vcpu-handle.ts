@@ -9,7 +9,7 @@ import { native } from '../host/addon.js';
 import type { StartState } from '../kvm/start-state.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
-import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+import type { HostRange, VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
 /** A kicked vCPU answers in microseconds; one that does not answer in this time is stuck in the kernel. */
 const stopDeadlineMs = 2000;
@@ -61,8 +61,8 @@ export class VcpuHandle {
   }
 
   /** Faults a share of guest RAM in; before the guest is entered. */
-  prefault(hostAddress: number, length: number): Promise<void> {
-    return this.#ask('prefaulted', { type: 'prefault', hostAddress, length });
+  prefault(ranges: readonly HostRange[], writes: boolean): Promise<void> {
+    return this.#ask('prefaulted', { type: 'prefault', ranges, writes });
   }
 
   /** For saving and loading it: while it is parked, or before it has run. */

@@ -34,11 +34,17 @@ export interface VcpuAssignment {
   readonly nice: number;
 }
 
+/** Of this process. */
+export interface HostRange {
+  readonly address: number;
+  readonly length: number;
+}
+
 /** main -> vCPU worker */
 export type VcpuCommand =
   | { readonly type: 'create'; readonly assignment: VcpuAssignment }
-  /** Faults a share of guest RAM in, before the guest is entered. */
-  | { readonly type: 'prefault'; readonly hostAddress: number; readonly length: number }
+  /** Faults a share of guest RAM in, before the guest is entered; `writes`: as pages of its own. */
+  | { readonly type: 'prefault'; readonly ranges: readonly HostRange[]; readonly writes: boolean }
   /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */
   | { readonly type: 'enter'; readonly start: StartState | undefined }
   /** Machine state was brought from elsewhere: the kernel is given the doorbells that it asks for. */

@@ -33,7 +33,7 @@ import { SharedLock } from '../memory/lock.js';
 import { populate } from '../memory/populate.js';
 import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
-import type { VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
+import type { HostRange, VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
 
 /** Bytes of RAM faulted in between two looks at the event loop: some milliseconds. */
@@ -97,21 +97,30 @@ export class VcpuThread {
     }
   }
 
-  /** A step in each turn of the event loop, so that the order to close comes in between. */
-  prefault(hostAddress: number, length: number): void {
-    const step = Math.min(length, prefaultStep);
-    populate(hostAddress, step);
-    if (step === length) this.#report({ type: 'prefaulted' });
-    else setImmediate(this.#prefaultRest, hostAddress + step, length - step);
+  prefault(ranges: readonly HostRange[], writes: boolean): void {
+    this.#prefaultFrom(ranges, 0, 0, writes);
   }
 
-  readonly #prefaultRest = (hostAddress: number, length: number): void => {
+  /** A step in each turn of the event loop, so that the order to close comes in between. */
+  readonly #prefaultFrom = (ranges: readonly HostRange[], index: number, done: number, writes: boolean): void => {
     if (this.#closed) return;
     try {
-      this.prefault(hostAddress, length);
+      for (let left = prefaultStep; left > 0 && index < ranges.length; ) {
+        const { address, length } = ranges[index]!;
+        const step = Math.min(length - done, left);
+        populate(address + done, step, writes);
+        left -= step;
+        done += step;
+        if (done < length) continue;
+        index++;
+        done = 0;
+      }
     } catch (error) {
       this.#report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_CONFIG').toWire() });
+      return;
     }
+    if (index === ranges.length) this.#report({ type: 'prefaulted' });
+    else setImmediate(this.#prefaultFrom, ranges, index, done, writes);
   };
 
   /** Enters the guest at the next turn of the event loop: at `start`, or where it is. */

@@ -31,7 +31,7 @@ function obey(command: VcpuCommand): void {
       thread = new VcpuThread(command.assignment, report);
       break;
     case 'prefault':
-      thread?.prefault(command.hostAddress, command.length);
+      thread?.prefault(command.ranges, command.writes);
       break;
     case 'enter':
       thread?.enter(command.start);

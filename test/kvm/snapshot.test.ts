@@ -1,7 +1,7 @@
 /** Machines that were written down and go on from there. */
 import { cpSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
+import { type MemoryRange, type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { openTargets } from '../support/descriptors.js';
 import { scratchFolder } from './support/disks.js';
@@ -112,6 +112,28 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     await say(vm);
     await endLife(vm);
     expect((await refusal(vm.snapshot(place()))).message).toBe('a machine that is stopped cannot be snapshotted');
+  });
+
+  test('is faulted in ahead where another machine of it has touched it', async () => {
+    await using vm = await startLife({ memory: '256M' }, 'pages=2000');
+    await say(vm);
+    await using snapshot = await vm.snapshot(place());
+    let touched: MemoryRange[];
+    {
+      await using first = await VirtualMachine.restore(snapshot);
+      await delay(500);
+      touched = first.memory.touched();
+    }
+    const bytes = (ranges: readonly MemoryRange[]): number => ranges.reduce((sum, { size }) => sum + size, 0);
+    expect(bytes(touched)).toBeGreaterThan(2 ** 20);
+    expect(bytes(touched)).toBeLessThan(128 * 2 ** 20);
+    await using second = await VirtualMachine.restore(snapshot, { prefault: touched });
+    expect(second.phases.map(({ name }) => name)).toContain('prefault');
+    expect(bytes(second.memory.touched())).toBeGreaterThanOrEqual(bytes(touched));
+    await say(second);
+    await endLife(second);
+    const refused = VirtualMachine.restore(snapshot, { prefault: [{ start: 0x1000_0000, size: 4096 }] });
+    expect((await refusal(refused)).message).toBe('prefault: 0x10000000 to 0x10001000 are not all guest RAM');
   });
 
   test('is looked into: registers and memory are those of that moment', async () => {

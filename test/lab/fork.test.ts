@@ -15,23 +15,25 @@ const { VirtualMachine } = await import('/project/dist/index.js');
 const newest = (kind) => '/boot/' + readdirSync('/boot').filter((name) => name.startsWith(kind)).sort().at(-1);
 const boot = { kernel: newest('vmlinuz-'), initrd: newest('initrd.img-'), cmdline: 'console=ttyS0 rdinit=/bin/sh quiet' };
 const vm = await VirtualMachine.start({ boot, cpus: 2, memory: '384M', signal: AbortSignal.timeout(600_000) });
-let number = 0;
+let number = 1000;
+// What the shell echoes is not what it says: the sum is the shell's.
 const ask = async (vm, command) => {
-  const mark = 'mark' + ++number;
+  const sum = ++number + number;
   const from = vm.console.tail.length;
-  vm.console.write(command + '; echo end-of-' + mark + '\\n');
-  const pattern = new RegExp('[\\\\s\\\\S]*?\\\\nend-of-' + mark + '\\\\r?\\\\n');
+  vm.console.write(command + '; echo said $((' + number + '+' + number + '))\\n');
+  const pattern = new RegExp('\\r\\n([\\s\\S]*)said ' + sum + '\\r\\n');
   while (!pattern.test(vm.console.tail.slice(from))) await delay(20);
-  const lines = pattern.exec(vm.console.tail.slice(from))[0].replaceAll('\\r', '').split('\\n');
-  return lines.filter((line) => !line.includes(mark)).join('\\n').trim();
+  return pattern.exec(vm.console.tail.slice(from))[1].replaceAll('\\r', '').trim();
 };
 await vm.console.waitFor('# ');
 await ask(vm, 'mkdir -p /proc /sys /dev; mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev');
 await ask(vm, 'dmesg -n 1');
 const said = {};
 said.bound = await ask(vm, 'ls /sys/bus/acpi/drivers/vmgenid /sys/bus/platform/drivers/vmgenid 2> /dev/null');
-const draw = (vm) => ask(vm, 'head -c 16 /dev/urandom | od -An -tx1');
-const time = async (vm) => (await ask(vm, 'read up rest < /proc/uptime; echo $up $(date +%s)')).split(' ').map(Number);
+// The line before that may be the rest of a long echo.
+const last = async (vm, command) => (await ask(vm, command)).split('\\n').at(-1).trim();
+const draw = (vm) => last(vm, 'head -c 16 /dev/urandom | od -An -tx1');
+const time = async (vm) => (await last(vm, 'read up rest < /proc/uptime; echo $up $(date +%s)')).split(' ').map(Number);
 await draw(vm);
 await vm.pause();
 const before = Date.now() / 1000;
@@ -65,6 +67,12 @@ test('a stock kernel knows that it was forked, and what time it is', async () =>
     bound: string;
   };
   expect(bound).toContain('TSVM0001');
+  for (const { random, time } of [parent, kept, late])
+    expect([random, ...time]).toEqual([
+      expect.stringMatching(/^([0-9a-f]{2} ?){16}$/),
+      expect.any(Number),
+      expect.any(Number),
+    ]);
 
   const reseeded = /crng reseeded due to virtual machine fork/;
   expect(kept.dmesg).toMatch(reseeded);

@@ -35,7 +35,7 @@ test('property: written pages, and no others, over zeroes and over a layer alike
       // The older way cannot tell the host's page of zeroes from one that was written; it finds no fewer.
       const words = new Set<number>();
       const fd = openSync('/proc/self/pagemap', 'r');
-      readWords(fd, ram.hostAddress, ram.size, (start, end) => {
+      readWords(fd, ram.hostAddress, ram.size, true, (start, end) => {
         for (let at = start; at < end; at += page) words.add(at / page);
       });
       closeSync(fd);
