@@ -30,6 +30,8 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
         expect(ticks).toBeGreaterThan(before.ticks);
       }
       expect(new Set(said.map(({ entropy }) => entropy)).size).toBe(3);
+      expect(new Set(said.map(({ generation }) => generation)).size).toBe(3);
+      expect(said.map(({ generations }) => generations)).toEqual([0, 1, 1]);
       await Promise.all([parent, one, two].map(endLife));
     },
   );

@@ -42,6 +42,9 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     }
     const entropies = await Promise.all(machines.map(async (machine) => (await say(machine)).entropy));
     expect(new Set(entropies).size).toBe(2);
+    const said = await Promise.all([vm, ...machines].map(say));
+    expect(said.map(({ generations }) => generations)).toEqual([0, 1, 1]);
+    expect(new Set(said.map(({ generation }) => generation)).size).toBe(3);
     await Promise.all([vm, ...machines].map(endLife));
   });
 

@@ -8,6 +8,9 @@ export interface Said {
   readonly rounds: number;
   readonly ticks: number;
   readonly entropy: string;
+  /** The generation identifier as it was last told, and how often it was. */
+  readonly generation: string;
+  readonly generations: number;
 }
 
 const patience = { timeout: '20s' } as const;
@@ -53,12 +56,13 @@ export async function mayJump(vm: VirtualMachine): Promise<void> {
 }
 
 export async function say(vm: VirtualMachine): Promise<Said> {
-  const [, name, rounds, ticks, entropy] = await answer(
+  const [, name, rounds, ticks, entropy, generation, generations] = await answer(
     vm,
     'say',
-    /life: (\S+), round (\d+), ticks (\d+), entropy ([0-9a-f]+)\n/,
+    /life: (\S+), round (\d+), ticks (\d+), entropy ([0-9a-f]+), generation ([0-9a-f]+) of (\d+)\n/,
   );
-  return { name: name!, rounds: Number(rounds), ticks: Number(ticks), entropy: entropy! };
+  const numbers = { rounds: Number(rounds), ticks: Number(ticks), generations: Number(generations) };
+  return { name: name!, entropy: entropy!, generation: generation!, ...numbers };
 }
 
 /** It ends by itself, content. */
