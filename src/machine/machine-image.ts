@@ -6,10 +6,10 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { stampChipset } from '../devices/chipset.js';
-import { hostClocks } from '../devices/clocks.js';
 import type { MemoryRegion } from '../devices/memory-map.js';
-import { type ClockSave, saveClock } from '../kvm/clock-save.js';
+import type { ClockSave } from '../kvm/clock-save.js';
 import type { CpuidEntry } from '../kvm/cpuid-entry.js';
+import { type HeldClocks, withHeldTimer } from '../kvm/held-clocks.js';
 import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { saveVm, type VmSave } from '../kvm/vm-save.js';
 import type { RamPiece } from '../memory/ram.js';
@@ -55,10 +55,14 @@ export class MachineImage {
 /** Bytes of memory frozen between two turns of the event loop: a millisecond or two. */
 const freezeStep = 4 * 2 ** 20;
 
-/** Of a machine whose vCPUs are parked and whose devices are quiet. Rejects, and nothing has changed, where it cannot be. */
+/**
+ * Of a machine whose vCPUs are parked and whose devices are quiet, its clocks as they were when it came to stand still. Rejects,
+ * and nothing has changed, where it cannot be.
+ */
 export async function captureMachine(
   hardware: Hardware,
   vcpuFds: readonly number[],
+  held: HeldClocks,
   facts: VcpuSaveFacts,
 ): Promise<MachineImage> {
   const { plan, vm, ram } = hardware;
@@ -70,16 +74,15 @@ export async function captureMachine(
     ram.abandonFreeze();
     throw error;
   }
-  const clock = saveClock(vm.fd, vcpuFds);
   const state = hardware.state.slice(0);
-  stampChipset(state, plan.platform.chipset, hostClocks().monotonicNs());
+  stampChipset(state, plan.platform.chipset, held.atNs);
   return new MachineImage({
     cpuid: plan.cpuid,
     shape: plan.platform.shape,
     state,
-    vcpus: vcpuFds.map((fd) => saveVcpu(fd, facts)),
-    vm: saveVm(vm.fd),
-    clock,
+    vcpus: vcpuFds.map((fd, cpu) => withHeldTimer(saveVcpu(fd, facts), held.timers[cpu]!)),
+    vm: { ...saveVm(vm.fd), pit: held.pit },
+    clock: held.clock,
     regions: plan.ram,
     memory: hardware.ram.pieces,
   });

@@ -11,7 +11,7 @@ import { monotonicMs } from '../host/clock.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
 import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid } from '../kvm/cpuid-entry.js';
-import { type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
+import type { HeldClocks } from '../kvm/held-clocks.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -227,14 +227,14 @@ export class PowerCycle {
       if (!this.isOver) await this.resume('catch-up');
       throw error;
     }
-    if (!this.isOver) this.#heldClocks = holdClocks(this.#hardware.vm.fd, this.#vcpuFds);
+    if (!this.isOver) this.#heldClocks = this.#hardware.hold(this.#vcpuFds);
   }
 
   /** A paused machine, as it is now. Memory is copied in steps; rejects, and nothing has changed, where it cannot be. */
   async capture(): Promise<MachineImage> {
     this.#hostEnds.pump.pump(); // what was printed was printed here
     try {
-      return await captureMachine(this.#hardware, this.#vcpuFds, kvmContext().saveFacts());
+      return await captureMachine(this.#hardware, this.#vcpuFds, this.#heldClocks!, kvmContext().saveFacts());
     } catch (error) {
       if (this.#hardware.ram.isLost) this.#fail(asTsvmmError(error, 'ERR_TSVMM_STATE'));
       throw error;
@@ -252,8 +252,7 @@ export class PowerCycle {
   }
 
   async resume(clock: ClockPolicy): Promise<void> {
-    if (clock === 'keep' && this.#heldClocks !== undefined)
-      letClocksGoOn(this.#hardware.vm.fd, this.#vcpuFds, this.#heldClocks);
+    if (clock === 'keep' && this.#heldClocks !== undefined) this.#hardware.keepClocks(this.#vcpuFds, this.#heldClocks);
     this.#heldClocks = undefined;
     await this.#dataPaths.resume();
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
