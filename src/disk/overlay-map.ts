@@ -11,11 +11,10 @@
  */
 import { DIRECT } from '../host/engine-slots.js';
 import { takeShared } from '../memory/shared-pool.js';
-import { allSet, bitsInWord, bitsPerWord, wordMask } from './bit-words.js';
 import type { DiskMap, OpenOverlay } from './disk-map.js';
 import { OverlayRoom, roomBytes } from './overlay-room.js';
+import { SectorBits, sectorBitBytes, sectorSize } from './sector-bits.js';
 
-const sectorSize = 512;
 /** Blocks that a limit has given out, as a double; the bits of the sectors follow, and with a limit those of the blocks. */
 const headerSize = 8;
 
@@ -24,7 +23,11 @@ const headerSize = 8;
  * `giveShared` when nobody uses it any more.
  */
 export const allocateWritten = (size: number, limit?: number): SharedArrayBuffer =>
-  takeShared(headerSize + sectorBytes(size) + (limit === undefined ? 0 : roomBytes(size)));
+  takeShared(headerSize + sectorBitBytes(size) + (limit === undefined ? 0 : roomBytes(size)));
+
+/** Which sectors it has. */
+export const writtenSectors = (written: SharedArrayBuffer, size: number): SectorBits =>
+  new SectorBits(written, headerSize, size);
 
 /** The same for a disk that has grown: what is beyond its old end is in no base, and reads as the hole that is there. */
 export function extendWritten(
@@ -32,29 +35,14 @@ export function extendWritten(
   { from, to, limit }: { readonly from: number; readonly to: number; readonly limit?: number | undefined },
 ): SharedArrayBuffer {
   const extended = allocateWritten(to, limit);
-  const [before, after] = [sectorBytes(from), sectorBytes(to)];
+  const sectors = writtenSectors(extended, to);
+  writtenSectors(written, from).copyTo(sectors);
+  sectors.set(from / sectorSize, to / sectorSize);
   const bytes = new Uint8Array(extended);
-  bytes.set(new Uint8Array(written, 0, headerSize + before));
-  bytes.set(new Uint8Array(written, headerSize + before), headerSize + after);
-  setBits(
-    new Uint32Array(extended, headerSize, after / Uint32Array.BYTES_PER_ELEMENT),
-    from / sectorSize,
-    to / sectorSize,
-  );
+  bytes.set(new Uint8Array(written, 0, headerSize));
+  bytes.set(new Uint8Array(written, headerSize + sectorBitBytes(from)), headerSize + sectorBitBytes(to));
   return extended;
 }
-
-/** Sets bits from `start` to before `end`. */
-function setBits(words: Uint32Array, start: number, end: number): void {
-  for (let at = start; at < end; ) {
-    const count = bitsInWord(at, end);
-    words[Math.floor(at / bitsPerWord)]! |= wordMask(at, count);
-    at += count;
-  }
-}
-
-const sectorBytes = (size: number): number =>
-  Math.ceil(size / sectorSize / bitsPerWord) * Uint32Array.BYTES_PER_ELEMENT;
 
 export class OverlayMap implements DiskMap {
   fd = -1;
@@ -67,7 +55,7 @@ export class OverlayMap implements DiskMap {
   /** For reading the base. */
   readonly #baseFlags: number;
   readonly #offsets: Float64Array;
-  readonly #bits: Uint32Array;
+  readonly #written: SectorBits;
   readonly #room: OverlayRoom | undefined;
 
   /** `offsets` are of requests, by their numbers. One map at a time uses a disk's `written`. */
@@ -78,15 +66,15 @@ export class OverlayMap implements DiskMap {
     this.#offsets = offsets;
     this.#overlay = disk.overlay;
     this.#baseFlags = disk.direct === undefined ? 0 : DIRECT;
-    this.#bits = new Uint32Array(written, headerSize, sectorBytes(size) / Uint32Array.BYTES_PER_ELEMENT);
+    this.#written = writtenSectors(written, size);
     if (limit === undefined) return;
-    const given = new Uint32Array(written, headerSize + this.#bits.byteLength);
+    const given = new Uint32Array(written, headerSize + sectorBitBytes(size));
     this.#room = new OverlayRoom(new Float64Array(written, 0, 1), given, limit, offsets.length, givesBack);
   }
 
   locateRead(request: number, length: number): number {
     const offset = this.#offsets[request]!;
-    const written = this.#isWritten(Math.floor(offset / sectorSize));
+    const written = this.#written.has(Math.floor(offset / sectorSize));
     this.fd = written ? this.#overlay : this.#base;
     this.flags = written ? 0 : this.#baseFlags;
     return this.#run(offset, length, written);
@@ -119,29 +107,14 @@ export class OverlayMap implements DiskMap {
    */
   wrote(request: number, length: number): void {
     const offset = this.#offsets[request]!;
-    setBits(this.#bits, Math.floor(offset / sectorSize), Math.floor((offset + length) / sectorSize));
-  }
-
-  #isWritten(sector: number): boolean {
-    return ((this.#bits[Math.floor(sector / bitsPerWord)]! >>> (sector % bitsPerWord)) & 1) === 1;
+    this.#written.set(Math.floor(offset / sectorSize), Math.floor((offset + length) / sectorSize));
   }
 
   /** How many of `length` bytes at `offset` are in sectors that are all written, or all not, in a row. */
   #run(offset: number, length: number, written: boolean): number {
     const sector = Math.floor(offset / sectorSize);
-    const end =
-      (sector + this.#sectors(sector, Math.ceil((offset + length) / sectorSize) - sector, written)) * sectorSize;
+    const count = Math.ceil((offset + length) / sectorSize) - sector;
+    const end = (sector + this.#written.run(sector, count, written)) * sectorSize;
     return Math.max(0, Math.min(end - offset, length));
-  }
-
-  #sectors(sector: number, count: number, written: boolean): number {
-    const whole = written ? allSet : 0;
-    for (let run = 0; run < count; ) {
-      const at = sector + run;
-      if (at % bitsPerWord === 0 && this.#bits[at / bitsPerWord] === whole) run += bitsPerWord;
-      else if (this.#isWritten(at) === written) run++;
-      else return run;
-    }
-    return count;
   }
 }
