@@ -18,7 +18,7 @@ import { giveShared } from '../memory/shared-pool.js';
 import { openDirect } from './direct-io.js';
 import type { OpenFileDisk, OpenOverlay } from './disk-map.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
-import { allocateWritten, extendWritten } from './overlay-map.js';
+import { allocateWritten, extendWritten } from './overlay-written.js';
 import { quote } from './range.js';
 
 /** docs/disks.md says what each promises. */
@@ -100,7 +100,14 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const limit = ephemeral === true ? undefined : ephemeral.limit;
     const written = writtenBits(path, size, limit);
     const { brief, freeing } = await fileSystemOf(overlay);
-    const files = { base, overlay, written, direct, limit, givesBack: freeing };
+    const files = {
+      layers: [{ fd: base, direct: direct !== undefined }],
+      overlay,
+      written,
+      direct,
+      limit,
+      givesBack: freeing,
+    };
     return new OpenFile(path, { kind: 'overlay', ...files, size, readOnly: false, writesBriefly: brief }, ioSize, fds);
   } catch (error) {
     await Promise.all(fds.map((fd) => closeFd(fd)));

@@ -9,6 +9,9 @@
  * where the file system can do neither, zeroes are written.
  *
  * With direct I/O, buffers that the device cannot reach are copied (bounce.ts); offsets always fit, as the device checks.
+ *
+ * While copies of the disk as it was are in use, what it changes is kept before (copy-before-write.ts). A disk that is such a
+ * copy reads again what its owner has changed meanwhile.
  */
 import type { DirectIo } from '../../disk/direct-io.js';
 import { type DiskMap, type OpenFileDisk, openDiskMap } from '../../disk/disk-map.js';
@@ -21,6 +24,7 @@ import type { Chain } from '../queue/chain.js';
 import type { BlkBackend, BlkRequests } from './blk-backend.js';
 import { headerSize, maxChain } from './blk-format.js';
 import { BounceBuffers, bounceBytes } from './bounce.js';
+import { CopyBeforeWrite } from './copy-before-write.js';
 import { IoVectors } from './io-vectors.js';
 
 /** A longer request is performed in parts, between which others have their turn. */
@@ -52,7 +56,10 @@ const areWholePages = (offset: number, bytes: number): boolean => offset % page 
 
 export class FileBackend implements BlkBackend {
   readonly slotCount: number;
+  readonly #open: OpenFileDisk;
   readonly #disk: DiskMap;
+  /** Who keeps what the disk was; mostly nobody. */
+  #keepers: readonly CopyBeforeWrite[] = [];
   readonly #vectors: IoVectors;
   readonly #direct: DirectIo | undefined;
   readonly #bounce: BounceBuffers | undefined;
@@ -81,6 +88,7 @@ export class FileBackend implements BlkBackend {
   constructor(disk: OpenFileDisk, offsets: Float64Array) {
     const requests = offsets.length;
     const { direct } = disk;
+    this.#open = disk;
     this.#disk = openDiskMap(disk, offsets);
     this.#offset = offsets;
     this.#direct = direct;
@@ -97,6 +105,8 @@ export class FileBackend implements BlkBackend {
   attach(host: DataPathHost, requests: BlkRequests): void {
     this.#host = host;
     this.#requests = requests;
+    const { histories = [] } = this.#open.kind === 'frozen' ? {} : this.#open;
+    this.#keepers = histories.map((history) => new CopyBeforeWrite(history, this.#open, this.#offset, host, this));
   }
 
   activate(): void {
@@ -133,6 +143,7 @@ export class FileBackend implements BlkBackend {
   }
 
   onCompletion(slot: number, result: number): void {
+    if (this.#keepers.length > 0 && this.#hasCopied(slot, result)) return;
     const kind = this.#kind[slot]!;
     this.#disk.ended(slot, result);
     if (this.#stopped) this.#requests.done(slot, 0);
@@ -145,9 +156,13 @@ export class FileBackend implements BlkBackend {
 
   stop(): void {
     this.#stopped = true;
+    for (const keeper of this.#keepers)
+      for (let request = keeper.takeWaiting(); request >= 0; request = keeper.takeWaiting())
+        this.#requests.done(request, 0);
   }
 
   close(): void {
+    for (const keeper of this.#keepers) keeper.close();
     this.#vectors.close();
     this.#zeroes.close();
     this.#bounce?.close();
@@ -163,6 +178,11 @@ export class FileBackend implements BlkBackend {
     this.#operate(request);
   }
 
+  /** What the request changes has been kept, or somebody else has done so: another look. */
+  goOn(request: number): void {
+    this.#operate(request);
+  }
+
   /** The next operation of a request: as much of the rest as lies in one file and is done at a time. */
   #operate(request: number): void {
     const { slots } = this.#host;
@@ -174,9 +194,11 @@ export class FileBackend implements BlkBackend {
     const offset = this.#offset[request]!;
     const bounced = this.#bounced[request] === 1;
     const left = Math.min(this.#left[request]!, bounced ? bounceBytes : maxOperationBytes);
+    if (this.#keepers.length > 0 && kind !== Kind.read && this.#mustKeep(request, left)) return;
     const bytes = kind === Kind.read ? this.#disk.locateRead(request, left) : this.#disk.locateWrite(request, left);
     if (bytes === 0) {
-      this.#fail(request, -Errno.ENOSPC);
+      if (kind === Kind.read) this.#fail(request, -Errno.EIO, `what was there is lost (${errnoName(this.#disk.loss)})`);
+      else this.#fail(request, -Errno.ENOSPC);
       return;
     }
     const { fd } = this.#disk;
@@ -226,6 +248,7 @@ export class FileBackend implements BlkBackend {
     const disk = this.#disk;
     const offset = this.#offset[request]!;
     const left = Math.min(this.#left[request]!, maxAllocationBytes);
+    if (this.#keepers.length > 0 && this.#mustKeep(request, left)) return;
     const bytes = kind === Kind.zero ? disk.locateWrite(request, left) : disk.locateHole(request, left);
     if (bytes === 0) {
       this.#fail(request, -Errno.ENOSPC);
@@ -257,11 +280,35 @@ export class FileBackend implements BlkBackend {
     this.#operate(slot);
   }
 
+  /** Whether what a request is about to change has to be kept before, which has begun then. */
+  #mustKeep(request: number, bytes: number): boolean {
+    for (let i = 0; i < this.#keepers.length; i++) if (this.#keepers[i]!.holdsBack(request, bytes)) return true;
+    return false;
+  }
+
+  /** Whether what has ended was not the request's own operation. */
+  #hasCopied(slot: number, result: number): boolean {
+    for (let i = 0; i < this.#keepers.length; i++) {
+      const keeper = this.#keepers[i]!;
+      if (!keeper.copies(slot)) continue;
+      if (this.#stopped) {
+        keeper.drop(slot);
+        this.#requests.done(slot, 0);
+      } else keeper.onCompletion(slot, result);
+      return true;
+    }
+    return false;
+  }
+
   /** An operation has done so many bytes of its request. */
   #moved(slot: number, bytes: number): void {
     const kind = this.#kind[slot]!;
     if (kind !== Kind.read) this.#disk.wrote(slot, bytes);
-    else if (this.#bounced[slot] === 1) this.#bounce!.scatter(slot, this.#vectors, bytes);
+    else if (!this.#disk.holds(slot, bytes)) {
+      if (this.#bounced[slot] === 0) this.#vectors.advance(slot, 0);
+      this.#operate(slot);
+      return;
+    } else if (this.#bounced[slot] === 1) this.#bounce!.scatter(slot, this.#vectors, bytes);
     this.#left[slot]! -= bytes;
     if (this.#left[slot]! === 0) {
       if (this.#syncs[slot] === 1) this.flush(slot);
@@ -273,10 +320,10 @@ export class FileBackend implements BlkBackend {
     this.#operate(slot);
   }
 
-  #fail(request: number, result: number): void {
+  #fail(request: number, result: number, why = errnoName(result)): void {
     const what = kindNames[this.#kind[request]!]!;
     const where = what === 'flush' ? '' : ` at byte ${this.#offset[request]}`;
-    this.#host.warn('host', `disk ${what}${where} failed: ${errnoName(result)}`);
+    this.#host.warn('host', `disk ${what}${where} failed: ${why}`);
     this.#requests.done(request, result);
   }
 }

@@ -61,7 +61,7 @@ describe('a disk past the page cache', () => {
   test('is, when it is ephemeral, the image, and not what is written', async () => {
     await using disk = await openDiskFile({ path: image(8192), ephemeral: true, cache: 'direct' });
     if (disk.open.kind !== 'overlay') throw new Error();
-    expect([flagsOf(disk.open.base) & O_DIRECT, flagsOf(disk.open.overlay) & O_DIRECT]).toEqual([O_DIRECT, 0]);
+    expect([flagsOf(disk.open.layers[0]!.fd) & O_DIRECT, flagsOf(disk.open.overlay) & O_DIRECT]).toEqual([O_DIRECT, 0]);
     expect(disk.open.direct).toBeDefined();
   });
 

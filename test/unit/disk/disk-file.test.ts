@@ -173,7 +173,8 @@ describe('an ephemeral disk', () => {
     const own = mkdtempSync(join(directory, 'tmp'));
     await using disk = await openDiskFile({ path, ephemeral: { limit: 1 << 20 }, temporaryDirectory: own });
     if (disk.open.kind !== 'overlay') throw new Error();
-    const { base, overlay } = disk.open;
+    const { layers, overlay } = disk.open;
+    const base = layers[0]!.fd;
     expect(disk.open.limit).toBe(1 << 20);
     expect(readdirSync(own)).toEqual([]);
     expect(fstatSync(overlay).nlink).toBe(0);

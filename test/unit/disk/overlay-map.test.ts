@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type DiskMap, openDiskMap } from '../../../src/disk/disk-map.js';
-import { allocateWritten, extendWritten, OverlayMap } from '../../../src/disk/overlay-map.js';
+import { OverlayMap } from '../../../src/disk/overlay-map.js';
+import { allocateWritten, extendWritten } from '../../../src/disk/overlay-written.js';
 
 const BASE = 10;
 const OVERLAY = 11;
@@ -15,7 +16,15 @@ class AskedMap {
 
   constructor(written: SharedArrayBuffer, size: number, requests = 1, limit?: number) {
     this.#offsets = new Float64Array(requests);
-    const disk = { kind: 'overlay', base: BASE, overlay: OVERLAY, written, size, readOnly: false, limit } as const;
+    const disk = {
+      kind: 'overlay',
+      layers: [{ fd: BASE }],
+      overlay: OVERLAY,
+      written,
+      size,
+      readOnly: false,
+      limit,
+    } as const;
     this.#map = new OverlayMap({ ...disk, givesBack: true }, this.#offsets);
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach } from 'vitest';
 import type { OpenDisk } from '../../../src/disk/disk-map.js';
-import { allocateWritten } from '../../../src/disk/overlay-map.js';
+import { allocateWritten } from '../../../src/disk/overlay-written.js';
 import { BlkDevice } from '../../../src/virtio/blk/blk.js';
 import { BlkFeature, blkConfig } from '../../../src/virtio/blk/blk-format.js';
 import { DeviceBench } from './device-bench.js';
@@ -47,7 +47,7 @@ export function overlay(limit?: number): { open: OpenDisk; content: Buffer; path
   cleanups.push(() => closeSync(fd));
   const open: OpenDisk = {
     kind: 'overlay',
-    base: (base.open as { fd: number }).fd,
+    layers: [{ fd: (base.open as { fd: number }).fd }],
     overlay: fd,
     written: allocateWritten(diskSize, limit),
     size: diskSize,

@@ -183,8 +183,9 @@ describe('what is asked of the kernel', () => {
   });
 
   test('of an ephemeral disk only the base is read so', () => {
-    const { open: plain } = overlay();
-    const { bench, engine } = scripted({ ...(plain as OpenDisk & { kind: 'overlay' }), direct }, features);
+    const plain = overlay().open as OpenDisk & { kind: 'overlay' };
+    const layers = plain.layers.map((layer) => ({ ...layer, direct: true }));
+    const { bench, engine } = scripted({ ...plain, layers, direct }, features);
     ask(bench, write(0, Buffer.alloc(4096)));
     ask(bench, read(0, 8192));
     expect(engine.log.map(({ operation, flags }) => [operation, flags])).toEqual([

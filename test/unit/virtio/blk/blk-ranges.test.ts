@@ -109,7 +109,7 @@ describe.each(engineKinds)('on %s', (kind) => {
         expect(ask(bench, read(0, diskSize)).data.equals(content)).toBe(true);
         if (open.kind === 'overlay') {
           const now = Buffer.alloc(diskSize);
-          readSync(open.base, now, 0, diskSize, 0);
+          readSync(open.layers[0]!.fd, now, 0, diskSize, 0);
           expect(now.equals(base)).toBe(true);
         }
         expect(bench.warnings).toEqual([]);

@@ -174,7 +174,7 @@ describe.each(engineKinds)('on %s', (kind) => {
         expect(whole.data.equals(content)).toBe(true);
         if (open.kind === 'overlay') {
           const now = Buffer.alloc(diskSize);
-          expect(readAll(open.base, now).equals(base)).toBe(true);
+          expect(readAll(open.layers[0]!.fd, now).equals(base)).toBe(true);
         }
         for (const cleanup of cleanups.splice(0).reverse()) cleanup();
       }),
