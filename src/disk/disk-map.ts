@@ -59,6 +59,7 @@ export type OpenFileDisk =
       readonly direct?: DirectIo | undefined;
     };
 
+export type OpenImageDisk = Extract<OpenFileDisk, { kind: 'file' }>;
 export type OpenOverlay = Extract<OpenFileDisk, { kind: 'overlay' }>;
 export type OpenFrozen = Extract<OpenFileDisk, { kind: 'frozen' }>;
 
