@@ -49,12 +49,14 @@ export class MockDriver {
   readonly chains = new Map<number, readonly Placed[]>();
   readonly #eventIndex: boolean;
   readonly #view: DataView;
-  readonly #free: number[];
+  readonly #free: number[] = [];
   /** Descriptors of each chain. */
   readonly #owned = new Map<number, number[]>();
   readonly #start: number;
   readonly #end: number;
-  #room: number;
+  readonly #base: number;
+  readonly #firstIndex: number;
+  #room = 0;
   #availIndex = 0;
   #kickedAvail = 0;
   #seenUsed = 0;
@@ -69,11 +71,21 @@ export class MockDriver {
     this.avail = base + 16 * size;
     this.used = Math.ceil((this.avail + 6 + 2 * size) / 4) * 4;
     this.#start = Math.ceil((this.used + 6 + 8 * size) / 16) * 16;
-    this.#room = this.#start;
     this.#end = base + room;
-    this.#free = Array.from({ length: size }, (_, i) => i);
-    ram.bytes.fill(0, base, this.#start);
+    this.#base = base;
+    this.#firstIndex = start;
     this.registers = VirtioQueueMap.over(new ArrayBuffer(VirtioQueueMap.size), 0);
+    this.reset();
+  }
+
+  /** A driver that begins, with empty rings. The device has been reset. */
+  reset(): void {
+    const start = this.#firstIndex;
+    this.#room = this.#start;
+    this.#free.splice(0, this.#free.length, ...Array.from({ length: this.size }, (_, i) => i));
+    this.#owned.clear();
+    this.chains.clear();
+    this.ram.bytes.fill(0, this.#base, this.#start);
     this.configure(this.registers);
     this.registers.nextAvail = start;
     this.registers.nextUsed = start;

@@ -23,6 +23,8 @@ const names: Readonly<Record<number, Started['operation']>> = {
   [Operation.write]: 'write',
   [Operation.readVector]: 'readv',
   [Operation.writeVector]: 'writev',
+  [Operation.briefWrite]: 'write',
+  [Operation.briefWriteVector]: 'writev',
 };
 
 export class ScriptedEngine implements IoEngine {
