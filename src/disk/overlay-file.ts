@@ -37,6 +37,8 @@ export class OverlayFile implements DiskFile {
   readonly #layers: readonly FrozenLayer[];
   readonly #held: Held;
   readonly #freezer: FileFreezer;
+  /** Of the sizes that it had before. */
+  readonly #outgrown: SharedArrayBuffer[] = [];
   #closing: Promise<void> | undefined;
 
   /** Takes the layers over, unless it rejects. */
@@ -72,6 +74,7 @@ export class OverlayFile implements DiskFile {
     checkSize(path, size, open.direct?.offset);
     await setSize(open.overlay, size).catch((cause) => Promise.reject(cannotGrow(path, size, cause)));
     this.open = { ...open, written: extended(path, open, size), size };
+    this.#outgrown.push(open.written); // still in use
   }
 
   async prepareFreeze(): Promise<void> {
@@ -125,7 +128,7 @@ export class OverlayFile implements DiskFile {
     await this.#freezer.close();
     await this.#held.release();
     await Promise.all(this.#layers.map(({ held }) => held.release()));
-    giveShared(this.open.written);
+    for (const written of [...this.#outgrown, this.open.written]) giveShared(written);
   }
 }
 
