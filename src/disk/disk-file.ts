@@ -5,7 +5,6 @@
  * refused where images are probed (raw-image.ts).
  */
 import { realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { TsvmmError } from '../errors.js';
 import { openDirect } from './direct-io.js';
 import type { OpenFileDisk } from './disk-map.js';
@@ -32,7 +31,23 @@ export interface DiskFileOptions {
   readonly temporaryDirectory?: string | undefined;
 }
 
-export interface DiskFile extends AsyncDisposable {
+/** How a disk is frozen, and the copies of it let go. */
+export interface Freezing {
+  /** Does beforehand what may take long of `freeze`, which follows soon. */
+  prepareFreeze(): Promise<void>;
+  /**
+   * What it is now, for as long as the content is held, even beyond this. Nobody writes it meanwhile; whoever does so
+   * afterwards has the `open` that it has then.
+   */
+  freeze(): Promise<FrozenContent>;
+  /** `open` is one that keeps nothing any more for frozen contents that have gone; `forgotten` when everybody has that one. */
+  forget(): void;
+  forgotten(): Promise<void>;
+  /** `call` when there is something to forget. */
+  onIdle(call: () => void): void;
+}
+
+export interface DiskFile extends Freezing, AsyncDisposable {
   readonly path: string;
   /** Bytes; a multiple of 512. */
   readonly size: number;
@@ -47,18 +62,6 @@ export interface DiskFile extends AsyncDisposable {
    * afterwards; nobody uses the one before meanwhile. Rejects with everything as it was.
    */
   grow(size: number): Promise<void>;
-  /** Does beforehand what may take long of `freeze`, which follows soon. */
-  prepareFreeze(): Promise<void>;
-  /**
-   * What it is now, for as long as the content is held, even beyond this. Nobody writes it meanwhile; whoever does so
-   * afterwards has the `open` that it has then.
-   */
-  freeze(): Promise<FrozenContent>;
-  /** `open` is one that keeps nothing any more for frozen contents that have gone; `forgotten` when everybody has that one. */
-  forget(): void;
-  forgotten(): Promise<void>;
-  /** `call` when there is something to forget. */
-  onIdle(call: () => void): void;
   /** Closes the descriptors and with them the lock, but for what frozen contents still need. No operation may be outstanding. */
   close(): Promise<void>;
 }
@@ -91,8 +94,8 @@ export async function openDiskFile(options: DiskFileOptions): Promise<DiskFile> 
     const unsafe = options.cache === 'unsafe';
     const writesBriefly = !readOnly && direct === undefined && (await fileSystemOf(fd)).brief;
     const open = { kind: 'file', fd, size, readOnly, direct, unsafe, writesBriefly } as const;
-    const directory = stats.isFile() ? dirname(await realpath(path)) : undefined;
-    return new ImageFile({ path, open, ioSize, directory, temporaryDirectory });
+    const facts = { path, realPath: await realpath(path), isFile: stats.isFile(), ioSize };
+    return new ImageFile({ ...facts, open, temporaryDirectory });
   } catch (error) {
     await closeFd(fd);
     throw error;

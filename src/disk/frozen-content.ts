@@ -14,14 +14,13 @@ export interface FrozenLayer {
   readonly held: Held;
 }
 
-/** Which file an image is, to be known again: numbers that may be larger than JSON's are text. */
+/** Which file an image is, to be known again: as a snapshot's manifest says it. */
 export interface ImageReference {
   readonly path: string;
   readonly size: number;
-  readonly device: string;
-  readonly inode: string;
-  /** Nanoseconds. */
-  readonly modified: string;
+  readonly dev: string;
+  readonly ino: string;
+  readonly mtimeNs: string;
 }
 
 export interface FrozenFacts {

@@ -1,12 +1,16 @@
 /** What a disk was at an instant, open as a disk: a copy of its own if it can be written, else shared as it is. Main thread. */
 import type { DiskFile } from './disk-file.js';
-import type { OpenFrozen } from './disk-map.js';
+import type { OpenFrozen, OpenOverlay } from './disk-map.js';
 import type { FrozenContent } from './frozen-content.js';
 import { cannotGrow } from './open-image.js';
 import { OverlayFile } from './overlay-file.js';
 
+export interface LayeredFile extends DiskFile {
+  readonly open: OpenFrozen | OpenOverlay;
+}
+
 /** As often as wanted. The content is whose it was. */
-export async function openFrozen(content: FrozenContent, temporaryDirectory?: string): Promise<DiskFile> {
+export async function openFrozen(content: FrozenContent, temporaryDirectory?: string): Promise<LayeredFile> {
   const { facts, layers } = content.hold();
   if (facts.readOnly) return new FrozenFile(content);
   try {
@@ -17,7 +21,7 @@ export async function openFrozen(content: FrozenContent, temporaryDirectory?: st
   }
 }
 
-class FrozenFile implements DiskFile {
+class FrozenFile implements LayeredFile {
   readonly path: string;
   readonly size: number;
   readonly ioSize: number;

@@ -1,5 +1,6 @@
 /** An image that is open, for reading or writing in place. Main thread. */
 import { constants } from 'node:fs';
+import { dirname } from 'node:path';
 import { TsvmmError } from '../errors.js';
 import { openForReading } from './clone-file.js';
 import type { DiskFile } from './disk-file.js';
@@ -17,8 +18,9 @@ export interface ImageFileOptions {
   readonly path: string;
   readonly open: OpenImageDisk;
   readonly ioSize: number;
-  /** Where a copy of it could be made; undefined for what is no file. */
-  readonly directory: string | undefined;
+  /** What `path` leads to. */
+  readonly realPath: string;
+  readonly isFile: boolean;
   readonly temporaryDirectory: string | undefined;
 }
 
@@ -117,7 +119,8 @@ export class ImageFile implements DiskFile {
     const { fd, direct } = this.open;
     this.#reader ??= await openForReading(fd, direct === undefined ? 0 : constants.O_DIRECT);
     const read = { fd: this.#reader, direct: direct !== undefined };
-    const { directory, temporaryDirectory: stores } = this.#options;
+    const { realPath, isFile, temporaryDirectory: stores } = this.#options;
+    const directory = isFile ? dirname(realPath) : undefined;
     this.#freezer ??= new FileFreezer({ what: quote(this.path), fd, read, held: this.#held, directory, stores });
     return this.#freezer;
   }
@@ -128,7 +131,7 @@ export class ImageFile implements DiskFile {
 
   async #reference(): Promise<ImageReference> {
     const { dev, ino, mtimeNs } = await fileStatus(this.open.fd, { bigint: true });
-    return { path: this.path, size: this.size, device: `${dev}`, inode: `${ino}`, modified: `${mtimeNs}` };
+    return { path: this.#options.realPath, size: this.size, dev: `${dev}`, ino: `${ino}`, mtimeNs: `${mtimeNs}` };
   }
 }
 

@@ -13,6 +13,14 @@ export interface DriveFacts {
   readonly ioSize: number;
 }
 
+/** What a driver is told of what is in its drive. An empty one is as it was before. */
+export function factsOf(medium: Medium | undefined, before: DriveFacts | undefined): DriveFacts {
+  const { open, layout, ioSize } = medium ?? {};
+  const { readOnly = before?.readOnly ?? false, size = 0 } = open ?? {};
+  const blockSize: BlockSize = layout?.blockSize ?? before?.blockSize ?? 512;
+  return { size, readOnly, blockSize, ioSize: ioSize ?? before?.ioSize ?? blockSize };
+}
+
 /** Throws what does not fit. A guest that was told of a read-only disk does not write to one that is not, either. */
 export function checkFits(drive: string, told: DriveFacts, { name, open, layout }: Medium): void {
   if (open.readOnly && !told.readOnly)

@@ -9,6 +9,7 @@ import { DiskFunctions } from '../threads/disk-functions.js';
 import { DiskRequests, type DiskWarning } from '../threads/user-disk-requests.js';
 import { diskFacts } from './disk-handlers.js';
 import { FileMedium, type FileMediumConfig } from './file-medium.js';
+import type { FrozenDisk } from './frozen-disk.js';
 import type { Medium } from './medium.js';
 import { UserMedium } from './user-medium.js';
 
@@ -31,8 +32,8 @@ export interface DiskOrigin {
   readonly facts: { readonly size: number; readonly readOnly: boolean } | undefined;
   /** What is open without a machine. */
   readonly held?: Medium;
-  /** For one machine at a time, until it is released. */
-  open(options: OpenOptions): Promise<Medium>;
+  /** For one machine at a time, until it is released; undefined: there is nothing in it. */
+  open(options: OpenOptions): Promise<Medium | undefined>;
   release(medium: Medium): Promise<void>;
   /** For good; it is not open. */
   dispose(): Promise<void>;
@@ -66,6 +67,15 @@ export const openOrigin = (medium: FileMedium): DiskOrigin => ({
   open: async () => medium,
   release: nothing,
   dispose: () => medium.close(),
+});
+
+/** What a disk was when it was frozen, which is released in the end. */
+export const frozenOrigin = (frozen: FrozenDisk): DiskOrigin => ({
+  ...(frozen.content === undefined ? {} : { name: quote(frozen.content.facts.path) }),
+  facts: { size: frozen.size, readOnly: frozen.readOnly },
+  open: async () => (frozen.content === undefined ? undefined : FileMedium.ofFrozen(frozen.content, frozen.layout!)),
+  release: close,
+  dispose: () => frozen.release(),
 });
 
 export function functionsOrigin(disk: UserDisk): DiskOrigin {

@@ -5,17 +5,18 @@
  * this object stays and stands for what is in it.
  */
 import { TsvmmError } from '../errors.js';
-import type { BlockSize } from '../virtio/blk/blk-format.js';
 import { allocateBuckets, type RateLimit as RateLimitConfig } from '../virtio/rate-limit.js';
 import { bad } from './checks.js';
 import type { CallOptions } from './console.js';
-import { checkFits, type DriveFacts } from './disk-fit.js';
+import { checkFits, type DriveFacts, factsOf } from './disk-fit.js';
 import { type DiskHandlers, diskHandlers } from './disk-handlers.js';
+import type { DiskHost, MediumChange, Place } from './disk-host.js';
 import { type DiskOptions, type DriveConfig, type DriveOptions, diskConfig, driveConfig } from './disk-options.js';
 import {
   type DiskOrigin,
   disposed,
   emptyOrigin,
+  frozenOrigin,
   functionsOrigin,
   moduleOrigin,
   type OpenOptions,
@@ -23,36 +24,14 @@ import {
   pathOrigin,
 } from './disk-origin.js';
 import { FileMedium } from './file-medium.js';
+import { FrozenDisk, forgetFrozen, freezeMedium, freezingOf } from './frozen-disk.js';
 import type { Medium } from './medium.js';
 import { type RateLimit, rateLimit } from './rate-limit-options.js';
 import { formatSize, parseSize, type Size, show } from './units.js';
 
+export type { DiskHost, MediumChange } from './disk-host.js';
+
 const token = Symbol('Disk');
-
-/** What is to happen to a disk of a machine. */
-export interface MediumChange extends CallOptions {
-  /** What was written is made durable before. */
-  readonly syncs: boolean;
-  /** While no request is under way; resolves with what is in the disk from then on. */
-  prepare(): Promise<Medium | undefined>;
-  /** The machine has it. */
-  commit(medium: Medium | undefined): void;
-}
-
-/** The machine that has a disk. */
-export interface DiskHost {
-  change(change: MediumChange): Promise<void>;
-  limit(limit: RateLimitConfig | undefined): void;
-}
-
-/** In a machine. */
-interface Place {
-  readonly host: DiskHost;
-  readonly options: OpenOptions;
-  /** Resolves when the machine has given it back, as `leave` says. */
-  readonly left: Promise<void>;
-  leave(): void;
-}
 
 export class Disk implements AsyncDisposable {
   /** @internal esbuild renames a class that names itself. */
@@ -72,6 +51,8 @@ export class Disk implements AsyncDisposable {
   #in: Place | undefined;
   /** What its machine's driver was told at the last power-on. */
   #told: DriveFacts | undefined;
+  /** What the driver knows already, of a machine that goes on from where another was. */
+  #assumed: DriveFacts | undefined;
   /** Changes come one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
   #disposing: Promise<void> | undefined;
@@ -117,6 +98,13 @@ export class Disk implements AsyncDisposable {
     return new Disk(token, pathOrigin(medium), drive, true);
   }
 
+  /** @internal A copy of its own of what a disk was, for one machine; with what it has of it. */
+  static ofFrozen(frozen: FrozenDisk): Disk {
+    const disk = new Disk(token, frozenOrigin(frozen.hold()), frozen.drive, true);
+    if (frozen.told !== undefined) disk.assume(frozen.told);
+    return disk;
+  }
+
   /**
    * Bytes, 0 when nothing is in it. What a machine opens (an image by its path, a module) has a size once a machine has
    * started with it; before that this throws.
@@ -152,7 +140,8 @@ export class Disk implements AsyncDisposable {
         await medium.grow(bytes);
         return medium;
       };
-      await this.#change({ ...options, syncs: false, prepare, commit: () => this.#note(medium.open) });
+      const commit = (): void => this.#note(medium.open);
+      await this.#change({ ...options, syncs: false, isTold: true, prepare, commit });
     });
   }
 
@@ -206,7 +195,7 @@ export class Disk implements AsyncDisposable {
     });
     await this.#take(options, async (medium) => {
       this.#medium = medium;
-      this.#note(medium.open);
+      this.#note(medium?.open ?? { size: 0, readOnly: this.#assumed?.readOnly ?? false });
       this.#in = { host, options, left, leave };
     });
   }
@@ -239,15 +228,64 @@ export class Disk implements AsyncDisposable {
 
   /** @internal A machine powers on: what its driver is told. An empty drive is as it was before. */
   tell(): DriveFacts {
-    const { open, layout, ioSize } = this.#medium ?? {};
-    const { readOnly = this.#told?.readOnly ?? false, size = 0 } = open ?? {};
-    const blockSize: BlockSize = layout?.blockSize ?? this.#told?.blockSize ?? 512;
-    this.#told = { size, readOnly, blockSize, ioSize: ioSize ?? this.#told?.ioSize ?? blockSize };
+    const assumed = this.#assumed;
+    this.#assumed = undefined;
+    if (assumed !== undefined && this.#medium !== undefined) checkFits(this.#name, assumed, this.#medium);
+    this.#told =
+      assumed === undefined ? factsOf(this.#medium, this.#told) : { ...assumed, size: this.#medium?.open.size ?? 0 };
     return this.#told;
   }
 
+  /** @internal The machine that will have it goes on with a driver that has been told this. Until the next power-on. */
+  assume(told: DriveFacts): void {
+    this.#assumed = told;
+  }
+
+  /** @internal Does beforehand what may take long of `freeze`, which follows soon. Throws if it cannot be frozen. */
+  async prepareFreeze(): Promise<void> {
+    await this.#inTurn(async () => {
+      const medium = this.#freezable();
+      if (medium !== undefined) await freezingOf(medium, this.#place).prepareFreeze();
+    });
+  }
+
+  /**
+   * @internal What it is now, for forks and snapshots, whatever becomes of it; released by the caller. Its machine stands
+   * still with nothing of any device under way, so that all its disks are of one instant; or it is in none.
+   */
+  async freeze(options: CallOptions = {}): Promise<FrozenDisk> {
+    return this.#inTurn(async () => {
+      const medium = this.#freezable();
+      const drive = { drive: { ...this.#drive, limit: this.#limit }, told: this.#told };
+      if (medium === undefined) return new FrozenDisk(drive);
+      const frozen = await freezeMedium(medium, drive, this.#place, (change) =>
+        this.#change({ ...options, ...change }),
+      );
+      medium.freezing!.onIdle(() => void this.#forget(medium));
+      return frozen;
+    });
+  }
+
   get #name(): string {
-    return this.#origin.name ?? this.#in?.options.what ?? 'the disk';
+    return this.#origin.name ?? this.#place ?? 'the disk';
+  }
+
+  get #place(): string | undefined {
+    return this.#in?.options.what;
+  }
+
+  /** What is in it, undefined if nothing is. */
+  #freezable(): Medium | undefined {
+    const medium = this.#medium ?? this.#origin.held;
+    if (medium !== undefined || this.#in !== undefined) return medium;
+    throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is not open: it cannot be frozen`);
+  }
+
+  /** What was frozen of it has gone. */
+  async #forget(medium: Medium): Promise<void> {
+    await this.#inTurn(async () => {
+      if ((this.#medium ?? this.#origin.held) === medium) await forgetFrozen(medium, (change) => this.#change(change));
+    }).catch(() => {}); // its machine ends, or is busy: it goes with the medium, or next time
   }
 
   /** In a machine, between its requests. */
@@ -270,14 +308,14 @@ export class Disk implements AsyncDisposable {
       this.#note(medium?.open ?? { size: 0, readOnly: this.#readOnly ?? false });
     };
     check();
-    await place.host.change({ ...options, syncs: true, prepare, commit });
+    await place.host.change({ ...options, syncs: true, isTold: true, prepare, commit });
   }
 
   /**
    * Opens it for whoever has it from now on, in its turn: until `use` has ended nobody changes it or closes it. Who comes
    * second is refused at once, so that no two disks wait for each other's turns.
    */
-  async #take(options: OpenOptions, use: (medium: Medium) => Promise<void>): Promise<void> {
+  async #take(options: OpenOptions, use: (medium: Medium | undefined) => Promise<void>): Promise<void> {
     const what = this.#origin.name ?? options.what;
     this.#refuse(what);
     if (this.#isTaken)
@@ -292,7 +330,7 @@ export class Disk implements AsyncDisposable {
           if (this.#disposing !== undefined) throw disposed(what);
           await use(medium);
         } catch (error) {
-          await this.#origin.release(medium);
+          if (medium !== undefined) await this.#origin.release(medium);
           throw error;
         }
       });
@@ -331,7 +369,7 @@ export class Disk implements AsyncDisposable {
   }
 
   /** One change after the other. */
-  #inTurn(change: () => Promise<void>, isLast = false): Promise<void> {
+  #inTurn<T>(change: () => Promise<T>, isLast = false): Promise<T> {
     const done = this.#changes.then(() => {
       if (!isLast) this.#refuse(this.#name);
       return change();

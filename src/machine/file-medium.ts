@@ -1,10 +1,11 @@
-/** An image, opened for a machine: probed, locked, and its blocks known. Main thread. */
+/** An image, opened for a machine: probed, locked, and its blocks known; or what a disk was when it was frozen. Main thread. */
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import type { BlockReader } from '../disk/block-reader.js';
-import type { CacheMode, DiskFile } from '../disk/disk-file.js';
-import { openDiskFile } from '../disk/disk-file.js';
+import { type CacheMode, type DiskFile, type Freezing, openDiskFile } from '../disk/disk-file.js';
 import type { OpenFileDisk } from '../disk/disk-map.js';
+import type { FrozenContent } from '../disk/frozen-content.js';
+import { openFrozen } from '../disk/frozen-file.js';
 import { openRawImage } from '../disk/raw-image.js';
 import { blockSizeFor, type DiskLayout, layoutOf } from './disk-layout.js';
 import type { Medium } from './medium.js';
@@ -18,9 +19,12 @@ export interface FileMediumConfig {
   readonly cache: CacheMode;
 }
 
+type Reading = () => Promise<BlockReader & AsyncDisposable>;
+
 export class FileMedium implements Medium {
   readonly layout: DiskLayout;
   readonly #file: DiskFile;
+  readonly #read: Reading;
 
   /** An image of another format is refused by its name before anything is locked. */
   static async open({ path, explicitRaw, readOnly, ephemeral, cache }: FileMediumConfig): Promise<FileMedium> {
@@ -30,16 +34,27 @@ export class FileMedium implements Medium {
     const file = await openDiskFile({ path, readOnly: isReadOnly, ephemeral, cache });
     try {
       const blockSize = blockSizeFor(path, file.open.direct?.offset ?? layout.blockSize, layout);
-      return new FileMedium(file, { ...layout, blockSize });
+      // As the image was when it was opened: an ephemeral disk boots from what its image carries.
+      return new FileMedium(file, { ...layout, blockSize }, () => openRawImage(path, { format: 'raw' }));
     } catch (error) {
       await file.close();
       throw error;
     }
   }
 
-  private constructor(file: DiskFile, layout: DiskLayout) {
+  /** A copy of its own of a disk that had this layout; it boots from what its guest has made of it. */
+  static async ofFrozen(content: FrozenContent, layout: DiskLayout): Promise<FileMedium> {
+    const file = await openFrozen(content);
+    return new FileMedium(file, layout, async () => {
+      const { openMapReader } = await import('../disk/map-reader.js');
+      return openMapReader(file.open, file.path);
+    });
+  }
+
+  private constructor(file: DiskFile, layout: DiskLayout, read: Reading) {
     this.#file = file;
     this.layout = layout;
+    this.#read = read;
   }
 
   get name(): string {
@@ -54,9 +69,12 @@ export class FileMedium implements Medium {
     return this.#file.ioSize;
   }
 
-  /** As the image was when it was opened: an ephemeral disk boots from what its image carries. */
+  get freezing(): Freezing {
+    return this.#file;
+  }
+
   reader(): Promise<BlockReader & AsyncDisposable> {
-    return openRawImage(this.#file.path, { format: 'raw' });
+    return this.#read();
   }
 
   grow(size: number): Promise<void> {

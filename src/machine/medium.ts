@@ -1,5 +1,6 @@
 /** What a disk is made of, open: an image, or what functions of the program supply. Main thread. */
 import type { BlockReader } from '../disk/block-reader.js';
+import type { Freezing } from '../disk/disk-file.js';
 import type { OpenDisk } from '../disk/disk-map.js';
 import type { DiskLayout } from './disk-layout.js';
 
@@ -16,6 +17,8 @@ export interface Medium {
   reader(signal: AbortSignal): Promise<BlockReader & AsyncDisposable>;
   /** Makes it larger; `open` is another one then. No I/O worker uses it meanwhile. */
   grow(size: number): Promise<void>;
+  /** How it is frozen; undefined for what cannot be. */
+  readonly freezing?: Freezing;
   /** Every request fails from now on. Undefined where the I/O worker has to be told instead. */
   fail?(why: string): Promise<void>;
   /** No I/O worker uses it any more. */

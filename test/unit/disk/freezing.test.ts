@@ -101,7 +101,7 @@ test('what copies read an image by cannot write it', async () => {
   const { disk, file } = await opened();
   const frozen = await disk.freeze();
   expect(() => writeSync(frozen.layers[0]!.open.fd, Buffer.alloc(512))).toThrow(/EBADF/);
-  expect(frozen.facts.reference).toMatchObject({ path: file.path, size, inode: String(statSync(file.path).ino) });
+  expect(frozen.facts.reference).toMatchObject({ path: file.path, size, ino: String(statSync(file.path).ino) });
   await frozen.release();
   await disk.close();
   expect(holdings()).toEqual(before);

@@ -14,6 +14,7 @@ function change(signal?: AbortSignal): MediumChange & { readonly log: string[] }
     log,
     signal,
     syncs: false,
+    isTold: true,
     prepare: async () => {
       log.push('prepare');
       return undefined;
