@@ -18,7 +18,7 @@ import { allocateCounters } from '../virtio/device-counters.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
 import type { VirtioDescriptors } from '../virtio/registers.js';
 import { inTime } from './abortable.js';
-import type { MediumChange } from './disk.js';
+import type { MediumChange } from './disk-host.js';
 import type { Warning } from './events.js';
 import type { Medium } from './medium.js';
 import type { DevicePlan, MachinePlan } from './plan.js';

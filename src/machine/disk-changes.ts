@@ -4,7 +4,8 @@
  */
 import { TsvmmError } from '../errors.js';
 import { abortable } from './abortable.js';
-import type { Disk, DiskHost, MediumChange } from './disk.js';
+import type { Disk } from './disk.js';
+import type { DiskHost, MediumChange } from './disk-host.js';
 import type { PowerCycle } from './power-cycle.js';
 
 /** What is asked of the machine. */

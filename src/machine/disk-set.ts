@@ -2,7 +2,8 @@
 import type { BlockReader } from '../disk/block-reader.js';
 import { TsvmmError } from '../errors.js';
 import type { DiskWarning } from '../threads/user-disk-requests.js';
-import type { Disk, DiskHost } from './disk.js';
+import type { Disk } from './disk.js';
+import type { DiskHost } from './disk-host.js';
 import type { Warning } from './events.js';
 
 export interface DiskHooks {

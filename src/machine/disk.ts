@@ -29,8 +29,6 @@ import type { Medium } from './medium.js';
 import { type RateLimit, rateLimit } from './rate-limit-options.js';
 import { formatSize, parseSize, type Size, show } from './units.js';
 
-export type { DiskHost, MediumChange } from './disk-host.js';
-
 const token = Symbol('Disk');
 
 export class Disk implements AsyncDisposable {
@@ -233,6 +231,11 @@ export class Disk implements AsyncDisposable {
     if (assumed !== undefined && this.#medium !== undefined) checkFits(this.#name, assumed, this.#medium);
     this.#told =
       assumed === undefined ? factsOf(this.#medium, this.#told) : { ...assumed, size: this.#medium?.open.size ?? 0 };
+    return this.#told;
+  }
+
+  /** @internal What its machine's driver knows of it. */
+  get told(): DriveFacts | undefined {
     return this.#told;
   }
 

@@ -11,6 +11,7 @@ import type { CallOptions } from './console.js';
 import type { Disk } from './disk.js';
 import { diskList } from './disk-list.js';
 import type { DiskOptions } from './disk-options.js';
+import { FrozenDisks, type OtherDisks } from './frozen-disks.js';
 import type { Origin } from './hardware.js';
 import { type Logger, logger, machineName, type VmConfig } from './options.js';
 import type { Pauses } from './pauses.js';
@@ -34,7 +35,7 @@ export interface ForkOptions extends CallOptions, ReviveOptions {
 export interface ReviveConfig {
   readonly name: string | undefined;
   readonly clock: ClockPolicy;
-  readonly disks: ReadonlyMap<number, Disk>;
+  readonly disks: OtherDisks;
   readonly logger: Logger | undefined;
 }
 
@@ -71,33 +72,45 @@ export class Forks<M extends AsyncDisposable> {
     const config = reviveConfig(options, this.#parent.disks.length);
     if (options.count !== undefined && config.name !== undefined)
       throw bad('fork: one name for a list of machines', 'leave out name: each has a number behind that of its parent');
-    const image = await this.#pauses.still('forked', options, (cycle) => cycle.capture());
+    const { disks } = this.#parent;
+    await FrozenDisks.prepare(disks, config.disks);
+    const { image, frozen } = await this.#pauses.still('forked', options, async (cycle) => {
+      const frozen = await FrozenDisks.freeze(disks, config.disks);
+      try {
+        return { frozen, image: await cycle.capture() };
+      } catch (error) {
+        await frozen.release();
+        throw error;
+      }
+    });
     try {
       const { clock } = config;
-      const forks = Array.from({ length: count }, () => this.#launch(this.#config(config), { image, clock }));
-      const made = await allOrNone(forks);
+      const one = async () => this.#launch(this.#config(config, frozen.copies(config.disks)), { image, clock });
+      const made = await allOrNone(Array.from({ length: count }, one));
       return options.count === undefined ? made[0]! : made;
     } finally {
       image.release();
+      await frozen.release();
     }
   }
 
   /** As its parent, but for its name and its disks. */
-  #config({ name: given, disks, logger }: ReviveConfig): VmConfig {
+  #config({ name: given, logger }: ReviveConfig, disks: readonly Disk[]): VmConfig {
     const parent = this.#parent;
     const ending = `-fork${++this.#made}`;
     const name = given ?? parent.name.slice(0, maxName - ending.length) + ending;
-    const own = parent.disks.map((_, index) => disks.get(index)!);
-    return { ...parent, name, disks: own, logger: logger ?? parent.logger, signal: undefined };
+    return { ...parent, name, disks, logger: logger ?? parent.logger, signal: undefined };
   }
 }
 
-function otherDisks(value: object, disks: number): Map<number, Disk> {
+function otherDisks(value: object, disks: number): Map<number, () => Disk> {
   if (!hasOptions(value)) throw bad('disks: expected disks by their number', 'pass { 0: "other.img" }');
   return new Map(
     Object.entries(value).map(([key, disk]) => {
       const index = integer('disks', /^\d+$/.test(key) ? Number(key) : key, 0, disks - 1);
-      return [index, diskList([disk])[0]!];
+      const make = (): Disk => diskList([disk])[0]!;
+      make(); // a mistake is one before anything is done
+      return [index, make];
     }),
   );
 }

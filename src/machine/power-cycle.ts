@@ -25,7 +25,7 @@ import type { GuestConsole } from './console.js';
 import { loadBoot } from './cycle-boot.js';
 import { type CycleMetrics, countExits } from './cycle-metrics.js';
 import { DataPaths } from './data-paths.js';
-import type { MediumChange } from './disk.js';
+import type { MediumChange } from './disk-host.js';
 import type { DiskSet } from './disk-set.js';
 import type { Warning } from './events.js';
 import { type Battery, Hardware, type Origin } from './hardware.js';
@@ -267,7 +267,7 @@ export class PowerCycle {
   async changeDisk(index: number, change: MediumChange): Promise<void> {
     const medium = await this.#dataPaths.change(index, change);
     change.commit(medium);
-    this.#hostEnds.tellCapacity(index, medium?.open.size ?? 0);
+    if (change.isTold) this.#hostEnds.tellCapacity(index, medium?.open.size ?? 0);
   }
 
   limitDisk(index: number, limit: RateLimit | undefined): void {

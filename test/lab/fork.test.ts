@@ -22,7 +22,7 @@ const ask = async (vm, command) => {
   const sum = ++number + number;
   const from = vm.console.tail.length;
   vm.console.write(command + '; echo said $((' + number + '+' + number + '))\\n');
-  const pattern = new RegExp('\\n([\\s\\S]*)said ' + sum + '\\r\\n');
+  const pattern = new RegExp('\\n([^]*)said ' + sum + '\\r\\n');
   while (!pattern.test(vm.console.tail.slice(from))) await delay(20);
   return pattern.exec(vm.console.tail.slice(from))[1].replaceAll('\\r', '').trim();
 };

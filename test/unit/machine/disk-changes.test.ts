@@ -1,7 +1,8 @@
 /** Changes of disks and what a machine does meanwhile: powers on, resets, ends. */
 import { expect, test } from 'vitest';
-import type { Disk, MediumChange } from '../../../src/machine/disk.js';
+import type { Disk } from '../../../src/machine/disk.js';
 import { DiskChanges } from '../../../src/machine/disk-changes.js';
+import type { MediumChange } from '../../../src/machine/disk-host.js';
 import type { PowerCycle } from '../../../src/machine/power-cycle.js';
 
 const disk = { drive: { limit: undefined } } as unknown as Disk;

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openDiskFile } from '../../../src/disk/disk-file.js';
-import { Disk, type DiskHost, type MediumChange } from '../../../src/machine/disk.js';
+import { Disk } from '../../../src/machine/disk.js';
+import type { DiskHost, MediumChange } from '../../../src/machine/disk-host.js';
 import type { DiskOptions } from '../../../src/machine/disk-options.js';
 import type { RateLimit } from '../../../src/virtio/rate-limit.js';
 

@@ -1,0 +1,49 @@
+/** All disks of a machine at one instant, and those of the machines that go on from there. Main thread. */
+import { Disk } from './disk.js';
+import type { FrozenDisk } from './frozen-disk.js';
+
+/** Another disk than the machine had: made for each machine that has it. */
+export type OtherDisks = ReadonlyMap<number, () => Disk>;
+
+export class FrozenDisks {
+  readonly #disks: readonly Disk[];
+  /** Undefined for one that nobody needs. */
+  readonly frozen: readonly (FrozenDisk | undefined)[];
+
+  private constructor(disks: readonly Disk[], frozen: readonly (FrozenDisk | undefined)[]) {
+    this.#disks = disks;
+    this.frozen = frozen;
+  }
+
+  /** Does beforehand what may take long. */
+  static async prepare(disks: readonly Disk[], others?: OtherDisks): Promise<void> {
+    await Promise.all(disks.map((disk, index) => (others?.has(index) ? undefined : disk.prepareFreeze())));
+  }
+
+  /** The machine stands still. All or none. */
+  static async freeze(disks: readonly Disk[], others?: OtherDisks): Promise<FrozenDisks> {
+    const results = await Promise.allSettled(
+      disks.map(async (disk, index) => (others?.has(index) ? undefined : disk.freeze())),
+    );
+    const frozen = results.map((result) => (result.status === 'fulfilled' ? result.value : undefined));
+    const made = new FrozenDisks(disks, frozen);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed === undefined) return made;
+    await made.release();
+    throw failed.reason;
+  }
+
+  /** For one machine: copies of its own, and those that it is to have instead. */
+  copies(others: OtherDisks): Disk[] {
+    return this.#disks.map((disk, index) => {
+      const other = others.get(index)?.();
+      if (other === undefined) return Disk.ofFrozen(this.frozen[index]!);
+      if (disk.told !== undefined) other.assume(disk.told);
+      return other;
+    });
+  }
+
+  async release(): Promise<void> {
+    await Promise.all(this.frozen.map((disk) => disk?.release()));
+  }
+}
