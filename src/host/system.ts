@@ -35,6 +35,7 @@ export const Sys = {
   statx: 332,
   getrandom: 318,
   memfdCreate: 319,
+  copyFileRange: 326,
   ioUringSetup: 425,
   ioUringEnter: 426,
   ioUringRegister: 427,

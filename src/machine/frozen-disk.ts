@@ -4,13 +4,27 @@
  *
  * It stays what it was, whatever becomes of the disk and its machine, until whoever has it releases it.
  */
+import { constants } from 'node:fs';
+import { closeFd, openFd, removeFile } from '../disk/file-calls.js';
 import type { FrozenContent, ImageReference } from '../disk/frozen-content.js';
+import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import type { DriveFacts } from './disk-fit.js';
 import type { MediumChange } from './disk-host.js';
 import type { DiskLayout } from './disk-layout.js';
 import type { DriveConfig } from './disk-options.js';
 import type { Medium } from './medium.js';
+
+/** Beside this module once bundled (scripts/build.js). */
+const workerUrl = new URL('./disk-copy-worker.cjs', import.meta.url);
+
+export interface WriteOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Bytes, holes included. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** @internal */
+  readonly worker?: URL;
+}
 
 /** How a machine had it. */
 export interface FrozenDrive {
@@ -49,6 +63,32 @@ export class FrozenDisk implements AsyncDisposable {
     return this.content?.facts.reference;
   }
 
+  /**
+   * Makes a file of it, which must not be there yet: a raw image, sparse, and not yet durable. The disk may be released
+   * meanwhile. Rejects with `ERR_TSVMM_DISK_IO` or `signal`'s reason, and then there is no file.
+   */
+  async writeTo(path: string, { signal, onProgress, worker: url = workerUrl }: WriteOptions = {}): Promise<void> {
+    const content = this.content?.hold();
+    if (content === undefined) throw new TsvmmError('ERR_TSVMM_STATE', 'there is nothing in this disk to be written');
+    try {
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+      const target = await openFd(path, flags, 0o600).catch((cause) => Promise.reject(cannotMake(path, cause)));
+      try {
+        const { copyDisk } = await import('../threads/disk-copy.js');
+        const { open: disk, facts } = content;
+        const tell = (done: number): void => onProgress?.(done, facts.size);
+        await copyDisk({ url, disk, path: facts.path, target, signal, onProgress: tell });
+      } catch (error) {
+        await removeFile(path);
+        throw error;
+      } finally {
+        await closeFd(target);
+      }
+    } finally {
+      await content.release();
+    }
+  }
+
   /** For one more, who releases it as well. */
   hold(): FrozenDisk {
     return new FrozenDisk(this, this.content?.hold(), this.layout);
@@ -63,6 +103,9 @@ export class FrozenDisk implements AsyncDisposable {
     return this.release();
   }
 }
+
+const cannotMake = (path: string, cause: Error): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_DISK_IO', `${quote(path)} cannot be made: ${cause.message}`, { details: { path }, cause });
 
 /** How that medium is frozen. Throws `ERR_TSVMM_SNAPSHOT` if it cannot be; `what` is its place in a machine, if it has one. */
 export function freezingOf(medium: Medium, what = 'disk0'): NonNullable<Medium['freezing']> {
