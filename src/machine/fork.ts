@@ -11,7 +11,7 @@ import type { CallOptions } from './console.js';
 import type { Disk } from './disk.js';
 import { diskList } from './disk-list.js';
 import type { DiskOptions } from './disk-options.js';
-import { FrozenDisks, type OtherDisks } from './frozen-disks.js';
+import { FrozenDisks, freezeMachine, type OtherDisks } from './frozen-disks.js';
 import type { Origin } from './hardware.js';
 import { type Logger, logger, machineName, type VmConfig } from './options.js';
 import type { Pauses } from './pauses.js';
@@ -74,15 +74,9 @@ export class Forks<M extends AsyncDisposable> {
       throw bad('fork: one name for a list of machines', 'leave out name: each has a number behind that of its parent');
     const { disks } = this.#parent;
     await FrozenDisks.prepare(disks, config.disks);
-    const { image, frozen } = await this.#pauses.still('forked', options, async (cycle) => {
-      const frozen = await FrozenDisks.freeze(disks, config.disks);
-      try {
-        return { frozen, image: await cycle.capture() };
-      } catch (error) {
-        await frozen.release();
-        throw error;
-      }
-    });
+    const { image, frozen } = await this.#pauses.still('forked', options, (cycle) =>
+      freezeMachine(cycle, disks, config.disks),
+    );
     try {
       const { clock } = config;
       const one = async () => this.#launch(this.#config(config, frozen.copies(config.disks)), { image, clock });

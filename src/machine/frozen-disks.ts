@@ -1,6 +1,8 @@
 /** All disks of a machine at one instant, and those of the machines that go on from there. Main thread. */
 import { Disk } from './disk.js';
 import type { FrozenDisk } from './frozen-disk.js';
+import type { MachineImage } from './machine-image.js';
+import type { PowerCycle } from './power-cycle.js';
 
 /** Another disk than the machine had: made for each machine that has it. */
 export type OtherDisks = ReadonlyMap<number, () => Disk>;
@@ -43,7 +45,27 @@ export class FrozenDisks {
     });
   }
 
+  /** Of a machine whose disks are all frozen. */
+  get all(): FrozenDisk[] {
+    return this.frozen.map((disk) => disk!);
+  }
+
   async release(): Promise<void> {
     await Promise.all(this.frozen.map((disk) => disk?.release()));
+  }
+}
+
+/** A machine that stands still: all of it at this instant. */
+export async function freezeMachine(
+  cycle: PowerCycle,
+  disks: readonly Disk[],
+  others?: OtherDisks,
+): Promise<{ readonly image: MachineImage; readonly frozen: FrozenDisks }> {
+  const frozen = await FrozenDisks.freeze(disks, others);
+  try {
+    return { frozen, image: await cycle.capture() };
+  } catch (error) {
+    await frozen.release();
+    throw error;
   }
 }

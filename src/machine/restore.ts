@@ -11,11 +11,13 @@ import type { RamPiece } from '../memory/ram.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
 import { damaged } from '../snapshot/snapshot-error.js';
 import { bad, hasOptions, known, type Path } from './checks.js';
+import type { Disk } from './disk.js';
 import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
 import { signal, type VmConfig } from './options.js';
 import { type MemoryRange, memoryRanges } from './prefault.js';
+import { restoredDisks } from './saved-disks.js';
 import { readDescription, readImage, type SavedDescription } from './saved-machine.js';
 import { Snapshot } from './snapshot.js';
 
@@ -44,7 +46,7 @@ export async function openRestored(from: Path | Snapshot, options: RestoreOption
   const isOurs = !(from instanceof Snapshot);
   const snapshot = isOurs ? await Snapshot.open(from) : from;
   try {
-    const restored = prepare(snapshot.opened, options);
+    const restored = await prepare(snapshot.opened, options);
     return { ...restored, [Symbol.asyncDispose]: () => close(restored, isOurs ? snapshot : undefined) };
   } catch (error) {
     if (isOurs) await snapshot[Symbol.asyncDispose]();
@@ -57,12 +59,14 @@ async function close({ origin }: Omit<Restored, typeof Symbol.asyncDispose>, own
   await own?.[Symbol.asyncDispose]();
 }
 
-function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored, typeof Symbol.asyncDispose> {
+async function prepare(
+  snapshot: OpenSnapshot,
+  options: RestoreOptions,
+): Promise<Omit<Restored, typeof Symbol.asyncDispose>> {
   const saved = readDescription(snapshot);
   if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
     throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
   const revive = reviveConfig(options, saved.drives.length);
-  const config = configOf({ ...saved, name: revive.name ?? saved.name }, revive.logger, signal(options.signal));
   const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
   const context = kvmContext();
   const { sockets, cores, threads } = saved.topology;
@@ -75,11 +79,18 @@ function prepare(snapshot: OpenSnapshot, options: RestoreOptions): Omit<Restored
       details: { missing },
     });
   }
+  const disks = await restoredDisks(snapshot, saved.drives, revive.disks).catch((error) => {
+    image.release();
+    throw error;
+  });
+  const named = { ...saved, name: revive.name ?? saved.name };
+  const config = configOf(named, disks, revive.logger, signal(options.signal));
   return { config, origin: { image, clock: revive.clock, prefault }, snapshot, pieces: image.parts.memory };
 }
 
 function configOf(
   saved: SavedDescription & { readonly memory: number },
+  disks: readonly Disk[],
   logger: VmConfig['logger'],
   signal: AbortSignal | undefined,
 ): VmConfig {
@@ -93,7 +104,7 @@ function configOf(
       boot.kind === 'kernel'
         ? { kind: 'kernel', kernel: boot.kernel, initrd: boot.initrd, cmdline: boot.cmdline }
         : { kind: 'disk', disk: boot.disk, entry: boot.entry, append: boot.append },
-    disks: [],
+    disks,
     console: saved.console,
     transport: saved.transport,
     onReboot: saved.onReboot,

@@ -14,7 +14,6 @@ import { sizeOf } from '../snapshot/manifest.js';
 import { mappable, releaseAll } from '../snapshot/mappable.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
 import {
-  boolean,
   type Check,
   type Checked,
   integer,
@@ -31,6 +30,7 @@ import type { PlatformShape } from '../virtio/transport/platform.js';
 import { maxCpus } from './cpu-options.js';
 import { MachineImage } from './machine-image.js';
 import type { VmConfig } from './options.js';
+import { type SavedDrive, savedDrive } from './saved-disks.js';
 
 /**
  * Of the layout of machine state: another one cannot be read. test/unit/machine/saved-machine.test.ts says when it is another.
@@ -42,14 +42,6 @@ const words = text(/^[^\0]{0,65536}$/s, 'text');
 const file = text(/^\/[^\0]{0,4095}$/, 'an absolute path');
 const feature = text(/^[A-Za-z0-9_.-]{1,64}$/, 'the name of a CPU feature');
 const count = integer(1, maxCpus);
-const rate = integer(1, Number.MAX_SAFE_INTEGER);
-const limit = object({
-  bytesPerSecond: optional(rate),
-  bytesBurst: optional(rate),
-  opsPerSecond: optional(rate),
-  opsBurst: optional(rate),
-});
-
 /** An entry to boot is a number or a name. */
 const entry: Check<number | string> = (value, at) =>
   typeof value === 'number' ? integer(1, 10_000)(value, at) : words(value, at);
@@ -72,22 +64,11 @@ const description = object({
   transport: oneOf<Transport>(...transports),
   onReboot: oneOf('reboot', 'exit'),
   /** How it had each of its disks. */
-  drives: list(
-    object({
-      onError: oneOf('report', 'stop'),
-      serial: optional(text(/^[^\0]{0,20}$/, 'a serial number')),
-      removable: boolean,
-      limit: optional(limit),
-      readOnly: boolean,
-      cache: oneOf('writeback', 'direct', 'unsafe'),
-    }),
-    64,
-  ),
+  drives: list(savedDrive, 64),
   /** Compared with that of the machine that is made (plan.ts). */
   shape: json,
 });
 export type SavedDescription = Checked<typeof description>;
-export type SavedDrive = SavedDescription['drives'][number];
 
 export function describe(config: VmConfig, { parts }: MachineImage, drives: readonly SavedDrive[]): SavedDescription {
   const { memory, topology, cpu, boot, console, transport, onReboot } = config;

@@ -5,17 +5,25 @@
  */
 import type { RamPiece } from '../memory/ram.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
-import { bad, hasOptions, known, type Path, path } from './checks.js';
+import { bad, hasOptions, known, oneOf, type Path, path } from './checks.js';
 import type { CallOptions } from './console.js';
+import type { FrozenDisk } from './frozen-disk.js';
+import { FrozenDisks, freezeMachine } from './frozen-disks.js';
 import type { MachineImage } from './machine-image.js';
 import type { VmConfig } from './options.js';
 import type { Pauses } from './pauses.js';
+import { contentOf, type DiskPolicy, diskPolicies, driveOf } from './saved-disks.js';
 import { describe, sectionsOf } from './saved-machine.js';
 import { Snapshot } from './snapshot.js';
 
 export interface SnapshotOptions extends CallOptions {
   /** Write only what has changed since this one, which was taken of this machine, or from which it was restored. */
   diffFrom?: Snapshot | undefined;
+  /**
+   * `copy` (default): the snapshot has what is in its disks, but for those that cannot be written. `reference`: it says which
+   * images they are, and the machine can be restored for as long as nobody has written to them since.
+   */
+  disks?: DiskPolicy | undefined;
   /** Bytes of memory and disks that are done with, of how many. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -43,17 +51,21 @@ export class Snapshots {
   async take(directory: Path, options: SnapshotOptions = {}): Promise<Snapshot> {
     const place = path('snapshot', directory);
     if (!hasOptions(options)) throw bad('snapshot: expected options', 'pass { diffFrom }, or nothing');
-    known('snapshot', options, ['diffFrom', 'onProgress', 'signal', 'timeout']);
+    known('snapshot', options, ['diffFrom', 'disks', 'onProgress', 'signal', 'timeout']);
+    const policy = oneOf('snapshot: disks', options.disks ?? 'copy', diskPolicies);
     const { diffFrom, signal, onProgress } = options;
     const parent = diffFrom === undefined ? undefined : this.#parent(diffFrom);
-    const image = await this.#pauses.still('snapshotted', options, (cycle) => cycle.capture());
+    const { disks } = this.#config;
+    await FrozenDisks.prepare(disks);
+    const { image, frozen } = await this.#pauses.still('snapshotted', options, (cycle) => freezeMachine(cycle, disks));
     try {
-      await this.#write(place, image, parent, { signal, onProgress });
+      await this.#write(place, image, frozen.all, policy, parent, { signal, onProgress });
       const snapshot = await Snapshot.open(place);
       this.note(snapshot.opened, image.parts.memory);
       return snapshot;
     } finally {
       image.release();
+      await frozen.release();
     }
   }
 
@@ -71,16 +83,18 @@ export class Snapshots {
   async #write(
     place: string,
     image: MachineImage,
+    frozen: readonly FrozenDisk[],
+    policy: DiskPolicy,
     parent: { readonly snapshot: OpenSnapshot; readonly pieces: readonly RamPiece[] } | undefined,
     options: { readonly signal: AbortSignal | undefined; readonly onProgress: SnapshotOptions['onProgress'] },
   ): Promise<void> {
     const { writeSnapshot } = await import('../snapshot/write-snapshot.js');
     const content = {
-      machine: describe(this.#config, image, []),
+      machine: describe(this.#config, image, frozen.map(driveOf)),
       sections: sectionsOf(image),
       memory: { regions: image.parts.regions, pieces: image.parts.memory },
       parent,
-      disks: [],
+      disks: frozen.map((disk, index) => contentOf(disk, index, policy)),
     };
     await writeSnapshot(place, content, options);
   }

@@ -1,11 +1,12 @@
 /** Machines that were written down and go on from there. */
 import { cpSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type MemoryRange, type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
+import { Disk, type MemoryRange, type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { openTargets } from '../support/descriptors.js';
+import { diskBytes, examine, lastRecord } from '../support/records.js';
 import { scratchFolder } from './support/disks.js';
-import { guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
+import { type GuestOptions, guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
 import { call, endLife, say, startLife } from './support/lives.js';
 
 const scratch = scratchFolder();
@@ -166,6 +167,93 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     }
     await expect.poll(() => holdings().threads).toBeLessThanOrEqual(before.threads);
     await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds);
+  });
+});
+
+const slots = 16;
+
+/** One that writes records to its disk for ever. */
+async function writer(options: GuestOptions = {}, words = '') {
+  const path = scratch.file(`records${++numbers}.img`, diskBytes(slots)) as string;
+  const disk = { path, serial: 'written', cache: 'writeback' as const };
+  const vm = await startGuest('records', { disks: [disk], ...options, cmdline: `slots=${slots} ${words}` });
+  await until(vm, 10);
+  return { vm, path };
+}
+
+const until = async (vm: VirtualMachine, record: number): Promise<number> => {
+  await expect.poll(() => lastRecord(vm.console.tail), { timeout: 20_000, interval: 5 }).toBeGreaterThanOrEqual(record);
+  return lastRecord(vm.console.tail);
+};
+
+describe.skipIf(whyNoKvm !== undefined)('the disk of a machine that goes on elsewhere', () => {
+  test.each([
+    ['pci', 'flush'],
+    ['mmio', 'through'],
+  ] as const)(
+    'is what it was at that instant, under load, in forks and snapshots (%s, cache=%s)',
+    async (transport, cache) => {
+      const { vm, path } = await writer({ transport }, `cache=${cache}`);
+      await using _ = vm;
+      const told = lastRecord(vm.console.tail);
+      await using snapshot = await vm.snapshot(place());
+      const forks = await vm.fork({ count: 2 });
+      const restored = await VirtualMachine.restore(snapshot);
+      const image = `${snapshot.directory}/disk0.raw`;
+      expect(examine(readFileSync(image), told).missing).toEqual([]);
+      // Each goes on with its own, and loses nothing.
+      for (const machine of [...forks, restored]) {
+        const last = await until(machine, told + 20);
+        await using later = await machine.snapshot(place());
+        expect(examine(readFileSync(`${later.directory}/disk0.raw`), last).missing).toEqual([]);
+        const ended = await machine.kill();
+        expect(ended.consoleTail).not.toContain('FAIL');
+      }
+      const last = await until(vm, told + 20);
+      await vm.kill();
+      expect(examine(readFileSync(path), last).missing).toEqual([]);
+      expect(examine(readFileSync(image), told).missing).toEqual([]);
+    },
+  );
+
+  test('can be the image itself, for as long as nobody writes to it', async () => {
+    const { vm, path } = await writer();
+    await vm.pause();
+    await using snapshot = await vm.snapshot(place(), { disks: 'reference' });
+    const last = lastRecord(vm.console.tail);
+    await vm.kill();
+    {
+      await using machine = await VirtualMachine.restore(snapshot);
+      await until(machine, last + 5);
+    }
+    const { code, message, hint } = await refusal(VirtualMachine.restore(snapshot));
+    expect(code).toBe('ERR_TSVMM_SNAPSHOT');
+    expect(message).toContain(`${path}", which was disk0 of the machine, has been written since`);
+    expect(hint).toContain('disks: { 0:');
+    const copy = scratch.path(`given${++numbers}.img`);
+    cpSync(path, copy);
+    await using machine = await VirtualMachine.restore(snapshot, { disks: { 0: copy } });
+    await until(machine, last + 5);
+  });
+
+  test('that is made of functions has to be given anew', async () => {
+    const content = Buffer.alloc(diskBytes(slots));
+    const functions = () =>
+      Disk.from({
+        size: content.length,
+        read: (offset, into) => void into.set(content.subarray(offset, offset + into.length)),
+        write: (offset, data) => void content.set(data, offset),
+      });
+    const { vm } = await writer({ disks: [functions()] });
+    await using _ = vm;
+    const { code, message } = await refusal(vm.fork());
+    expect([code, message]).toEqual(['ERR_TSVMM_SNAPSHOT', expect.stringContaining('made of functions')]);
+    await until(vm, lastRecord(vm.console.tail) + 5);
+    await using fork = await vm.fork({ disks: { 0: functions() } });
+    await until(fork, lastRecord(vm.console.tail) + 5);
+    const smaller = Disk.from({ size: 4096, blockSize: 4096, read() {}, write() {} });
+    await expect(vm.fork({ disks: { 0: smaller } })).rejects.toThrow('blocks of 4096');
+    await until(vm, lastRecord(vm.console.tail) + 5);
   });
 });
 
