@@ -37,7 +37,7 @@ const ourBits: ReadonlyMap<string, number> = new Map([
 /** What a guest with these entries would miss on a host that offers those; nothing if it can go on there. */
 export function missingOnHost(guest: readonly CpuidEntry[], host: readonly CpuidEntry[]): string[] {
   const missing: string[] = [];
-  if (vendor(guest) !== vendor(host)) missing.push(`a processor of ${vendor(guest)}`);
+  if (vendor(guest) !== vendor(host)) missing.push(`a processor of ${printable(vendor(guest))}`);
   if (physicalAddressBits(guest) > physicalAddressBits(host))
     missing.push(`${physicalAddressBits(guest)} address bits`);
   const named = [...cpuFeatures].filter(([, bit]) => hasFeature(guest, bit) && !hasFeature(host, bit));
@@ -53,3 +53,6 @@ export function missingOnHost(guest: readonly CpuidEntry[], host: readonly Cpuid
   }
   return missing;
 }
+
+/** The name may be a stranger's. */
+const printable = (name: string): string => name.replaceAll(/[^ -~]/g, '?') || 'an unknown maker';
