@@ -14,7 +14,8 @@ import { KvmCpuid2, KvmCpuidEntry2, KvmMsrList } from './structs.js';
 
 const apiVersion = 12; // the only one there ever was since 2.6.22 (KVM API §4.1)
 const maxCpuidEntries = 512;
-const maxMsrs = 2048;
+/** More than KVM lists of them. */
+export const maxMsrs = 2048;
 
 const remedies: Readonly<Record<number, string>> = {
   [Errno.ENOMEM]: 'the host is out of memory for this machine: ask for less',

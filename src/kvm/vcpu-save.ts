@@ -9,7 +9,7 @@
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Ioctl, lapicStateSize, xsaveSize } from './ioctls.js';
-import { must } from './kvm.js';
+import { maxMsrs, must } from './kvm.js';
 import { decodeMsrs, readMsr, readMsrs, writeMsrs } from './msrs.js';
 import { KvmDebugregs, KvmMpState, KvmMsrEntry, KvmRegs, KvmSregs, KvmVcpuEvents, KvmXcrs } from './structs.js';
 
@@ -92,7 +92,7 @@ export function checkVcpuSave(save: VcpuSave, xsaveBytes: number): void {
     const { length } = save[part];
     const fits =
       part === 'msrs'
-        ? length % KvmMsrEntry.size === 0
+        ? length % KvmMsrEntry.size === 0 && length <= maxMsrs * KvmMsrEntry.size // each may cost two calls
         : part === 'xsave'
           ? length >= xsaveSize && length <= xsaveBytes
           : length === fixed[part].size;
