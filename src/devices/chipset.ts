@@ -111,6 +111,7 @@ export function reviveChipset(
   const rtc = RtcMap.over(buffer, layout.rtc);
   rtc.line = 0;
   updateRtcLine(rtc, setLine);
+  Atomics.store(rtc.attention, 0, 1); // a driver may be waiting for an interrupt that main brings
   const i8042 = I8042Map.over(buffer, layout.i8042);
   i8042.line = 0;
   updateKeyboardLine(i8042, setLine);

@@ -143,6 +143,7 @@ export class Hardware {
     const { platform } = this.plan;
     const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, setLine);
     reviveLines(this.state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
+    native().ring(this.doorbell.fd); // main plans the interrupts of the clock
     this.#renewGeneration();
   }
 

@@ -4,6 +4,7 @@
  */
 import { expect } from 'vitest';
 import type { AccessSize } from '../../../../src/bus/bus.js';
+import type { Clocks } from '../../../../src/devices/clocks.js';
 import { ecam, ramRegions } from '../../../../src/devices/memory-map.js';
 import type { InterruptTarget } from '../../../../src/virtio/interrupt.js';
 import { Lifecycle, type VirtioShape } from '../../../../src/virtio/registers.js';
@@ -58,7 +59,11 @@ export class MockVm {
   }
 }
 
-export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes: Partial<PlatformShape> = {}) {
+export function makeMachine(
+  devices: readonly VirtioShape[] = [shape()],
+  changes: Partial<PlatformShape> = {},
+  clocks?: Clocks,
+) {
   const machine: PlatformShape = {
     cpus: 2,
     ram: 256 * MIB,
@@ -99,6 +104,7 @@ export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes
       regions: ramRegions(machine.ram),
       descriptors,
       wakeMain: wires.wakeMain,
+      clocks,
     });
     const mmio = {
       read: (address: number, size: AccessSize): number => {
@@ -114,12 +120,12 @@ export function makeMachine(devices: readonly VirtioShape[] = [shape()], changes
         return platform.mmio.claims(address, 4);
       },
     };
-    return { ports: platform.ports, mmio };
+    return { ports: platform.ports, mmio, doorbells: platform.doorbells };
   };
   const targets: InterruptTarget[] = interruptTargets(buffer, layout, descriptors, (line, level) =>
     wires.setLine(line, level),
   );
-  const host = new PlatformHost(buffer, layout, descriptors, wires.setLine);
+  const host = new PlatformHost(buffer, layout, descriptors, wires.setLine, clocks?.now);
   const checkGuards = (): void => {
     expect([...all.subarray(0, base), ...all.subarray(layout.end)].every((byte) => byte === 0xc7)).toBe(true);
   };
