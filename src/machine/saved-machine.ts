@@ -4,6 +4,7 @@
  * All of it may come from a stranger: the form is checked here, sizes before anything is made; what KVM and the devices make of
  * values is theirs to bear, as it is a guest's to write them (trap T49).
  */
+import { resolve } from 'node:path';
 import { type Transport, transports } from '../devices/memory-map.js';
 import { decodeClock, encodeClock } from '../kvm/clock-save.js';
 import { encodeCpuid, parseCpuid } from '../kvm/cpuid-entry.js';
@@ -14,10 +15,10 @@ import { sizeOf } from '../snapshot/manifest.js';
 import { mappable, releaseAll } from '../snapshot/mappable.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
 import {
+  boolean,
   type Check,
   type Checked,
   integer,
-  json,
   list,
   object,
   oneOf,
@@ -46,6 +47,27 @@ const count = integer(1, maxCpus);
 const entry: Check<number | string> = (value, at) =>
   typeof value === 'number' ? integer(1, 10_000)(value, at) : words(value, at);
 
+const word = integer(0, 0xffff_ffff);
+const device = object({
+  name: text(/^[a-z0-9-]{1,32}$/, 'the name of a device'),
+  deviceType: word,
+  queueSizes: list(word, 1024),
+  features: list(word, 2, 2),
+  configSize: word,
+  writableConfig: list(word, 4096),
+});
+
+/** Compared with that of the machine that is made (plan.ts). */
+const shape = object({
+  cpus: count,
+  ram: integer(1, Number.MAX_SAFE_INTEGER),
+  physicalBits: integer(1, 64),
+  transport: oneOf<Transport>(...transports),
+  virtio: list(device, 64),
+  serial: object({ outputCapacity: word, blockWhenFull: boolean }),
+  debugExit: boolean,
+});
+
 const description = object({
   stateVersion: integer(1, 1_000_000),
   name,
@@ -65,13 +87,12 @@ const description = object({
   onReboot: oneOf('reboot', 'exit'),
   /** How it had each of its disks. */
   drives: list(savedDrive, 64),
-  /** Compared with that of the machine that is made (plan.ts). */
-  shape: json,
+  shape,
 });
 export type SavedDescription = Checked<typeof description>;
 
 export function describe(config: VmConfig, { parts }: MachineImage, drives: readonly SavedDrive[]): SavedDescription {
-  const { memory, topology, cpu, boot, console, transport, onReboot } = config;
+  const { memory, topology, cpu, console, transport, onReboot } = config;
   if (memory.hugepages === 'hugetlb') throw new Error('memory that cannot be frozen is described');
   return JSON.parse(
     JSON.stringify({
@@ -81,7 +102,7 @@ export function describe(config: VmConfig, { parts }: MachineImage, drives: read
         hugepages: memory.hugepages,
         topology,
         cpu,
-        boot,
+        boot: absolute(config.boot),
         console,
         transport,
         onReboot,
@@ -91,6 +112,12 @@ export function describe(config: VmConfig, { parts }: MachineImage, drives: read
     }),
   ) as SavedDescription;
 }
+
+/** It may be restored elsewhere. */
+const absolute = (boot: VmConfig['boot']): VmConfig['boot'] =>
+  boot.kind === 'disk'
+    ? boot
+    : { ...boot, kernel: resolve(boot.kernel), initrd: boot.initrd === undefined ? undefined : resolve(boot.initrd) };
 
 const vcpuSection = (cpu: number, part: VcpuPart): string => `vcpu${cpu}.${part}`;
 
@@ -139,7 +166,7 @@ export function readImage(snapshot: OpenSnapshot, cpus: number, facts: VcpuSaveF
     const { shape } = snapshot.machine(description);
     const state = snapshot.section('machine-state').slice().buffer;
     return new MachineImage({
-      ...{ cpuid: parseCpuid(cpuid), shape: shape as unknown as PlatformShape, state, vcpus, vm, clock, memory },
+      ...{ cpuid: parseCpuid(cpuid), shape: shape as PlatformShape, state, vcpus, vm, clock, memory },
       regions: snapshot.manifest.memory.regions,
     });
   } finally {

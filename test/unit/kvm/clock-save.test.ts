@@ -99,7 +99,7 @@ describe.each([true, false])('with an attribute for the offset: %s', (hasOffset)
           );
           const elapsed = policy === 'keep' || passed < 0n ? 0n : passed;
           expect(loadClock(vm, now, save, policy)).toBe(Number(elapsed));
-          expect(kvm.clockNs - clockNs).toBe(elapsed);
+          expect(BigInt.asUintN(64, kvm.clockNs - clockNs)).toBe(elapsed); // it goes round
           expect(tscs(now)).toEqual(values.map((value) => BigInt.asUintN(64, value + elapsed * 2n)));
         },
       ),
