@@ -1,5 +1,5 @@
 /**
- * Builds dist/: the library as an ES module, the command and the workers as one self-contained file each, with what V8
+ * Builds dist/: the library as ES modules, the command and the workers as one self-contained file each, with what V8
  * compiled of these (compile-ahead.js), by esbuild; the declarations by tsc.
  *
  *   node scripts/build.js [--force] [--no-types]
@@ -89,6 +89,22 @@ const library = /** @type {import('esbuild').BuildOptions} */ ({
   ...maps,
 });
 
+/** What the library has for tests: beside it, since one build of both would cut the library into more files to load. */
+const testing = /** @type {import('esbuild').BuildOptions} */ ({
+  ...options,
+  entryPoints: { testing: 'src/testing/index.ts' },
+  outdir: dist,
+  format: 'esm',
+  ...maps,
+  plugins: [
+    {
+      name: 'library beside it',
+      setup: (build) =>
+        build.onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: './index.js', external: true })),
+    },
+  ],
+});
+
 /** A program's code, as src/host/start-bundle.ts calls it. */
 const code = /** @type {import('esbuild').BuildOptions} */ ({
   ...options,
@@ -123,6 +139,7 @@ async function bundle() {
   const entries = programs();
   const results = await Promise.all([
     build(library),
+    build(testing),
     build({ ...code, entryPoints: Object.fromEntries(entries) }),
     ...entries.map(([name]) => build(starter(name))),
   ]);
