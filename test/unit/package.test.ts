@@ -27,6 +27,8 @@ interface Manifest {
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
   optionalDependencies: Record<string, string>;
+  peerDependencies: Record<string, string>;
+  peerDependenciesMeta: Record<string, object>;
   gypfile?: boolean;
   exports: Record<string, string | Record<string, string>>;
   bin: Record<string, string>;
@@ -74,11 +76,13 @@ describe('the package', () => {
     for (const file of [
       'bin/tsvmm.js',
       'dist/index.js',
+      'dist/testing.js',
       'dist/cli.cjs',
       'dist/vcpu-worker.cjs',
       'dist/io-worker.cjs',
       'dist/code/cli.js',
       'dist/types/index.d.ts',
+      'dist/types/testing/index.d.ts',
       'LICENSE',
       'README.md',
       'CHANGELOG.md',
@@ -171,6 +175,8 @@ describe('the package', () => {
   it('needs few other packages', () => {
     expect(Object.keys(manifest.dependencies).sort()).toEqual(['commander', 'pino']);
     expect(Object.keys(manifest.optionalDependencies)).toEqual(['ffi-rs']);
+    expect(Object.keys(manifest.peerDependencies)).toEqual(['vitest']);
+    expect(manifest.peerDependenciesMeta).toEqual({ vitest: { optional: true } });
   });
 });
 
@@ -256,8 +262,10 @@ describe('the package, installed', () => {
       ].map((match) => match[1] ?? match[2]!);
     const bundles = readdirSync(join(installed, 'dist')).filter((name) => name.endsWith('.js'));
     expect(bundles.length).toBeGreaterThan(3);
-    // Chunks of the bundles import each other; whatever else is imported is Node's own.
-    for (const file of bundles) for (const name of packages(file)) expect(name, file).toMatch(/^(?:node:|\.\/)/);
+    // Chunks of the bundles import each other; whatever else is imported is Node's own, but for what tests have loaded.
+    for (const file of bundles.filter((name) => name !== 'testing.js'))
+      for (const name of packages(file)) expect(name, file).toMatch(/^(?:node:|\.\/(?!testing))/);
+    expect(packages('testing.js').filter((name) => !name.startsWith('node:'))).toEqual(['./index.js', 'vitest']);
     expect(bundles.flatMap(packages)).toContain('node:worker_threads');
   });
 });

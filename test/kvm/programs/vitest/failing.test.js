@@ -23,7 +23,7 @@ test('takes too long', async ({ vm }) => {
 }, 1000);
 
 test('waits for one that ended', async ({ vm }) => {
-  vm.console.write('end\n');
+  vm.console.write('fly\n');
   await vm.console.waitFor('this never comes');
 });
 

@@ -1,0 +1,2 @@
+/** Of the tests beside it alone. */
+export default { test: { maxWorkers: 1 } };
