@@ -3,7 +3,7 @@
  * which runs at full speed also where ring 0 is emulated, and keeps the longest time between two looks. The host reads and
  * writes what it keeps in memory: no exit disturbs it.
  *
- * Option: pages=N to be written to when the host asks (default 0).
+ * Option: pages=N to be written to, at first and when the host asks (default 0).
  */
 #include "runtime/cpu.h"
 #include "runtime/memory.h"
@@ -37,6 +37,8 @@ void guest_main(void) {
   pages = option_number("pages", 0);
   control = allocate(PAGE_BYTES, PAGE_BYTES);
   if (pages > 0) room = allocate(pages * PAGE_BYTES, PAGE_BYTES);
+  control->to_write = pages;
+  write_pages();
   print("gaps: control at 0x%lx, room at 0x%lx, tsc %lu kHz\n", (u64)control, (u64)room, tsc_per_millisecond());
   user_begin();
   for (u64 last = rdtsc();; control->looks++) {

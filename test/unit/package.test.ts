@@ -265,7 +265,11 @@ describe('the package, installed', () => {
     // Chunks of the bundles import each other; whatever else is imported is Node's own, but for what tests have loaded.
     for (const file of bundles.filter((name) => name !== 'testing.js'))
       for (const name of packages(file)) expect(name, file).toMatch(/^(?:node:|\.\/(?!testing))/);
-    expect(packages('testing.js').filter((name) => !name.startsWith('node:')).sort()).toEqual(['./index.js', 'vitest']);
+    expect(
+      packages('testing.js')
+        .filter((name) => !name.startsWith('node:'))
+        .sort(),
+    ).toEqual(['./index.js', 'vitest']);
     expect(bundles.flatMap(packages)).toContain('node:worker_threads');
   });
 });
