@@ -172,11 +172,21 @@ async function forkMany(): Promise<number> {
 }
 
 let lastSnapshot: Snapshot | undefined;
-/** A difference to the one before, but for the first. Its guest does not wait until it is written. */
+/**
+ * A difference to the one before, but for the first. What it makes the guest wait for is over when it begins to write; that
+ * then competes with the guest for processors is another matter.
+ */
 async function difference(vm: VirtualMachine): Promise<() => unknown> {
   const before = lastSnapshot;
-  lastSnapshot = await vm.snapshot(place(), { diffFrom: before });
-  return () => before?.[Symbol.asyncDispose]();
+  let taking: Promise<Snapshot> | undefined;
+  const writes = new Promise<void>((resolve) => {
+    taking = vm.snapshot(place(), { diffFrom: before, onProgress: () => resolve() });
+  });
+  await Promise.race([taking, writes]);
+  return async () => {
+    lastSnapshot = await taking;
+    await before?.[Symbol.asyncDispose]();
+  };
 }
 
 /** Of a guest that has written 50 MiB: until the file system has it. */
