@@ -253,6 +253,20 @@ describe('the package, installed', () => {
     if ('require_module' in process.features) expect(node('--no-warnings', '-e', required)).toBe('function\n');
   });
 
+  it("has machines for a project's own vitest", () => {
+    writeFileSync(
+      join(folder, 'machine.test.js'),
+      `import { vmTest } from 'tsvmm/testing';
+       const test = vmTest({ boot: { kernel: '/nonexistent' } });
+       test('one', ({ vm }) => vm.kill());
+       test('two', ({ vm }) => vm.kill());`,
+    );
+    const command = [join(folder, 'node_modules/vitest/vitest.mjs'), 'run', '--no-color', 'machine.test.js'];
+    const { stdout, stderr } = spawnSync(process.execPath, command, { cwd: folder, encoding: 'utf8' });
+    expect(stdout).toMatch(/Tests +2 failed/);
+    expect(stderr.match(/TsvmmError: vmTest: the machine did not become ready: /g)).toHaveLength(1);
+  });
+
   it('imports nothing but Node before it is needed', () => {
     const packages = (file: string): string[] =>
       [
