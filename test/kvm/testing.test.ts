@@ -122,7 +122,7 @@ describe.skipIf(whyNoKvm !== undefined)('of vitest', () => {
   });
 
   plain('the report of a test that takes too long, too', () => {
-    expect(failure('takes too long')).toMatch(/Test timed out in 1000ms.*\n\| life: now slow\n/s);
+    expect(failure('takes too long')).toMatch(/Test timed out in 3000ms.*\n\| life: now slow\n/s);
   });
 
   plain('the report tells of a machine that has ended', () => {
@@ -132,7 +132,7 @@ describe.skipIf(whyNoKvm !== undefined)('of vitest', () => {
   });
 
   plain('a machine that does not boot fails every test at once, and is told of once', () => {
-    expect(told.match(/the machine did not become ready: it was not ready after 1500 ms/g)).toHaveLength(1);
+    expect(told.match(/the machine did not become ready: it was not ready after 5000 ms/g)).toHaveLength(1);
     expect(failure('needs it too')).toMatch(/\n\| life: begins\n/);
     expect(told).toMatch(/FAIL.* needs what never comes\n.*FAIL.* needs it too\n/);
     expect(failure('needs one that ends')).toMatch(

@@ -6,7 +6,7 @@ const kernel = (name) => ({ kernel: `${process.env.GUESTS}/${name}.elf` });
 const life = { memory: '64M', boot: kernel('life') };
 
 const test = vmTest({ ...life, name: 'lives', ready: 'life: begins\n' });
-const never = vmTest({ ...life, ready: /something else/, timeout: 1500 });
+const never = vmTest({ ...life, ready: /something else/, timeout: 5000 });
 const ends = vmTest({ memory: '64M', boot: kernel('hello'), ready: () => new Promise(() => {}) });
 const absent = vmTest({ boot: { kernel: '/nonexistent' } });
 
@@ -20,7 +20,7 @@ test('expects something else', async ({ vm }) => {
 test('takes too long', async ({ vm }) => {
   vm.console.write('who slow\n');
   await vm.console.waitFor('this never comes');
-}, 1000);
+}, 3000);
 
 test('waits for one that ended', async ({ vm }) => {
   vm.console.write('fly\n');
