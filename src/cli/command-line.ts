@@ -68,9 +68,9 @@ export async function commandLine(argv: readonly string[], library: Library, io:
         async ps(options) {
           return (await import('./control/ps.js')).ps(options, io);
         },
-        async control(verb, machine, options) {
+        async control(verb, words, options) {
           codeFor = codeForRefusal;
-          return (await import('./control/ask.js')).ask(verb, machine, options, io);
+          return (await import('./control/ask.js')).ask(verb, words, options, io);
         },
       },
       { out: (text) => io.stdout.write(text), err: (text) => io.stderr.write(text) },

@@ -23,6 +23,8 @@ export interface CompletedCommand {
   readonly files: boolean;
   /** Its argument is the name of a machine. */
   readonly machines: boolean;
+  /** Its second argument is a file. */
+  readonly filesBehind: boolean;
 }
 
 export const shells = ['bash', 'zsh', 'fish'] as const;
@@ -33,7 +35,7 @@ function forValue<T>(
   placeholder: string,
   answers: { choices(words: string): T; asked(kind: 'cpu' | 'entry'): T; files: T; free: T },
 ): T {
-  if (/^[a-z0-9]+(\|[a-z0-9]+)+$/.test(placeholder)) return answers.choices(placeholder.replaceAll('|', ' '));
+  if (/^[a-z0-9-]+(\|[a-z0-9-]+)+$/.test(placeholder)) return answers.choices(placeholder.replaceAll('|', ' '));
   if (placeholder.startsWith('FILE')) return answers.files;
   if (placeholder.startsWith('MODEL')) return answers.asked('cpu');
   return placeholder === 'N|TITLE' ? answers.asked('entry') : answers.free;
@@ -63,17 +65,23 @@ function bash(commands: readonly CompletedCommand[]): string {
       });
       return [`        --${long}${short ? `|-${short}` : ''}) ${action}; return ;;`];
     });
-  const cases = commands.flatMap((command) => [
-    `    ${quote(command.path)})`,
+  const caseOf = (pattern: string, command: CompletedCommand, offered: readonly string[]): string[] => [
+    `    ${pattern})`,
     ...(values(command).length > 0 ? ['      case $previous in', ...values(command), '      esac'] : []),
     `      if [[ $current == -* ]]; then _tsvmm_words ${quote(optionWords(command))}`,
-    ...(command.files ? ['      else _tsvmm_files'] : []),
-    ...(command.machines ? ['      else _tsvmm_ask machine'] : []),
-    ...(command.words.length > 0
-      ? [`      else _tsvmm_words ${quote(command.words.map(([word]) => word).join(' '))}`]
-      : []),
+    ...(offered.length > 0 ? [`      else ${offered.join('; ')}`] : []),
     '      fi ;;',
-  ]);
+  ];
+  const cases = commands.flatMap((command) =>
+    caseOf(quote(command.path), command, [
+      ...(command.words.length > 0 ? [`_tsvmm_words ${quote(command.words.map(([word]) => word).join(' '))}`] : []),
+      ...(command.files ? ['_tsvmm_files'] : []),
+      ...(command.machines ? ['_tsvmm_ask machine'] : []),
+    ]),
+  );
+  // Behind a word that is no command of its group: the name of a machine.
+  for (const command of groups)
+    if (command.filesBehind) cases.push(...caseOf(`${quote(`${command.path} `)}*`, command, ['_tsvmm_files']));
   return `# bash completion for tsvmm; in ~/.bashrc: source <(tsvmm completion bash)
 _tsvmm_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
 _tsvmm_files() {
@@ -119,7 +127,7 @@ function zsh(commands: readonly CompletedCommand[]): string {
       free: `:${name}: `,
     });
   };
-  const specs = ({ options, words, files, machines }: CompletedCommand, first: boolean): string[] => [
+  const specs = ({ options, words, files, machines, filesBehind }: CompletedCommand, first: boolean): string[] => [
     ...options.flatMap(({ long, short, value, text }) => {
       const rest = `[${inBrackets(text)}]${value === undefined ? '' : action(value)}`;
       const names = [
@@ -129,7 +137,8 @@ function zsh(commands: readonly CompletedCommand[]): string {
       return names.map((name) => quote(`*${name}${rest}`));
     }),
     ...(files ? [quote('*:file:_files')] : []),
-    ...(machines ? [quote('1:machine:{_tsvmm_ask machine}')] : []),
+    ...(machines && words.length === 0 ? [quote('1:machine:{_tsvmm_ask machine}')] : []),
+    ...(filesBehind && words.length === 0 ? [quote('2:file:_files')] : []),
     ...(words.length > 0 && first ? [quote('1: :->words'), quote('*:: :->rest')] : []),
   ];
   const functionOf = (path: string): string => `_tsvmm${path === '' ? '' : `_${path.replaceAll(' ', '_')}`}`;
@@ -145,10 +154,10 @@ ${specs(command, true)
   .map((spec) => `    ${spec}`)
   .join(' \\\n')}
   case $state in
-    words) words_here=(${described(command.words)}); _describe -t commands 'word' words_here ;;
+    words) words_here=(${described(command.words)}); _describe -t commands 'word' words_here${command.machines ? '; _tsvmm_ask machine' : ''} ;;
     rest) case $line[1] in
 ${below.map(({ path }) => `      ${path.split(' ').at(-1)}) ${functionOf(path)} ;;`).join('\n')}
-      *) ;;
+      *) ${command.filesBehind ? '_files' : ''};;
     esac ;;
   esac
 }`;
@@ -175,6 +184,7 @@ function fish(commands: readonly CompletedCommand[]): string {
     return [
       ...command.words.map(([word, text]) => `complete -c tsvmm ${at} -f -a ${inQuotes(word)} -d ${inQuotes(text)}`),
       ...(command.files ? [`complete -c tsvmm ${at} -F`] : []),
+      ...(command.filesBehind ? [`complete -c tsvmm -n ${inQuotes(`__tsvmm_behind ${command.path}`)} -F`] : []),
       ...(command.machines ? [`complete -c tsvmm ${at} -f -a ${inQuotes(ask('machine'))}`] : []),
       ...command.options.map(({ long, short, value, text }) => {
         const argument =
@@ -199,6 +209,10 @@ function __tsvmm_at
   set -l path $typed[1]
   contains -- "$path" ${groups.map(({ path }) => path).join(' ') || '-'}; and test (count $typed) -gt 1; and set path $typed[1..2]
   test "$path" = "$argv"
+end
+function __tsvmm_behind
+  set -l typed (commandline -opc)[2..-1]
+  test "$typed[1]" = "$argv"; and test (count $typed) -gt 1
 end
 complete -c tsvmm -f
 ${lines.join('\n')}

@@ -37,10 +37,6 @@ const byCommand: Readonly<Record<string, readonly Example[]>> = {
     ['tsvmm image inspect disk.img', 'partitions, file systems, boot entries'],
     ["tsvmm image inspect disk.img --json | jq '.entries[].title'", 'the same for programs'],
   ],
-  snapshot: [
-    ['tsvmm snapshot inspect DIR', 'what it holds'],
-    ['tsvmm snapshot verify DIR', 'whether all of it is as it was written'],
-  ],
   'snapshot inspect': [
     ['tsvmm snapshot inspect DIR', 'memory, disks, registers'],
     ["tsvmm snapshot inspect DIR --json | jq '.vcpus[0].rip'", 'the same for programs'],

@@ -8,6 +8,9 @@ import type { Phase } from '../errors.js';
 import type { Warning } from '../machine/events.js';
 import type { VmExit } from '../machine/exit.js';
 import type { VmOptions } from '../machine/options.js';
+import type { ResumeOptions } from '../machine/pauses.js';
+import type { Snapshot } from '../machine/snapshot.js';
+import type { SnapshotOptions } from '../machine/snapshots.js';
 
 export interface Machine {
   readonly id: string;
@@ -22,7 +25,8 @@ export interface Machine {
   stop(options: { timeout: number }): Promise<VmExit>;
   kill(): Promise<VmExit>;
   pause(): Promise<void>;
-  resume(): Promise<void>;
+  resume(options: Pick<ResumeOptions, 'clock'>): Promise<void>;
+  snapshot(directory: string, options: Pick<SnapshotOptions, 'diffFrom' | 'signal'>): Promise<Snapshot>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;
   on(event: 'warning', listener: (warning: Warning) => void): unknown;

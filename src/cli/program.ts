@@ -22,8 +22,8 @@ export interface Actions {
   inspect(file: string, options: { json: boolean }): Promise<number>;
   snapshot(request: SnapshotRequest, options: SnapshotOptions): Promise<number>;
   ps(options: { json: boolean }): Promise<number>;
-  /** A command on the machine of that name: one of the verbs. */
-  control(verb: string, machine: string, options: VerbOptions): Promise<number>;
+  /** A command on the machine of that name, one of the verbs, with what follows the name. */
+  control(verb: string, words: readonly [machine: string, argument?: string], options: VerbOptions): Promise<number>;
 }
 
 export interface Outputs {
@@ -84,12 +84,14 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     .action(async (parsed: { json?: true }) => {
       code = await actions.ps({ json: parsed.json === true });
     });
-  for (const [verb, { text, options }] of verbs) {
+  for (const [verb, { text, options, argument }] of verbs) {
     const command = add(program, verb, text).argument('<machine>', 'its name, from tsvmm run --name');
+    if (argument !== undefined) command.argument(`<${argument.name}>`, argument.text);
     for (const { name, short, value, text } of options)
       command.option(`${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`, text);
-    command.option(...verbose).action(async (machine: string, parsed: VerbOptions) => {
-      code = await actions.control(verb, machine, parsed);
+    command.option(...verbose).action(async (machine: string, ...more: [string, VerbOptions] | [VerbOptions]) => {
+      const [parsed, given] = argument === undefined ? [more[0] as VerbOptions] : [more[1]!, more[0] as string];
+      code = await actions.control(verb, given === undefined ? [machine] : [machine, given], parsed);
     });
   }
 
@@ -110,7 +112,8 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
       code = await actions.inspect(file, { json: parsed.json === true });
     });
 
-  addSnapshotCommands(program, add, async (request, options) => {
+  const snapshots = program.commands.find((command) => command.name() === 'snapshot')!;
+  addSnapshotCommands(snapshots, add, async (request, options) => {
     code = await actions.snapshot(request, options);
   });
 
@@ -180,6 +183,7 @@ function commandsOf(program: Command): CompletedCommand[] {
     words: wordsFor(group.commands),
     files: false,
     machines: false,
+    filesBehind: false,
   });
   return [...allCommands(program).map((command) => completed(program, command)), ...groups.map(helpOf)];
 }
@@ -187,8 +191,10 @@ function commandsOf(program: Command): CompletedCommand[] {
 const wordsFor = (commands: readonly Command[]): [string, string][] =>
   commands.map((child) => [child.name(), child.summary()]);
 
+const areFiles = ['disk', 'file', 'directory'];
+
 function completed(program: Command, command: Command): CompletedCommand {
-  const [argument] = command.registeredArguments;
+  const [argument, second] = command.registeredArguments;
   const choices = argument?.argChoices ?? (command.name() === 'help' ? topics : []);
   const below = command.name() === 'help' ? program.commands : command.commands;
   return {
@@ -204,8 +210,9 @@ function completed(program: Command, command: Command): CompletedCommand {
         text: description.replace(/ \(default: .*\)$/, ''),
       })),
     words: [...wordsFor(below), ...choices.map((choice): [string, string] => [choice, ''])],
-    files: argument !== undefined && ['disk', 'file', 'directory'].includes(argument.name()),
+    files: argument !== undefined && areFiles.includes(argument.name()),
     machines: argument?.name() === 'machine',
+    filesBehind: argument?.name() === 'machine' && second !== undefined && areFiles.includes(second.name()),
   };
 }
 

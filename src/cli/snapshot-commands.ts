@@ -1,6 +1,6 @@
 /**
  * `tsvmm snapshot ...`: what can be done with a snapshot's directory, as commands of commander. Main thread. The first word
- * that is none of these commands is left to the group itself.
+ * that is none of these commands is the name of a machine, for the group itself (control/commands/snapshot.ts).
  */
 import type { Command } from 'commander';
 
@@ -8,18 +8,25 @@ export type SnapshotRequest =
   | { readonly command: 'inspect' | 'verify'; readonly directory: string }
   | { readonly command: 'merge' | 'vmcore'; readonly directory: string; readonly to: string };
 
+export const snapshotCommands = [
+  'inspect',
+  'verify',
+  'merge',
+  'vmcore',
+] as const satisfies SnapshotRequest['command'][];
+
 export interface SnapshotOptions {
   readonly json: boolean;
 }
 
 /** `add` makes a command with its summary; `act` does what it says. */
 export function addSnapshotCommands(
-  program: Command,
+  group: Command,
   add: (parent: Command, name: string, text: string) => Command,
   act: (request: SnapshotRequest, options: SnapshotOptions) => Promise<void>,
 ): void {
-  const group = add(program, 'snapshot', 'look into snapshots of machines, and copy from them');
-  const command = (name: string, text: string, json: string): Command =>
+  group.enablePositionalOptions(); // an option behind a command is that command's
+  const command = (name: SnapshotRequest['command'], text: string, json: string): Command =>
     add(group, name, text)
       .argument('<directory>', 'the snapshot')
       .option('--json', json)
@@ -40,4 +47,8 @@ export function addSnapshotCommands(
     .action((directory: string, to: string, { json = false }: Partial<SnapshotOptions>) =>
       act({ command: 'vmcore', directory, to }, { json }),
     );
+  group.addHelpText(
+    'after',
+    `\nA machine that has the name of a command (${snapshotCommands.join(', ')}) cannot be written this way.`,
+  );
 }

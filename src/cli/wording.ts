@@ -26,6 +26,7 @@ const phrases: readonly (readonly [theirs: RegExp | string, ours: string])[] = [
   ],
   [/\bhugepages: '(\w+)'/, '--hugepages $1'],
   [/\bleave out prefault\b/, 'leave out --prefault'],
+  [/\bleave out diffFrom\b/, 'leave out --diff'],
   [/\btransport: '(\w+)'/, '--transport $1'],
   [/\bmemory: '(\d+M)'/, '-m $1'],
   [/\badd "(\w+)" as well, or leave out "(\w+)"/, 'add +$1 as well, or leave out +$2'],

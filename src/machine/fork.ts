@@ -29,6 +29,8 @@ export interface ReviveOptions {
 export interface ForkOptions extends CallOptions, ReviveOptions {
   /** How many; then the result is a list. */
   count?: number | undefined;
+  /** With `count`: the name of each. */
+  names?: readonly string[] | undefined;
 }
 
 /** `ReviveOptions`, checked. */
@@ -67,11 +69,12 @@ export class Forks<M extends AsyncDisposable> {
 
   async make(options: ForkOptions = {}): Promise<M | M[]> {
     if (!hasOptions(options)) throw bad('fork: expected options', 'pass { count }, or nothing');
-    known('fork', options, ['count', 'signal', 'timeout', ...reviveOptionNames]);
+    known('fork', options, ['count', 'names', 'signal', 'timeout', ...reviveOptionNames]);
     const count = integer('fork: count', options.count ?? 1, 1, maxForks);
     const config = reviveConfig(options, this.#parent.disks.length);
     if (options.count !== undefined && config.name !== undefined)
-      throw bad('fork: one name for a list of machines', 'leave out name: each has a number behind that of its parent');
+      throw bad('fork: one name for a list of machines', 'leave out name, or pass { count, names }');
+    const names = forkNames(options.names, options.count);
     const { disks } = this.#parent;
     await FrozenDisks.prepare(disks, config.disks);
     const { image, frozen } = await this.#pauses.still('forked', options, (cycle) =>
@@ -79,7 +82,10 @@ export class Forks<M extends AsyncDisposable> {
     );
     try {
       const { clock } = config;
-      const one = async () => this.#launch(this.#config(config, frozen.copies(config.disks)), { image, clock });
+      const one = async (_: unknown, i: number) => {
+        const own = this.#config({ ...config, name: names?.[i] ?? config.name }, frozen.copies(config.disks));
+        return this.#launch(own, { image, clock });
+      };
       const made = await allOrNone(Array.from({ length: count }, one));
       return options.count === undefined ? made[0]! : made;
     } finally {
@@ -95,6 +101,12 @@ export class Forks<M extends AsyncDisposable> {
     const name = given ?? parent.name.slice(0, maxName - ending.length) + ending;
     return { ...parent, name, disks, logger: logger ?? parent.logger, signal: undefined };
   }
+}
+
+function forkNames(value: unknown, count: number | undefined): string[] | undefined {
+  if (value === undefined) return undefined;
+  if (Array.isArray(value) && value.length === count) return value.map((name) => machineName(name));
+  throw bad('fork: names: expected a name for each fork', "pass { count: 2, names: ['one', 'two'] }");
 }
 
 function otherDisks(value: object, disks: number): Map<number, () => Disk> {

@@ -119,16 +119,16 @@ export class MachineClient {
 
 const nobodyWaits = (): void => {};
 
-/** The machine of this name; throws `ERR_TSVMM_STATE` when there is none. */
-export async function connectMachine(name: string): Promise<MachineClient> {
+/** The machine of this name; throws `ERR_TSVMM_STATE` when there is none. `words` may have been meant instead. */
+export async function connectMachine(name: string, words: readonly string[] = []): Promise<MachineClient> {
   parseMachineName(name, 'NAME');
   const folder = runtimeDirectory();
   const place = placeOf(folder, name);
-  if (!checkRuntimeDirectory(folder)) throw noMachine(name, []);
+  if (!checkRuntimeDirectory(folder)) throw noMachine(name, words);
   try {
     return await MachineClient.connect(place, name);
   } catch (error) {
-    if (isGone(error)) throw noMachine(name, namesIn(folder));
+    if (isGone(error)) throw noMachine(name, [...words, ...namesIn(folder)]);
     if (error instanceof TsvmmError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     throw new TsvmmError('ERR_TSVMM_STATE', `${name}: no connection is possible (${code ?? message})`, {

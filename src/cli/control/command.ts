@@ -16,8 +16,10 @@ export interface ControlCommand<Name extends string, Request extends Shape, Resu
   readonly request: Request;
   /** What an answer carries. */
   readonly result: Result;
-  /** In the process of the machine. What it throws is answered. */
-  serve(fields: Partial<FieldsOf<Request>>, served: Served): Promise<FieldsOf<Result>>;
+  /** It ends with the client: whoever asks keeps its side of the connection open until the answer. */
+  readonly endsWithClient?: true;
+  /** In the process of the machine. What it throws is answered. `signal` is for one that ends with the client. */
+  serve(fields: Partial<FieldsOf<Request>>, served: Served, signal: AbortSignal): Promise<FieldsOf<Result>>;
   /** Takes over the connection after the answer; `rest` came behind the request. */
   stream?(socket: Socket, rest: Buffer, served: Served): void;
   /** What there is of it on the command line; absent for one that others use. */
@@ -37,10 +39,14 @@ export type VerbOptions = Readonly<Record<string, string | boolean | undefined>>
 
 export interface Verb {
   readonly text: string;
+  /** What follows the machine's name. */
+  readonly argument?: { readonly name: string; readonly text: string };
+  /** Commands that may stand where a machine's name does. */
+  readonly commands?: readonly string[];
   readonly examples: readonly Example[];
   readonly options: readonly VerbOption[];
   /** In the process of `tsvmm NAME`: looks at the options, connects, asks. Answers the exit code. */
-  run(options: VerbOptions, connect: () => Promise<MachineClient>, io: RunIo): Promise<number>;
+  run(options: VerbOptions, connect: () => Promise<MachineClient>, io: RunIo, argument?: string): Promise<number>;
 }
 
 /** Gives each part of a command its types. */

@@ -3,9 +3,11 @@
  *
  * Whoever connects is the same user, and may be confused all the same. One request is served at a time, and no more is read
  * meanwhile, nor while an answer waits to be read; between two requests the event loop turns; who says nothing for a while has to
- * go. Whatever a request causes is an answer, and never an exception.
+ * go. Whatever a request causes is an answer, and never an exception. While a command that ends with its client is served, one
+ * chunk more is read: else its end would not be seen.
  */
 import type { Socket } from 'node:net';
+import { TsvmmError } from '../../errors.js';
 import { errorFields } from '../json-events.js';
 import { commandOf, parseRequest } from './commands/table.js';
 import { errorLine, type Hello, helloLine, LineReader, mostLine, resultLine } from './protocol.js';
@@ -24,36 +26,47 @@ export class Connection {
   /** It ends when it is not busy. */
   #isEnding = false;
   #isStream = false;
+  /** Aborted when no more than the answer that is due can come of it. */
+  readonly #abort = new AbortController();
+  /** One that ends with its client, until it has ended. */
+  #work: Promise<unknown> | undefined;
   readonly #onData = (chunk: Buffer) => {
     this.#lines.push(chunk);
-    this.#next();
+    if (this.#isBusy) this.#socket.pause();
+    else this.#next();
   };
   readonly #onEnd = () => {
     this.#isEnding = true;
+    this.#abort.abort(new Error('the client went away'));
     this.#next();
   };
 
   constructor(socket: Socket, served: Served, hello: Hello) {
     this.#socket = socket;
     this.#served = served;
-    socket.once('close', () => clearTimeout(this.#idle));
+    socket.once('close', () => {
+      clearTimeout(this.#idle);
+      this.#abort.abort(new Error('the client went away'));
+    });
     socket.on('data', this.#onData).on('end', this.#onEnd);
     socket.write(helloLine(hello));
     this.#wait();
   }
 
   /** Ends it after the answer that is due; resolves when all that was written has been handed over, or cannot be. */
-  end(): Promise<void> {
+  async end(): Promise<void> {
     const socket = this.#socket;
     this.#isEnding = true;
+    this.#abort.abort(new TsvmmError('ERR_TSVMM_STATE', 'the machine has ended before that was done'));
     if (!this.#isStream) {
       this.#lines.rest();
       this.#next();
     }
-    return new Promise((resolve) => {
+    await new Promise<void>((resolve) => {
       if (socket.writableFinished || socket.destroyed) resolve();
       else socket.once('finish', resolve).once('close', resolve);
     });
+    await this.#work?.catch(() => {}); // its client heard of it, or is gone
   }
 
   destroy(): void {
@@ -92,7 +105,12 @@ export class Connection {
     try {
       const request = parseRequest(line);
       const command = commandOf(request);
-      answer = resultLine(await command.serve(request.fields, this.#served));
+      const result = command.serve(request.fields, this.#served, this.#abort.signal);
+      if (command.endsWithClient) {
+        this.#work = result;
+        socket.resume(); // its end is to be seen
+      }
+      answer = resultLine(await result);
       if (command.stream) stream = () => command.stream?.(socket, this.#lines.rest(), this.#served);
     } catch (error) {
       answer = errorLine(errorFields(error));

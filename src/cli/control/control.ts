@@ -27,12 +27,15 @@ export interface ControlOptions {
   readonly memory: number;
   readonly cpus: number;
   readonly ending: Ending;
+  /** The directory that the machine is restored from. */
+  readonly snapshot?: string | undefined;
 }
 
 export class Control implements Served {
   readonly memory: number;
   readonly cpus: number;
   readonly consoles = new ConsoleHub();
+  lastSnapshot: string | undefined;
   readonly #startedAt = monotonicMs();
   readonly #hello: Hello;
   readonly #ending: Ending;
@@ -44,9 +47,10 @@ export class Control implements Served {
   readonly #ended = settleLater<string>();
   readonly #free = () => this.#freeName();
 
-  private constructor({ name, memory, cpus, ending }: ControlOptions, claim: NameClaim) {
+  private constructor({ name, memory, cpus, ending, snapshot }: ControlOptions, claim: NameClaim) {
     this.memory = memory;
     this.cpus = cpus;
+    this.lastSnapshot = snapshot;
     this.#ending = ending;
     this.#claim = claim;
     this.#hello = { name, pid: process.pid };
@@ -107,7 +111,7 @@ export class Control implements Served {
     this.#ended.resolve(reason);
   }
 
-  /** Lets all who are connected go, who see the end of what they asked for. Idempotent. */
+  /** Lets all who are connected go, who see the end of what they asked for, and gives up what ends with them. Idempotent. */
   async close(): Promise<void> {
     this.ended('aborted');
     this.#started.reject(new TsvmmError('ERR_TSVMM_STATE', 'the machine did not start'));

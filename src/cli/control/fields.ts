@@ -17,6 +17,15 @@ export const wholeNumber: Kind<number> = (value): value is number => isWhole(val
 export const word: Kind<string> = (value): value is string =>
   typeof value === 'string' && /^[a-z][a-z-]{0,31}$/.test(value);
 
+const longestPath = 4096;
+/** As path_resolution(7) has it: what is relative means another place in another process. */
+export const absolutePath: Kind<string> = (value): value is string =>
+  typeof value === 'string' && value.startsWith('/') && !value.includes('\0') && Buffer.byteLength(value) < longestPath;
+export const oneOfWords =
+  <const T extends string>(words: readonly T[]): Kind<T> =>
+  (value): value is T =>
+    (words as readonly unknown[]).includes(value);
+
 const wrong = (message: string, hint?: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
 
 /** The fields of a request, each of which may be left out; throws `ERR_TSVMM_CONFIG`. A field that is not known is a mistake, too. */

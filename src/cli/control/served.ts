@@ -7,6 +7,8 @@ export interface Served {
   readonly memory: number;
   readonly cpus: number;
   readonly consoles: ConsoleHub;
+  /** The directory of the newest snapshot that was taken of it here, or from which it was restored. */
+  lastSnapshot: string | undefined;
   /** Since the start began. */
   uptimeMs(): number;
   /** Of a machine, or `starting` while there is none. */

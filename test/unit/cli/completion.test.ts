@@ -136,6 +136,10 @@ describe.skipIf(!has('bash'))('bash', () => {
     expect(bash('tsvmm', 'stop', '')).toEqual(['db', 'web']);
     expect(bash('tsvmm', 'console', 'w')).toEqual(['web']);
     expect(bash('tsvmm', 'stop', 'web', '--k')).toEqual(['--kill']);
+    expect(bash('tsvmm', 'snapshot', '')).toEqual(['db', 'inspect', 'merge', 'verify', 'vmcore', 'web']);
+    expect(bash('tsvmm', 'snapshot', 'web', 'k')).toEqual(['kernel']);
+    expect(bash('tsvmm', 'snapshot', 'web', 'k', '--d')).toEqual(['--diff']);
+    expect(bash('tsvmm', 'resume', 'web', '--clock', '')).toEqual(['catch-up', 'keep']);
     expect(bash('tsvmm', 'run', '--cpu', 'x')).toEqual(['x86-64-v2']);
     expect(bash('tsvmm', 'run', 'disk.img', '--entry', '')).toEqual([
       'Debian\\ GNU/Linux\\,\\ with\\ Linux\\ 6.1',
@@ -159,6 +163,8 @@ describe.skipIf(!has('fish'))('fish', () => {
     expect(fish('tsvmm run d')).toContain('disk.img');
     expect(fish('tsvmm doctor ')).toEqual([]);
     expect(fish('tsvmm pause ')).toEqual(['db', 'web']);
+    expect(fish('tsvmm snapshot ')).toEqual(['db', 'inspect', 'merge', 'verify', 'vmcore', 'web']);
+    expect(fish('tsvmm snapshot web k')).toEqual(['kernel']);
   });
 });
 
@@ -170,6 +176,9 @@ describe.skipIf(!has('zsh'))('zsh', () => {
       ['tsvmm image ins', 'pect'],
       ['tsvmm help image ins', 'pect'],
       ['tsvmm pause we', 'b'],
+      ['tsvmm snapshot insp', 'ect'],
+      ['tsvmm snapshot we', 'b'],
+      ['tsvmm snapshot web ker', 'nel'],
       ['tsvmm run --tran', 'sport'],
       ['tsvmm run --transport=m', 'mmio'],
       ['tsvmm run --cpu x8', '6-64-v2'],

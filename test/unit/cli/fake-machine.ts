@@ -74,9 +74,15 @@ export class FakeMachine extends EventEmitter implements Machine {
     this.calls.push('pause');
     this.#moveTo('paused');
   }
-  async resume(): Promise<void> {
-    this.calls.push('resume');
+  async resume({ clock }: Parameters<Machine['resume']>[0]): Promise<void> {
+    this.calls.push(clock === undefined ? 'resume' : `resume ${clock}`);
     this.#moveTo('running');
+  }
+  /** What was asked for; the test says what comes of it. */
+  onSnapshot: Machine['snapshot'] = () => Promise.reject(new Error('no snapshot'));
+  snapshot(...given: Parameters<Machine['snapshot']>): ReturnType<Machine['snapshot']> {
+    this.calls.push(`snapshot ${given[0]}`);
+    return this.onSnapshot(...given);
   }
   #moveTo(state: string): void {
     const from = this.state;

@@ -29,8 +29,8 @@ async function invoke(...argv: string[]) {
       calls.push(['ps', options]);
       return 0;
     },
-    control: async (verb, machine, options) => {
-      calls.push([verb, machine, options]);
+    control: async (verb, words, options) => {
+      calls.push([verb, ...words, options]);
       return 0;
     },
   };
@@ -107,8 +107,8 @@ describe('mistakes', () => {
     [['puase', 'web'], "unknown command 'puase'", 'did you mean pause?'],
     [['attach', 'web'], "unknown command 'attach'", 'did you mean console?'],
     [['version'], "unknown command 'version'", 'did you mean --version?'],
-    [['snapshot', 'inspct', 'a'], "unknown command 'inspct'", 'did you mean inspect?'],
     [['snapshot', 'merge', 'a'], "missing required argument 'to'", 'tsvmm snapshot merge --help'],
+    [['snapshot', 'web'], "missing required argument 'directory'", 'tsvmm snapshot --help'],
     [['run', '--smp', '2'], "unknown option '--smp'", 'did you mean --cpus?'],
     [['nothing-like-it'], "unknown command 'nothing-like-it'", 'tsvmm --help'],
     [['package.json'], "unknown command 'package.json'", 'tsvmm run package.json'],
@@ -175,7 +175,19 @@ describe('commands', () => {
     });
     expect(await invoke('stop', 'web', '--kill')).toMatchObject({ calls: [['stop', 'web', { kill: true }]] });
   });
-  it.each(['ps', 'pause', 'resume', 'stop', 'console'])(
+  it('calls the snapshot of a machine by its name, unless that is one of the other commands on snapshots', async () => {
+    expect(await invoke('snapshot', 'web', 'dir', '--diff')).toMatchObject({
+      code: 0,
+      err: '',
+      calls: [['snapshot', 'web', 'dir', { diff: true }]],
+    });
+    expect(await invoke('snapshot', 'help', 'dir')).toMatchObject({ calls: [['snapshot', 'help', 'dir', {}]] });
+    for (const words of [['web'], [], ['web', 'dir', 'more'], ['web', 'dir', '--json'], ['inspect', 'dir', '--diff']])
+      expect(await invoke('snapshot', ...words)).toMatchObject({ code: 2, calls: [] });
+    const { out } = await invoke('snapshot', '--help');
+    expect(out).toContain('the name of a command (inspect, verify, merge, vmcore) cannot be written this way');
+  });
+  it.each(['ps', 'pause', 'resume', 'stop', 'console', 'snapshot'])(
     '%s has examples in its help, and they come first',
     async (name) => {
       const { code, out } = await invoke(name, '--help');

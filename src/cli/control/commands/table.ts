@@ -8,10 +8,11 @@ import { parseLine } from '../protocol.js';
 import { consoleCommand } from './console.js';
 import { pause } from './pause.js';
 import { resume } from './resume.js';
+import { snapshot } from './snapshot.js';
 import { status } from './status.js';
 import { stop } from './stop.js';
 
-const commands = [status, pause, resume, stop, consoleCommand] as const;
+const commands = [status, pause, resume, stop, consoleCommand, snapshot] as const;
 
 type Commands = (typeof commands)[number];
 type RequestOf<C extends Commands> = C extends Commands

@@ -1,57 +1,20 @@
 /** `tsvmm ps` and the commands on a machine, as the command line calls them. */
 
-import { EventEmitter } from 'node:events';
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import { commandLine, type Library } from '../../../../src/cli/command-line.js';
 import { complete } from '../../../../src/cli/complete.js';
 import { NameClaim } from '../../../../src/cli/control/name-claim.js';
 import { duration } from '../../../../src/cli/control/ps.js';
 import { placeOf, runtimeDirectory } from '../../../../src/cli/control/runtime-directory.js';
 import { TsvmmError } from '../../../../src/errors.js';
 import { ownRuntimeDirectory } from '../../../support/runtime-directory.js';
-import { fakeStart } from '../fake-machine.js';
-import { play, Sink } from '../play.js';
+import { play } from '../play.js';
+import { tsvmm } from './tsvmm.js';
 import { socketOf, until, withMachine } from './world.js';
 
 ownRuntimeDirectory();
 afterEach(() => rmSync(runtimeDirectory(), { recursive: true, force: true }));
-
-const nothing = (): Promise<never> => Promise.reject(new Error('not here'));
-const library: Library = {
-  start: fakeStart().start,
-  cpus: nothing,
-  doctor: nothing,
-  inspect: nothing,
-  snapshot: nothing,
-};
-
-interface Said {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** `tsvmm WORDS`; `act` plays its user. */
-async function tsvmm(
-  words: string,
-  act: (io: { stdin: PassThrough; stdout: Sink; signals: EventEmitter }) => unknown = () => {},
-): Promise<Said> {
-  const io = {
-    stdin: new PassThrough(),
-    stdout: new Sink(),
-    stderr: new Sink(),
-    signals: new EventEmitter(),
-    exitNow() {},
-  };
-  const done = commandLine(words.split(' '), library, io);
-  await act(io);
-  const code = await done;
-  expect(io.signals.eventNames()).toEqual([]);
-  return { code, stdout: io.stdout.text, stderr: io.stderr.text };
-}
 
 describe('tsvmm ps', () => {
   it('lists nothing where there is nothing', async () => {
