@@ -1,7 +1,7 @@
 /**
  * One invocation of `tsvmm`, from its arguments to its exit code. Main thread.
  *
- * `tsvmm run` with plain options is parsed here by node:util, so that commander (and pino) cost its start nothing;
+ * `tsvmm run` and `tsvmm restore` with plain options are parsed here by node:util, so that commander (and pino) cost its start nothing;
  * everything else, mistakes included, goes through commander.
  */
 import type { CpuList } from '../machine/cpu-list.js';
@@ -10,7 +10,7 @@ import { doctorExitCode, renderDoctor } from './doctor.js';
 import { codeForRefusal, codeForThrown } from './exit-codes.js';
 import { errorFields, jsonLine } from './json-events.js';
 import { Interrupted, longWork, type WorkControl } from './long-work.js';
-import type { StartMachine } from './machine.js';
+import type { RestoreMachine, StartMachine } from './machine.js';
 import { painter, renderError } from './print.js';
 import { type RunIo, run } from './run.js';
 import { parseRun } from './run-flags.js';
@@ -19,6 +19,7 @@ import type { SnapshotRequest } from './snapshot-commands.js';
 /** What the commands call. */
 export interface Library {
   readonly start: StartMachine;
+  readonly restore: RestoreMachine;
   cpus(): Promise<CpuList>;
   doctor(): Promise<DoctorReport>;
   /** Findings about a disk image, for people and for programs. */
@@ -30,6 +31,11 @@ export interface Library {
 export async function commandLine(argv: readonly string[], library: Library, io: RunIo): Promise<number> {
   const plain = argv[0] === 'run' ? parseRun(argv.slice(1)) : undefined;
   if (plain && plain.values['cpu'] !== 'help') return run(plain, library.start, io);
+  if (argv[0] === 'restore') {
+    const { parseRestore, restore } = await import('./restore.js');
+    const given = parseRestore(argv.slice(1));
+    if (given) return restore(given, library.restore, io);
+  }
   if (argv[0] === '__complete') {
     const [, kind = '', prefix = '', ...words] = argv;
     const lines = await (await import('./complete.js')).complete(kind, prefix, words);
@@ -49,6 +55,7 @@ export async function commandLine(argv: readonly string[], library: Library, io:
       argv,
       {
         run: (given) => run(given, library.start, io),
+        restore: async (given) => (await import('./restore.js')).restore(given, library.restore, io),
         async doctor({ json, quiet }) {
           const report = await library.doctor();
           if (json) io.stdout.write(jsonLine(report));

@@ -19,10 +19,17 @@ const byCommand: Readonly<Record<string, readonly Example[]>> = {
   '': [
     ['tsvmm run disk.img', 'boot a disk image'],
     ['tsvmm ps', 'list the machines that run'],
+    ['tsvmm restore DIR', 'let one go on that tsvmm snapshot wrote'],
     ['tsvmm doctor', 'tell whether virtual machines can run here'],
     ['tsvmm image inspect disk.img', 'show what would boot, and why'],
   ],
   run,
+  restore: [
+    ['tsvmm restore monday', 'go on from the snapshot in monday, console here'],
+    ['tsvmm restore monday --name web </dev/null >web.log 2>&1 &', 'in the background; tsvmm console web attaches'],
+    ['tsvmm restore monday --clock keep', 'as if no time had passed'],
+    ["tsvmm restore monday --until 'done' --timeout 2m </dev/null", 'from the same point as often as it is needed'],
+  ],
   ps: [
     ['tsvmm ps', 'a line for each machine that has a name'],
     ["tsvmm ps --json | jq -r '.machines[].name'", 'the same for programs'],

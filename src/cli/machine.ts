@@ -9,6 +9,7 @@ import type { Warning } from '../machine/events.js';
 import type { VmExit } from '../machine/exit.js';
 import type { VmOptions } from '../machine/options.js';
 import type { ResumeOptions } from '../machine/pauses.js';
+import type { RestoreOptions } from '../machine/restore.js';
 import type { Snapshot } from '../machine/snapshot.js';
 import type { SnapshotOptions } from '../machine/snapshots.js';
 
@@ -32,4 +33,5 @@ export interface Machine {
   on(event: 'warning', listener: (warning: Warning) => void): unknown;
 }
 
+export type RestoreMachine = (directory: string, options: RestoreOptions) => Promise<Machine>;
 export type StartMachine = (options: VmOptions) => Promise<Machine>;

@@ -73,6 +73,8 @@ async function main(): Promise<never> {
     process.argv.slice(2),
     {
       start: async (options) => (await import('../machine/virtual-machine.js')).VirtualMachine.start(options),
+      restore: async (directory, options) =>
+        (await import('../machine/virtual-machine.js')).VirtualMachine.restore(directory, options),
       cpus: async () => (await import('../machine/cpu-list.js')).cpuList(),
       doctor: async () => (await import('../machine/doctor.js')).doctor(),
       inspect: async (file) => (await import('./inspect.js')).inspectImage(file),
@@ -83,7 +85,7 @@ async function main(): Promise<never> {
   await flush();
   const code = codeOfOutput(answered);
   await flush();
-  if (code === 0 && process.argv[2] === 'run') keepCode(); // the others use little of the program
+  if (code === 0 && ['run', 'restore'].includes(process.argv[2]!)) keepCode(); // the others use little of the program
   process.exit(code);
 }
 

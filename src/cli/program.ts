@@ -5,12 +5,13 @@
 import type { Command, OutputConfiguration } from 'commander';
 import { didYouMean } from '../suggest.js';
 import { type CompletedCommand, completionScript, type Shell, shells } from './completion.js';
-import type { VerbOptions } from './control/command.js';
+import type { VerbOption, VerbOptions } from './control/command.js';
 import { verbs } from './control/commands/table.js';
 import { ExitCode } from './exit-codes.js';
 import { environmentHelp, examplesOf, exitCodesHelp, exitCodesJson, topics } from './help.js';
 import { jsonLine } from './json-events.js';
-import { type RunArguments, runArguments, runFlags } from './run-flags.js';
+import { type RestoreArguments, restoreArguments, restoreFlags } from './restore.js';
+import { type Flag, type ParsedFlags, type RunArguments, runArguments, runFlags } from './run-flags.js';
 import { addSnapshotCommands, type SnapshotOptions, type SnapshotRequest } from './snapshot-commands.js';
 import { usageError } from './usage-error.js';
 import { version } from './version.js';
@@ -18,6 +19,7 @@ import { version } from './version.js';
 /** What the commands do; each answers the exit code. */
 export interface Actions {
   run(given: RunArguments): Promise<number>;
+  restore(given: RestoreArguments): Promise<number>;
   doctor(options: { json: boolean; quiet: boolean }): Promise<number>;
   inspect(file: string, options: { json: boolean }): Promise<number>;
   snapshot(request: SnapshotRequest, options: SnapshotOptions): Promise<number>;
@@ -61,22 +63,29 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
       .summary(text)
       .description(`${text[0]!.toUpperCase()}${text.slice(1)}.`);
 
+  const addFlags = (command: Command, flags: readonly Flag[]): void => {
+    for (const { multiple, group, ...flag } of flags) {
+      const option = new Option(flagsOf(flag), textOf(flag)).helpGroup(`${group}:`);
+      if (multiple) option.argParser((word: string, before: string[] | undefined) => [...(before ?? []), word]);
+      command.addOption(option);
+    }
+  };
+
   const runCommand = add(program, 'run', 'boot a disk image, or a kernel, with its console here')
     .argument(
       '[disk]',
       'disk image; options follow its name: readonly, ephemeral[=SIZE], cache=MODE, on-error=stop, bytes-per-second=SIZE, ops-per-second=N, format=raw',
     )
     .action(async (disk: string | undefined, parsed: Record<string, unknown>) => {
-      code = await actions.run(runArguments(disk, byFlagName(parsed)));
+      code = await actions.run(runArguments(disk, byFlagName(runFlags, parsed)));
     });
-  for (const { name, short, value, multiple, group, text, default: initial } of runFlags) {
-    const flags = `${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`;
-    const option = new Option(flags, initial === undefined ? text : `${text} (default: ${initial})`).helpGroup(
-      `${group}:`,
-    );
-    if (multiple) option.argParser((word: string, before: string[] | undefined) => [...(before ?? []), word]);
-    runCommand.addOption(option);
-  }
+  addFlags(runCommand, runFlags);
+  const restoreCommand = add(program, 'restore', 'let a machine go on from its snapshot, with its console here')
+    .argument('<directory>', 'the snapshot, of tsvmm snapshot or vm.snapshot()')
+    .action(async (directory: string, parsed: Record<string, unknown>) => {
+      code = await actions.restore(restoreArguments(directory, byFlagName(restoreFlags, parsed)));
+    });
+  addFlags(restoreCommand, restoreFlags);
 
   add(program, 'ps', 'list the machines that run, by their names')
     .option('--json', 'the list as one JSON object')
@@ -87,8 +96,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
   for (const [verb, { text, options, argument }] of verbs) {
     const command = add(program, verb, text).argument('<machine>', 'its name, from tsvmm run --name');
     if (argument !== undefined) command.argument(`<${argument.name}>`, argument.text);
-    for (const { name, short, value, text } of options)
-      command.option(`${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`, text);
+    for (const option of options) command.option(flagsOf(option), textOf(option));
     command.option(...verbose).action(async (machine: string, ...more: [string, VerbOptions] | [VerbOptions]) => {
       const [parsed, given] = argument === undefined ? [more[0] as VerbOptions] : [more[1]!, more[0] as string];
       code = await actions.control(verb, given === undefined ? [machine] : [machine, given], parsed);
@@ -138,7 +146,7 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     'after',
     `\n${environmentHelp()}\nExit codes: tsvmm help exit-codes\nMore: docs/cli.md in the package`,
   );
-  runCommand.addHelpText('after', `\n${environmentHelp()}`);
+  for (const command of [runCommand, restoreCommand]) command.addHelpText('after', `\n${environmentHelp()}`);
   try {
     if (argv.length === 0) program.help({ error: true });
     await program.parseAsync([...argv], { from: 'user' });
@@ -148,6 +156,12 @@ export async function runProgram(argv: readonly string[], actions: Actions, outp
     return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage; // help, or the version, was asked for
   }
 }
+
+/** An option as commander writes it, and what help says of it. */
+const flagsOf = ({ name, short, value }: VerbOption): string =>
+  `${short ? `-${short}, ` : ''}--${name}${value === undefined ? '' : ` <${value}>`}`;
+const textOf = ({ text, default: initial }: VerbOption): string =>
+  initial === undefined ? text : `${text} (default: ${initial})`;
 
 /** 'image inspect' for that command, '' for the program. */
 const pathOf = (command: Command): string =>
@@ -217,10 +231,10 @@ function completed(program: Command, command: Command): CompletedCommand {
 }
 
 /** commander keeps `--stop-timeout` as `stopTimeout` and `--no-reboot` as `reboot: false`; here all go by their own names. */
-function byFlagName(parsed: Readonly<Record<string, unknown>>): Parameters<typeof runArguments>[1] {
+function byFlagName(flags: readonly Flag[], parsed: Readonly<Record<string, unknown>>): ParsedFlags {
   const value = (name: string): unknown => parsed[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
   return Object.fromEntries(
-    runFlags.map(({ name }) => [
+    flags.map(({ name }) => [
       name,
       name.startsWith('no-')
         ? value(name.slice(3)) === false

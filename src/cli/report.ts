@@ -15,6 +15,7 @@ interface Ended {
   readonly cause: EndCause | undefined;
   /** `--until` was given, and its text never came. */
   readonly unseen: boolean;
+  /** Or it was restored, and had. */
   readonly booted: boolean;
 }
 
@@ -30,7 +31,7 @@ export function report(
 ): number {
   const { io, options, ending, events, logger, notices, timeline } = session;
   const { cause } = ending;
-  const ended: Ended = { exit, cause, unseen, booted: hasBooted(machine) };
+  const ended: Ended = { exit, cause, unseen, booted: session.given === undefined || hasBooted(machine) };
   const guests = codeForExit(exit, cause, unseen);
   const code = guests === ExitCode.ok && timeline?.isLost ? ExitCode.failed : guests;
   const failed = failedBoot(ended, machine.phases, session);
@@ -74,10 +75,11 @@ function failedBoot(
   const crashed = exit.reason === 'panic' || exit.reason === 'error';
   const { consoleTail } = exit;
   const isGuests = exit.reason !== 'error' || exit.error.code === 'ERR_TSVMM_GUEST';
-  const diagnosis = booted || !isGuests ? undefined : diagnose({ given, consoleTail, crashed });
+  const diagnosis = booted || !isGuests || !given ? undefined : diagnose({ given, consoleTail, crashed });
   const missed = (unseen && cause === undefined) || cause === 'timeout';
   if (booted && !crashed && !(missed && unseen)) return undefined;
   if (!crashed && !missed && (exit.reason !== 'reset' || diagnosis === undefined)) return undefined;
   const timedOut = cause === 'timeout';
-  return { phases: [...phases], diagnosis: diagnosis ?? lastResort({ given, exit, timedOut, unseen, booted }) };
+  const guessed = diagnosis ?? (given && lastResort({ given, exit, timedOut, unseen, booted }));
+  return { phases: [...phases], diagnosis: guessed };
 }

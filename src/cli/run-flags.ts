@@ -65,7 +65,7 @@ export const runFlags: readonly Flag[] = [
     name: 'name',
     value: 'NAME',
     group: 'Machine',
-    text: 'name of the machine, for tsvmm ps, console, pause, resume and stop',
+    text: 'name of the machine, for tsvmm ps, console, stop and the other commands on one that runs',
   },
   {
     name: 'disk',
@@ -131,28 +131,43 @@ export interface RunArguments {
   readonly switches: ReadonlySet<string>;
 }
 
-/** Sorts parsed options, from either parser, into texts, lists and switches. */
-export function runArguments(
-  disk: string | undefined,
-  parsed: Readonly<Record<string, string | boolean | readonly string[] | undefined>>,
-): RunArguments {
+/** Options by name, as either parser has them. */
+export type ParsedFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+/** Sorts them into texts and switches. */
+export function sortFlags(flags: readonly Flag[], parsed: ParsedFlags): Pick<RunArguments, 'values' | 'switches'> {
   const values: Record<string, string> = {};
   const switches = new Set<string>();
-  for (const { name, multiple } of runFlags) {
+  for (const { name, multiple } of flags) {
     const given = parsed[name];
     if (typeof given === 'string') values[name] = given;
     else if (given === true && !multiple) switches.add(name);
   }
-  return { disk, values, disks: (parsed['disk'] as readonly string[] | undefined) ?? [], switches };
+  return { values, switches };
 }
+
+export const runArguments = (disk: string | undefined, parsed: ParsedFlags): RunArguments => ({
+  disk,
+  ...sortFlags(runFlags, parsed),
+  disks: (parsed['disk'] as readonly string[] | undefined) ?? [],
+});
 
 /**
  * Parses the arguments after `run`. Undefined when they ask for help or are not plainly right: then commander parses
  * them again, and says what is wrong.
  */
 export function parseRun(argv: readonly string[]): RunArguments | undefined {
+  const plain = parsePlain(runFlags, argv);
+  return plain && plain.words.length <= 1 ? runArguments(plain.words[0], plain.parsed) : undefined;
+}
+
+/** Words and options of a command that has these; undefined as for `parseRun`. */
+export function parsePlain(
+  flags: readonly Flag[],
+  argv: readonly string[],
+): { readonly words: readonly string[]; readonly parsed: ParsedFlags } | undefined {
   const options: NonNullable<ParseArgsConfig['options']> = { help: { type: 'boolean', short: 'h' } };
-  for (const { name, short, value, multiple } of runFlags) {
+  for (const { name, short, value, multiple } of flags) {
     options[name] = {
       type: value === undefined ? 'boolean' : 'string',
       multiple: multiple ?? false,
@@ -161,8 +176,7 @@ export function parseRun(argv: readonly string[]): RunArguments | undefined {
   }
   try {
     const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
-    if (values['help'] || positionals.length > 1) return undefined;
-    return runArguments(positionals[0], values as Record<string, string | boolean | string[]>);
+    return values['help'] ? undefined : { words: positionals, parsed: values as ParsedFlags };
   } catch {
     return undefined; // ERR_PARSE_ARGS_*: commander finds the same mistake and words it
   }

@@ -12,11 +12,15 @@ import {
 } from './run-flags.js';
 import { parseChoice, parseCpu, parseCpus, parseDisk, parseDuration, parseEntry, parseSize } from './values.js';
 
-export interface RunOptions {
-  readonly machine: VmOptions;
+/** How long a machine lives, as far as the command line decides. */
+export interface LifeOptions {
   readonly until?: string;
   readonly timeoutMs?: number;
   readonly stopTimeoutMs: number;
+}
+
+export interface RunOptions extends LifeOptions {
+  readonly machine: VmOptions;
 }
 
 const usage = (message: string, hint: string): TsvmmError => new TsvmmError('ERR_TSVMM_CONFIG', message, { hint });
@@ -44,11 +48,15 @@ export function runOptions(given: RunArguments): RunOptions {
       },
       onReboot: switches.has('no-reboot') ? 'exit' : 'reboot',
     },
-    stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
-    ...(values['until'] !== undefined && { until: untilText(values['until']) }),
-    ...(values['timeout'] !== undefined && { timeoutMs: parseDuration(values['timeout'], '--timeout') }),
+    ...lifeOptions(values),
   };
 }
+
+export const lifeOptions = (values: RunArguments['values']): LifeOptions => ({
+  stopTimeoutMs: parseDuration(values['stop-timeout'] ?? defaultStopTimeout, '--stop-timeout'),
+  ...(values['until'] !== undefined && { until: untilText(values['until']) }),
+  ...(values['timeout'] !== undefined && { timeoutMs: parseDuration(values['timeout'], '--timeout') }),
+});
 
 function memoryOptions({ values, switches }: RunArguments): NonNullable<VmOptions['memory']> {
   const size = parseSize(values['memory'] ?? defaultMemory, '--memory');

@@ -1,7 +1,7 @@
-/** `tsvmm run`: starts a machine, connects its console, waits for its end. Main thread. */
+/** `tsvmm run`, and the life of any machine of a command: starts it, connects its console, waits for its end. Main thread. */
 import type { Readable, Writable } from 'node:stream';
 import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.js';
-import type { Logger } from '../machine/options.js';
+import type { Logger, VmOptions } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
 import type { Control } from './control/control.js';
 import { commandWith } from './diagnosis/command.js';
@@ -14,7 +14,7 @@ import type { Machine, StartMachine } from './machine.js';
 import { diagnosisLines, isCi, Notices, painter, renderError } from './print.js';
 import { hasBooted, report } from './report.js';
 import type { RunArguments } from './run-flags.js';
-import { type RunOptions, runOptions } from './run-options.js';
+import { type LifeOptions, runOptions } from './run-options.js';
 import type { TimelineRecord } from './timeline/record.js';
 
 interface TerminalOutput {
@@ -33,15 +33,33 @@ export interface RunIo {
   exitNow(code: number): void;
 }
 
+/** A command that has a machine from its start to its end, and what it says of that. */
+export interface Launch {
+  readonly switches: ReadonlySet<string>;
+  /** Of a machine that boots: with this a boot that fails is explained. */
+  readonly given?: RunArguments;
+  /** Checks what the command line said; throws `ERR_TSVMM_CONFIG`. */
+  prepare(): Prepared;
+}
+
+export interface Prepared {
+  readonly options: LifeOptions;
+  readonly name: string | undefined;
+  /** What it is restored from. */
+  readonly snapshot?: string;
+  sizes(): Promise<{ readonly memory: number; readonly cpus: number }>;
+  start(options: Pick<VmOptions, 'signal' | 'logger'>): Promise<Machine>;
+}
+
 export interface Session {
-  readonly start: StartMachine;
+  readonly start: Prepared['start'];
   readonly io: RunIo;
-  readonly options: RunOptions;
+  readonly options: LifeOptions;
   readonly ending: Ending;
   readonly events: JsonEvents | undefined;
   readonly logger: Logger | undefined;
   readonly notices: Notices;
-  readonly given: RunArguments;
+  readonly given: RunArguments | undefined;
   readonly timeline: TimelineRecord | undefined;
   /** Of a machine that has a name. */
   readonly control: Control | undefined;
@@ -61,10 +79,24 @@ const askedBy: Readonly<Record<EndCause, string>> = {
 };
 
 /** Runs one machine to its end and answers the exit code. Never rejects: what fails is shown. */
-export async function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
-  const verbose = given.switches.has('verbose');
-  const events = given.switches.has('json') ? new JsonEvents(io.stdout) : undefined;
-  const notices = new Notices(io, given.switches.has('quiet'));
+export function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
+  const prepare = (): Prepared => {
+    const { machine, ...options } = runOptions(given);
+    return {
+      options,
+      name: machine.name,
+      sizes: async () => (await import('./control/sizes.js')).sizesOf(machine),
+      start: (common) => start({ ...machine, ...common }),
+    };
+  };
+  return live({ switches: given.switches, given, prepare }, io);
+}
+
+/** The same of any machine. */
+export async function live({ switches, given, prepare }: Launch, io: RunIo): Promise<number> {
+  const verbose = switches.has('verbose');
+  const events = switches.has('json') ? new JsonEvents(io.stdout) : undefined;
+  const notices = new Notices(io, switches.has('quiet'));
   const ending = new Ending({
     onStep(step, cause) {
       events?.ending(cause, step === 'force');
@@ -83,9 +115,10 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
   let timeline: TimelineRecord | undefined;
   let control: Control | undefined;
   try {
-    const options = runOptions(given);
-    control = await openControl(options, ending);
-    timeline = await recordTimeline(given, notices);
+    const prepared = prepare();
+    const { options, start } = prepared;
+    control = await openControl(prepared, ending);
+    timeline = given && (await recordTimeline(given, notices));
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
     return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline, control });
   } catch (error) {
@@ -107,11 +140,10 @@ export async function run(given: RunArguments, start: StartMachine, io: RunIo): 
 }
 
 /** Other shells reach a machine by its name, and only one that has one. */
-async function openControl({ machine }: RunOptions, ending: Ending): Promise<Control | undefined> {
-  const { name } = machine;
+async function openControl({ name, snapshot, sizes }: Prepared, ending: Ending): Promise<Control | undefined> {
   if (name === undefined) return undefined;
-  const [{ Control }, { sizesOf }] = await Promise.all([import('./control/control.js'), import('./control/sizes.js')]);
-  return Control.open({ name, ...sizesOf(machine), ending });
+  const [{ Control }, size] = await Promise.all([import('./control/control.js'), sizes()]);
+  return Control.open({ name, ...size, ending, snapshot });
 }
 
 /** The code of the page is only for who asks for one. */
@@ -137,7 +169,7 @@ async function runMachine(session: Session): Promise<number> {
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
     timeline?.starting();
-    const machine = await start({ ...options.machine, signal: ending.signal, ...(logger && { logger }) });
+    const machine = await start({ signal: ending.signal, ...(logger && { logger }) });
     timeline?.started(machine);
     ending.attach(machine, options.stopTimeoutMs);
     control?.started(machine);
@@ -167,14 +199,15 @@ interface Link {
 }
 
 function connect(machine: Machine, session: Session): Link {
-  const { io, options, ending, events, notices, control } = session;
+  const { io, options, ending, events, notices, control, given } = session;
   const { stdin } = io;
   const output = events ? io.stderr : io.stdout;
   const terminal =
     stdin.isTTY && isForeground() ? new RawTerminal(stdin, output.isTTY ? output : undefined) : undefined;
   let unseen = options.until !== undefined;
-  const stuck = watchForStuck(machine, session);
-  const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk), () => stuck.heard()];
+  const stuck = given && watchForStuck(machine, given, notices);
+  const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk)];
+  if (stuck) watchers.push(() => stuck.heard());
   if (terminal) watchers.push((chunk) => terminal.watch(chunk));
   if (control) watchers.push((chunk) => control.consoles.show(chunk));
   if (options.until !== undefined) {
@@ -212,7 +245,7 @@ function connect(machine: Machine, session: Session): Link {
     shown,
     unseen: () => unseen,
     disconnect() {
-      stuck.stop();
+      stuck?.stop();
       stopInput?.();
       output.off('resize', resize);
       terminal?.leave();
@@ -224,7 +257,7 @@ function connect(machine: Machine, session: Session): Link {
 const lastOutput = 16 * 1024;
 
 /** A person, or the log of a program, hears of a guest that does not boot while it still runs. */
-function watchForStuck(machine: Machine, { given, notices }: Session): StuckWatch {
+function watchForStuck(machine: Machine, given: RunArguments, notices: Notices): StuckWatch {
   const watch = new StuckWatch({
     consoleAsked: asksForConsole(given),
     booted: () => hasBooted(machine),

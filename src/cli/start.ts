@@ -1,5 +1,5 @@
 /**
- * What bin/tsvmm.js runs: starts the program, and before it the first vCPU's thread of `tsvmm run`, which takes as long to
+ * What bin/tsvmm.js runs: starts the program, and before it the first vCPU's thread of `tsvmm run` and `tsvmm restore`, which takes as long to
  * start as the rest of the program takes to be read and to prepare the machine. Main thread.
  */
 import { pathToFileURL } from 'node:url';
@@ -13,6 +13,6 @@ const supported = whyNotThisRuntime() === undefined;
 const { env } = process;
 const cache = supported && env['TSVMM_CODE_CACHE'] !== '0' ? codeCache(env['XDG_CACHE_HOME']) : undefined;
 keepWorkerCode(cache);
-const runs = supported && process.argv[2] === 'run';
+const runs = supported && (process.argv[2] === 'run' || process.argv[2] === 'restore');
 const vcpu = runs ? startVcpuWorker(new URL('./vcpu-worker.cjs', pathToFileURL(__filename))) : undefined;
 startBundle('cli', require, __filename, { handed: { vcpu, cache } satisfies Handed, cache });

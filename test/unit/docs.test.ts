@@ -115,6 +115,7 @@ describe('commands in the documentation', () => {
         given = words;
         return 0;
       },
+      restore: done,
       doctor: done,
       inspect: done,
       snapshot: done,

@@ -5,7 +5,8 @@ import { parseChoice } from '../values.js';
 export const clockOption = {
   name: 'clock',
   value: 'catch-up|keep',
-  text: 'catch-up: the guest finds that time has passed; keep: its clocks go on from where they were (default: catch-up)',
+  text: 'catch-up: the guest finds that time has passed; keep: its clocks go on from where they were',
+  default: 'catch-up',
 } as const;
 
 /** The field that it is; throws `ERR_TSVMM_CONFIG` for what is no such word. */

@@ -32,6 +32,7 @@ export interface VerbOption {
   /** Present: the option takes a value, shown as this. */
   readonly value?: string;
   readonly text: string;
+  readonly default?: string;
 }
 
 /** By name, as commander has them: of words with a dash there are none. */

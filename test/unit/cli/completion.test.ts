@@ -18,7 +18,15 @@ async function output(...argv: string[]): Promise<{ code: number; out: string; e
   const nothing = async (): Promise<number> => 0;
   const code = await runProgram(
     argv,
-    { run: nothing, doctor: nothing, inspect: nothing, snapshot: nothing, ps: nothing, control: nothing },
+    {
+      run: nothing,
+      restore: nothing,
+      doctor: nothing,
+      inspect: nothing,
+      snapshot: nothing,
+      ps: nothing,
+      control: nothing,
+    },
     {
       out: (text) => {
         out += text;
@@ -66,6 +74,7 @@ const commands = [
   'image',
   'pause',
   'ps',
+  'restore',
   'resume',
   'run',
   'snapshot',
@@ -122,6 +131,7 @@ describe.skipIf(!has('bash'))('bash', () => {
     expect(bash('tsvmm', 'image', 'inspect', '-')).toEqual(['--help', '--json', '--verbose', '-h', '-v']);
   });
   it('completes values, after a space and after =', () => {
+    expect(bash('tsvmm', 'restore', '--clock', '')).toEqual(['catch-up', 'keep']);
     expect(bash('tsvmm', 'run', '--transport', '')).toEqual(['mmio', 'pci']);
     expect(bash('tsvmm', 'run', '--console', '=', 'v')).toEqual(['virtio']);
     expect(bash('tsvmm', 'run', '--console', '=')).toEqual(['serial', 'virtio']);
@@ -129,6 +139,7 @@ describe.skipIf(!has('bash'))('bash', () => {
   });
   it('completes files', () => {
     expect(bash('tsvmm', 'run', '')).toEqual(['a disk.img', 'disk.img', 'kernel']);
+    expect(bash('tsvmm', 'restore', 'k')).toEqual(['kernel']);
     expect(bash('tsvmm', 'run', '--kernel', 'k')).toEqual(['kernel']);
     expect(bash('tsvmm', 'image', 'inspect', 'd')).toEqual(['disk.img']);
   });

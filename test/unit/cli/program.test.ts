@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Actions, runProgram } from '../../../src/cli/program.js';
+import { parseRestore } from '../../../src/cli/restore.js';
 import { parseRun, type RunArguments, runFlags } from '../../../src/cli/run-flags.js';
 
 async function invoke(...argv: string[]) {
@@ -12,6 +13,10 @@ async function invoke(...argv: string[]) {
     run: async (words) => {
       given = words;
       return 7;
+    },
+    restore: async (words) => {
+      calls.push(['restore', words]);
+      return 8;
     },
     doctor: async (options) => {
       calls.push(['doctor', options]);
@@ -108,6 +113,8 @@ describe('mistakes', () => {
     [['attach', 'web'], "unknown command 'attach'", 'did you mean console?'],
     [['version'], "unknown command 'version'", 'did you mean --version?'],
     [['snapshot', 'merge', 'a'], "missing required argument 'to'", 'tsvmm snapshot merge --help'],
+    [['restore'], "missing required argument 'directory'", 'tsvmm restore --help'],
+    [['restore', 'dir', '-m', '1G'], "unknown option '-m'", 'tsvmm restore --help'],
     [['snapshot', 'web'], "missing required argument 'directory'", 'tsvmm snapshot --help'],
     [['run', '--smp', '2'], "unknown option '--smp'", 'did you mean --cpus?'],
     [['nothing-like-it'], "unknown command 'nothing-like-it'", 'tsvmm --help'],
@@ -187,7 +194,7 @@ describe('commands', () => {
     const { out } = await invoke('snapshot', '--help');
     expect(out).toContain('the name of a command (inspect, verify, merge, vmcore) cannot be written this way');
   });
-  it.each(['ps', 'pause', 'resume', 'stop', 'console', 'snapshot'])(
+  it.each(['ps', 'pause', 'resume', 'stop', 'console', 'snapshot', 'restore'])(
     '%s has examples in its help, and they come first',
     async (name) => {
       const { code, out } = await invoke(name, '--help');
@@ -202,7 +209,7 @@ describe('commands', () => {
   });
 });
 
-describe('both parsers of run', () => {
+describe('both parsers', () => {
   const word = fc.stringMatching(/^[a-z][a-z0-9=,.]{0,8}$/);
   const argument: fc.Arbitrary<string[]> = fc.oneof(
     word.map((text) => [text]),
@@ -217,7 +224,41 @@ describe('both parsers of run', () => {
       ),
     fc.constantFrom<string[][]>(['-m', '1G'], ['-m1G'], ['-c2'], ['-v'], ['--'], ['-vm', '2G']),
   );
-  it('agree on whatever the fast one takes', async () => {
+  it('of restore agree as well', async () => {
+    const words = fc.array(
+      fc.constantFrom(
+        'dir',
+        '-v',
+        '--json',
+        '--name',
+        'web',
+        '--name=db',
+        '--clock',
+        'keep',
+        '--until',
+        '-q',
+        '--cpus',
+        '--',
+      ),
+      { maxLength: 8 },
+    );
+    await fc.assert(
+      fc.asyncProperty(words, async (argv) => {
+        const fast = parseRestore(argv);
+        if (!fast) return;
+        expect(await invoke('restore', ...argv)).toMatchObject({ code: 8, err: '', calls: [['restore', fast]] });
+      }),
+      { numRuns: 300 },
+    );
+    expect(parseRestore(['dir', '-qv', '--name', 'web'])).toEqual({
+      directory: 'dir',
+      values: { name: 'web' },
+      switches: new Set(['quiet', 'verbose']),
+    });
+    for (const argv of [[], ['a', 'b'], ['a', '-m', '1G'], ['a', '--help'], ['a', '--name']])
+      expect(parseRestore(argv)).toBeUndefined();
+  });
+  it('of run agree on whatever the fast one takes', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(argument, { maxLength: 8 }), async (parts) => {
         const argv = parts.flat();

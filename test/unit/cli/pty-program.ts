@@ -31,6 +31,7 @@ process.exit(
     process.argv.slice(2),
     {
       start,
+      restore: () => Promise.reject(new Error('not here')),
       cpus: () => Promise.reject(new Error('not here')),
       doctor: () => Promise.reject(new Error('not here')),
       inspect: () => Promise.reject(new Error('not here')),

@@ -9,6 +9,7 @@ import { Sink } from '../play.js';
 const nothing = (): Promise<never> => Promise.reject(new Error('not here'));
 const library: Library = {
   start: fakeStart().start,
+  restore: nothing,
   cpus: nothing,
   doctor: nothing,
   inspect: nothing,
