@@ -1,6 +1,9 @@
 /**
  * Who asked for the end of the machine, how often, and what follows: the first request asks the guest to power off, the
  * second forces it off, the third leaves at once. Main thread.
+ *
+ * Forks of the machine have an ending each. What ends the program ends them too; what was asked of one machine, by `tsvmm stop` or
+ * by --until, ends that one.
  */
 import { monotonicMs } from '../host/clock.js';
 import { codeForEnd, type EndCause } from './exit-codes.js';
@@ -38,6 +41,9 @@ export class Ending {
   #forceAtMs = Number.POSITIVE_INFINITY;
   #forced = false;
   #over = false;
+  readonly #forks = new Set<Ending>();
+  /** What first asked for the end of the program. */
+  #causeOfAll: EndCause | undefined;
 
   constructor(hooks: EndingHooks) {
     this.#hooks = hooks;
@@ -58,7 +64,17 @@ export class Ending {
     this.#stopTimeoutMs = stopTimeoutMs;
   }
 
-  /** The machine has ended; what remains is to hand over its last output, and a request gives that up. */
+  /** A fork, until its machine is over. One that comes when the end was asked for is asked as well. */
+  include(fork: Ending): void {
+    this.#forks.add(fork);
+    if (this.#causeOfAll !== undefined) fork.requestOnce(this.#causeOfAll);
+  }
+
+  exclude(fork: Ending): void {
+    this.#forks.delete(fork);
+  }
+
+  /** The machine has ended; what remains is to hand over its last output, and a request gives that up unless there are forks. */
   over(): void {
     this.#over = true;
     clearTimeout(this.#forcing);
@@ -66,10 +82,20 @@ export class Ending {
 
   /** Ends the machine unless its end is already under way: for what is not a person in a hurry. */
   requestOnce(cause: EndCause): void {
-    if (this.cause === undefined && !this.#over) this.request(cause);
+    if (this.cause === undefined && !this.#over) this.#request(cause);
+    if (cause === 'until') return;
+    this.#causeOfAll ??= cause;
+    for (const fork of this.#forks) fork.requestOnce(cause);
   }
 
   request(cause: EndCause): void {
+    this.#causeOfAll ??= cause;
+    const forks = [...this.#forks];
+    if (!this.#over || forks.length === 0) this.#request(cause);
+    for (const fork of forks) fork.request(cause);
+  }
+
+  #request(cause: EndCause): void {
     this.#requests++;
     this.cause ??= cause;
     if (this.#over) this.#hooks.exitNow(codeForEnd(cause, true));

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { Phase } from '../errors.js';
 import type { Warning } from '../machine/events.js';
 import type { VmExit } from '../machine/exit.js';
+import type { ForkOptions } from '../machine/fork.js';
 import type { VmOptions } from '../machine/options.js';
 import type { ResumeOptions } from '../machine/pauses.js';
 import type { RestoreOptions } from '../machine/restore.js';
@@ -28,6 +29,7 @@ export interface Machine {
   pause(): Promise<void>;
   resume(options: Pick<ResumeOptions, 'clock'>): Promise<void>;
   snapshot(directory: string, options: Pick<SnapshotOptions, 'diffFrom' | 'signal'>): Promise<Snapshot>;
+  fork(options: Pick<ForkOptions, 'names' | 'clock'> & { count: number }): Promise<Machine[]>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;
   on(event: 'warning', listener: (warning: Warning) => void): unknown;

@@ -4,10 +4,11 @@ import { isForeground, RawTerminal, type TerminalInput } from '../host/terminal.
 import type { Logger, VmOptions } from '../machine/options.js';
 import { feedConsole, showConsole, textWatcher } from './console-link.js';
 import type { Control } from './control/control.js';
+import type { Forks, ForksOptions } from './control/forks.js';
 import { commandWith } from './diagnosis/command.js';
 import { asksForConsole, diagnose, hasGivenUp } from './diagnosis/diagnose.js';
 import { StuckWatch } from './diagnosis/stuck.js';
-import { Ending, type SignalSource } from './ending.js';
+import { Ending, type EndStep, type SignalSource } from './ending.js';
 import { causeOfLoss, codeForEnd, codeForThrown, type EndCause } from './exit-codes.js';
 import { JsonEvents } from './json-events.js';
 import type { Machine, StartMachine } from './machine.js';
@@ -62,7 +63,13 @@ export interface Session {
   readonly given: RunArguments | undefined;
   readonly timeline: TimelineRecord | undefined;
   /** Of a machine that has a name. */
-  readonly control: Control | undefined;
+  readonly reach: Reach | undefined;
+}
+
+/** How other shells reach a machine and its forks. */
+interface Reach {
+  readonly control: Control;
+  readonly forks: Forks;
 }
 
 const askedBy: Readonly<Record<EndCause, string>> = {
@@ -77,6 +84,12 @@ const askedBy: Readonly<Record<EndCause, string>> = {
   until: '--until saw its text',
   timeout: '--timeout expired',
 };
+
+function stepText(step: EndStep, cause: EndCause): string {
+  if (step === 'force') return 'forcing the guest off';
+  if (step === 'give-up') return `giving up the start: ${askedBy[cause]}`;
+  return `asking the guest to power off: ${askedBy[cause]} (once more forces it off)`;
+}
 
 /** Runs one machine to its end and answers the exit code. Never rejects: what fails is shown. */
 export function run(given: RunArguments, start: StartMachine, io: RunIo): Promise<number> {
@@ -97,30 +110,32 @@ export async function live({ switches, given, prepare }: Launch, io: RunIo): Pro
   const verbose = switches.has('verbose');
   const events = switches.has('json') ? new JsonEvents(io.stdout) : undefined;
   const notices = new Notices(io, switches.has('quiet'));
+  const exitNow = (code: number): void => io.exitNow(code);
   const ending = new Ending({
     onStep(step, cause) {
       events?.ending(cause, step === 'force');
-      if (step === 'force') notices.say('forcing the guest off');
-      else if (step === 'give-up') {
-        const text = `giving up the start: ${askedBy[cause]}`;
-        if (cause === 'timeout') notices.complain(text);
-        else notices.say(text);
-      } else notices.say(`asking the guest to power off: ${askedBy[cause]} (once more forces it off)`);
+      const text = stepText(step, cause);
+      if (step === 'give-up' && cause === 'timeout') notices.complain(text);
+      else notices.say(text);
     },
-    exitNow: (code) => io.exitNow(code),
+    exitNow,
   });
   ending.listen(io.signals);
   const onGone = (error: Error): void => ending.requestOnce(causeOfLoss(error));
   if (events) io.stdout.once('error', onGone);
   let timeline: TimelineRecord | undefined;
-  let control: Control | undefined;
+  let reach: Reach | undefined;
   try {
     const prepared = prepare();
     const { options, start } = prepared;
-    control = await openControl(prepared, ending);
+    const ofFork = {
+      ...{ ending, exitNow, stopTimeoutMs: options.stopTimeoutMs, say: (text: string) => notices.say(text) },
+      onStep: (name: string, step: EndStep, cause: EndCause) => notices.say(`${name}: ${stepText(step, cause)}`),
+    };
+    reach = await openControl(prepared, ofFork);
     timeline = given && (await recordTimeline(given, notices));
     const logger = verbose ? await loadLogger(events ? io.stdout : io.stderr) : undefined;
-    return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline, control });
+    return await runMachine({ start, io, options, ending, events, logger, notices, given, timeline, reach });
   } catch (error) {
     timeline?.failed(error);
     if (ending.signal.aborted && ending.cause !== undefined) {
@@ -133,17 +148,19 @@ export async function live({ switches, given, prepare }: Launch, io: RunIo): Pro
     events?.failed(error, code);
     return code;
   } finally {
-    await control?.close();
+    await reach?.control.close();
     ending.unlisten(io.signals);
     if (events) io.stdout.off('error', onGone);
   }
 }
 
 /** Other shells reach a machine by its name, and only one that has one. */
-async function openControl({ name, snapshot, sizes }: Prepared, ending: Ending): Promise<Control | undefined> {
+async function openControl({ name, snapshot, sizes }: Prepared, ofFork: ForksOptions): Promise<Reach | undefined> {
   if (name === undefined) return undefined;
-  const [{ Control }, size] = await Promise.all([import('./control/control.js'), sizes()]);
-  return Control.open({ name, ...size, ending, snapshot });
+  const [{ Control }, { Forks }] = await Promise.all([import('./control/control.js'), import('./control/forks.js')]);
+  const forks = new Forks(ofFork);
+  const { ending } = ofFork;
+  return { control: await Control.open({ name, ...(await sizes()), ending, forks, snapshot }), forks };
 }
 
 /** The code of the page is only for who asks for one. */
@@ -164,7 +181,7 @@ async function recordTimeline(given: RunArguments, notices: Notices): Promise<Ti
 const loadLogger = async (output: RunIo['stderr']): Promise<Logger> => (await import('./log.js')).createLogger(output);
 
 async function runMachine(session: Session): Promise<number> {
-  const { start, options, ending, events, logger, notices, timeline, control } = session;
+  const { start, options, ending, events, logger, notices, timeline, reach } = session;
   const { timeoutMs } = options;
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => ending.requestOnce('timeout'), timeoutMs);
   try {
@@ -172,7 +189,7 @@ async function runMachine(session: Session): Promise<number> {
     const machine = await start({ signal: ending.signal, ...(logger && { logger }) });
     timeline?.started(machine);
     ending.attach(machine, options.stopTimeoutMs);
-    control?.started(machine);
+    reach?.control.started(machine);
     if (events) events.started(machine);
     else if (!logger)
       machine.on('warning', ({ source, device, message }) => notices.say(`warning: ${device ?? source}: ${message}`));
@@ -180,11 +197,14 @@ async function runMachine(session: Session): Promise<number> {
     const link = connect(machine, session);
     const exit = await machine.exited;
     ending.over();
-    control?.ended(exit.reason);
+    reach?.control.ended(exit.reason);
     await link.shown;
     link.disconnect();
     timeline?.finish(exit.reason === 'panic' ? `panic: ${exit.message}` : `the end (${exit.reason})`);
-    return report(exit, link.unseen(), machine, session);
+    const code = report(exit, link.unseen(), machine, session);
+    await reach?.control.close();
+    await reach?.forks.ended();
+    return code;
   } finally {
     clearTimeout(timer);
   }
@@ -199,7 +219,7 @@ interface Link {
 }
 
 function connect(machine: Machine, session: Session): Link {
-  const { io, options, ending, events, notices, control, given } = session;
+  const { io, options, ending, events, notices, reach, given } = session;
   const { stdin } = io;
   const output = events ? io.stderr : io.stdout;
   const terminal =
@@ -209,7 +229,7 @@ function connect(machine: Machine, session: Session): Link {
   const watchers: ((chunk: Buffer) => void)[] = [(chunk) => notices.watch(chunk)];
   if (stuck) watchers.push(() => stuck.heard());
   if (terminal) watchers.push((chunk) => terminal.watch(chunk));
-  if (control) watchers.push((chunk) => control.consoles.show(chunk));
+  if (reach) watchers.push((chunk) => reach.control.consoles.show(chunk));
   if (options.until !== undefined) {
     watchers.push(
       textWatcher(options.until, () => {

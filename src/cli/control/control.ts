@@ -12,6 +12,7 @@ import type { Ending } from '../ending.js';
 import type { Machine } from '../machine.js';
 import { Connection } from './connection.js';
 import { ConsoleHub } from './console-hub.js';
+import type { Forks, HowToFork } from './forks.js';
 import { claimName, type NameClaim } from './name-claim.js';
 import { errorLine, type Hello } from './protocol.js';
 import { makeRuntimeDirectory, placeOf, runtimeDirectory } from './runtime-directory.js';
@@ -22,16 +23,24 @@ const mostConnections = 32;
 const graceMs = 1000;
 const onlyOwner = 0o177;
 
+/** For `process.exit`: the names that this process has, of however many machines. */
+const freeAtExit = new Set<() => void>();
+process.once('exit', () => {
+  for (const free of freeAtExit) free();
+});
+
 export interface ControlOptions {
   readonly name: string;
   readonly memory: number;
   readonly cpus: number;
   readonly ending: Ending;
+  readonly forks: Forks;
   /** The directory that the machine is restored from. */
   readonly snapshot?: string | undefined;
 }
 
 export class Control implements Served {
+  readonly name: string;
   readonly memory: number;
   readonly cpus: number;
   readonly consoles = new ConsoleHub();
@@ -39,6 +48,7 @@ export class Control implements Served {
   readonly #startedAt = monotonicMs();
   readonly #hello: Hello;
   readonly #ending: Ending;
+  readonly #forks: Forks;
   readonly #claim: NameClaim;
   readonly #server: Server;
   readonly #connections = new Map<Socket, Connection>();
@@ -47,15 +57,17 @@ export class Control implements Served {
   readonly #ended = settleLater<string>();
   readonly #free = () => this.#freeName();
 
-  private constructor({ name, memory, cpus, ending, snapshot }: ControlOptions, claim: NameClaim) {
+  private constructor({ name, memory, cpus, ending, forks, snapshot }: ControlOptions, claim: NameClaim) {
+    this.name = name;
     this.memory = memory;
     this.cpus = cpus;
     this.lastSnapshot = snapshot;
     this.#ending = ending;
+    this.#forks = forks;
     this.#claim = claim;
     this.#hello = { name, pid: process.pid };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
-    process.once('exit', this.#free);
+    freeAtExit.add(this.#free);
   }
 
   /** Takes the name and listens; throws `ERR_TSVMM_CONFIG` when it is taken, or there is no place for sockets. */
@@ -93,6 +105,10 @@ export class Control implements Served {
   async stop(how: { readonly timeoutMs?: number; readonly kill?: boolean }): Promise<string> {
     this.#ending.stop(how);
     return this.#ended.promise;
+  }
+
+  async fork(how: HowToFork): Promise<string[]> {
+    return this.#forks.make(this, await this.machine(), how);
   }
 
   /** From now on there is a machine. */
@@ -152,7 +168,7 @@ export class Control implements Served {
   /** libuv removes the socket as it closes it, and must do so while the name is still ours. */
   #freeName(): void {
     this.#server.close();
-    process.off('exit', this.#free);
+    freeAtExit.delete(this.#free);
     try {
       this.#claim.release();
     } catch {

@@ -1,6 +1,7 @@
 /** What a message on a machine's socket may carry: each field is checked by its kind when it is read. Main thread; pure. */
 import { TsvmmError } from '../../errors.js';
 import { show } from '../../machine/units.js';
+import { isMachineName } from './machine-name.js';
 
 export type Kind<T> = (value: unknown) => value is T;
 export type Shape = Readonly<Record<string, Kind<unknown>>>;
@@ -21,6 +22,15 @@ const longestPath = 4096;
 /** As path_resolution(7) has it: what is relative means another place in another process. */
 export const absolutePath: Kind<string> = (value): value is string =>
   typeof value === 'string' && value.startsWith('/') && !value.includes('\0') && Buffer.byteLength(value) < longestPath;
+export const machineNameKind: Kind<string> = (value): value is string =>
+  typeof value === 'string' && isMachineName(value);
+export const namesKind: Kind<readonly string[]> = (value): value is readonly string[] =>
+  Array.isArray(value) && value.every(machineNameKind);
+/** From 1 on. */
+export const smallNumber =
+  (most: number): Kind<number> =>
+  (value): value is number =>
+    isWhole(value, 1, most);
 export const oneOfWords =
   <const T extends string>(words: readonly T[]): Kind<T> =>
   (value): value is T =>

@@ -3,7 +3,7 @@ import { TsvmmError } from '../../errors.js';
 import { show } from '../../machine/units.js';
 
 /** As for `VmOptions.name`. */
-const longestName = 64;
+export const longestName = 64;
 const form = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 export const isMachineName = (text: string): boolean => text.length <= longestName && form.test(text);

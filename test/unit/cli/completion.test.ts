@@ -70,6 +70,7 @@ const commands = [
   'completion',
   'console',
   'doctor',
+  'fork',
   'help',
   'image',
   'pause',

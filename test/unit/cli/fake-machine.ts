@@ -84,6 +84,13 @@ export class FakeMachine extends EventEmitter implements Machine {
     this.calls.push(`snapshot ${given[0]}`);
     return this.onSnapshot(...given);
   }
+  readonly forks: FakeMachine[] = [];
+  async fork({ names = [], clock }: Parameters<Machine['fork']>[0]): Promise<FakeMachine[]> {
+    this.calls.push(`fork ${names.join(',')}${clock === undefined ? '' : ` ${clock}`}`);
+    const made = names.map((name) => new FakeMachine({ ...this.options, name }));
+    this.forks.push(...made);
+    return made;
+  }
   #moveTo(state: string): void {
     const from = this.state;
     this.state = state;

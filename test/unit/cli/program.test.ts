@@ -194,7 +194,7 @@ describe('commands', () => {
     const { out } = await invoke('snapshot', '--help');
     expect(out).toContain('the name of a command (inspect, verify, merge, vmcore) cannot be written this way');
   });
-  it.each(['ps', 'pause', 'resume', 'stop', 'console', 'snapshot', 'restore'])(
+  it.each(['ps', 'pause', 'resume', 'stop', 'console', 'snapshot', 'restore', 'fork'])(
     '%s has examples in its help, and they come first',
     async (name) => {
       const { code, out } = await invoke(name, '--help');

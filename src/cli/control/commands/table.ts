@@ -6,13 +6,14 @@ import type { ControlCommand, Verb } from '../command.js';
 import { type FieldsOf, readRequest, type Shape } from '../fields.js';
 import { parseLine } from '../protocol.js';
 import { consoleCommand } from './console.js';
+import { fork } from './fork.js';
 import { pause } from './pause.js';
 import { resume } from './resume.js';
 import { snapshot } from './snapshot.js';
 import { status } from './status.js';
 import { stop } from './stop.js';
 
-const commands = [status, pause, resume, stop, consoleCommand, snapshot] as const;
+const commands = [status, pause, resume, stop, consoleCommand, snapshot, fork] as const;
 
 type Commands = (typeof commands)[number];
 type RequestOf<C extends Commands> = C extends Commands

@@ -94,8 +94,8 @@ describe('a machine', () => {
   });
 
   it('is the only one of its name', async () => {
-    await withMachine('web', async ({ ending }) => {
-      const another = { name: 'web', memory: 1, cpus: 1, ending };
+    await withMachine('web', async ({ ending, forks }) => {
+      const another = { name: 'web', memory: 1, cpus: 1, ending, forks };
       await expect(Control.open(another)).rejects.toThrow(`the name web is in use by pid ${process.pid}`);
       await withMachine('web2', async () => {});
       expect(filesLeft()).toEqual(['web.lock', 'web.sock']);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Control } from '../../../../src/cli/control/control.js';
+import { Forks } from '../../../../src/cli/control/forks.js';
 import { placeOf, runtimeDirectory } from '../../../../src/cli/control/runtime-directory.js';
 import { Ending } from '../../../../src/cli/ending.js';
 import { FakeMachine } from '../fake-machine.js';
@@ -11,6 +12,7 @@ export interface World {
   readonly control: Control;
   readonly machine: FakeMachine;
   readonly ending: Ending;
+  readonly forks: Forks;
   /** What the ending of the command did. */
   readonly steps: string[];
   start(): void;
@@ -29,13 +31,21 @@ export async function withMachine(
     onStep: (step, cause) => steps.push(`${step} ${cause}`),
     exitNow: (code) => steps.push(`exit ${code}`),
   });
-  const control = await Control.open({ name, memory: 64 << 20, cpus: 2, ending });
+  const forks = new Forks({
+    ending,
+    stopTimeoutMs: 60_000,
+    say: (text) => steps.push(text),
+    onStep: (fork, step, cause) => steps.push(`${fork} ${step} ${cause}`),
+    exitNow: (code) => steps.push(`exit ${code}`),
+  });
+  const control = await Control.open({ name, memory: 64 << 20, cpus: 2, ending, forks });
   const machine = new FakeMachine({ name });
   machine.console.on('data', (chunk: Buffer) => control.consoles.show(chunk));
   const world: World = {
     control,
     machine,
     ending,
+    forks,
     steps,
     start() {
       ending.attach(machine, 60_000);
@@ -52,6 +62,7 @@ export async function withMachine(
   } finally {
     ending.over();
     await control.close();
+    await forks.ended();
   }
 }
 
