@@ -1,6 +1,7 @@
 /** Disks that are frozen and copied again and again while they are written: each has its own content, whatever the others do. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -15,7 +16,12 @@ import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../sup
 import { ShuffledEngine } from '../support/shuffled-engine.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-frozen-'));
-afterAll(() => rmSync(directory, { recursive: true }));
+const xfs = clonesThere();
+if (xfs === undefined) console.warn('skipped: XFS needs root, mkfs.xfs and loop devices');
+afterAll(() => {
+  if (xfs !== undefined) spawnSync('umount', [xfs]);
+  rmSync(directory, { recursive: true });
+});
 if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
 
 const sector = 512;
@@ -25,8 +31,8 @@ const size = 3 * unitBytes + 8 * sector;
 const sectors = size / sector;
 
 let files = 0;
-function image(content: Buffer): string {
-  const path = join(directory, `image${files++}`);
+function image(content: Buffer, folder = directory): string {
+  const path = join(folder, `image${files++}`);
   writeFileSync(path, content);
   return path;
 }
@@ -41,7 +47,10 @@ const options: Readonly<Record<Sort, Omit<DiskFileOptions, 'path'>>> = {
 
 type Step =
   | { readonly do: 'requests'; readonly list: readonly (readonly [disk: number, operation: DiskOperation])[] }
-  | { readonly do: 'freeze' | 'copy' | 'release' | 'close' | 'grow' | 'forget' | 'reset'; readonly which: number };
+  | {
+      readonly do: 'fork' | 'freeze' | 'copy' | 'release' | 'close' | 'grow' | 'forget' | 'reset';
+      readonly which: number;
+    };
 
 /** Around the ends of units. */
 const position = fc.oneof(
@@ -59,7 +68,10 @@ const requests: fc.Arbitrary<Step> = fc.record({
   list: fc.array(fc.tuple(fc.nat(20), operation), { minLength: 1, maxLength: 12 }),
 });
 const event: fc.Arbitrary<Step> = fc.record({
-  do: fc.constantFrom('freeze', 'freeze', 'freeze', 'copy', 'copy', 'release', 'close', 'grow', 'forget', 'reset'),
+  do: fc.constantFrom(
+    ...(['fork', 'fork', 'fork', 'freeze', 'freeze', 'copy', 'release'] as const),
+    ...(['close', 'close', 'grow', 'forget', 'reset'] as const),
+  ),
   which: fc.nat(20),
 });
 const steps = fc.array(fc.oneof(requests, event), { maxLength: 30 });
@@ -74,10 +86,11 @@ interface Frozen {
 const most = 6;
 const pick = <T>(list: readonly T[], which: number): T | undefined => list[which % Math.max(1, list.length)];
 
-async function play(sort: Sort, list: readonly Step[], engine: IoEngine): Promise<void> {
+async function play(sort: Sort, list: readonly Step[], engine: IoEngine, folder?: string): Promise<void> {
   const before = openFiles();
   const content = randomBytes(size);
-  const file = await openDiskFile({ path: image(content), ...options[sort] });
+  const place = folder === undefined ? {} : { temporaryDirectory: folder };
+  const file = await openDiskFile({ path: image(content, folder), ...options[sort], ...place });
   const disks = [new FamilyDisk(file, Buffer.from(content), engine)];
   const frozen: Frozen[] = [];
   const step = async (step: Step): Promise<void> => {
@@ -94,9 +107,16 @@ async function play(sort: Sort, list: readonly Step[], engine: IoEngine): Promis
     }
     settle(disks);
     switch (step.do) {
+      case 'fork': {
+        if (disk === undefined || disks.length === most) break;
+        const now = await disk.freeze();
+        disks.push(await copyOf(now, disk.content, engine));
+        await now.release();
+        break;
+      }
       case 'freeze':
         if (disk !== undefined && frozen.length < most)
-          frozen.push({ frozen: await disk.freeze(), content: Buffer.from(disk.content) });
+          frozen.push({ frozen: await disk.freeze(step.which % 2 === 0), content: Buffer.from(disk.content) });
         break;
       case 'copy': {
         const of = pick(frozen, step.which);
@@ -227,6 +247,32 @@ test.each(sorts)('whatever order the kernel does things in (%s)', { timeout: 300
   );
   engine.close();
 });
+
+/** A file system that copies files at once; undefined if there can be none here. */
+function clonesThere(): string | undefined {
+  const [folder, backing] = [join(directory, 'xfs'), join(directory, 'xfs.img')];
+  mkdirSync(folder);
+  writeFileSync(backing, '');
+  truncateSync(backing, 512 * 2 ** 20);
+  const isMounted =
+    process.getuid?.() === 0 &&
+    spawnSync('mkfs.xfs', ['-q', backing]).status === 0 &&
+    spawnSync('mount', ['-o', 'loop', backing, folder]).status === 0;
+  return isMounted ? folder : undefined;
+}
+
+test.skipIf(xfs === undefined).each(sorts)(
+  'where the file system copies some of them (%s)',
+  { timeout: 300_000 },
+  async (sort) => {
+    const engine = new ShuffledEngine();
+    await fc.assert(
+      fc.asyncProperty(steps, (list) => play(sort, list, engine, xfs)),
+      { numRuns: 25 },
+    );
+    engine.close();
+  },
+);
 
 describe.each(engineKinds)('on %s', (kind) => {
   const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
