@@ -89,7 +89,8 @@ export class FileFreezer {
     this.#store = undefined;
     try {
       await setSize(store.fd, size); // it may have grown since
-      return await this.#keep(size, store, make());
+      const history = this.#historyFor(size);
+      return this.#keep(history, store, make());
     } catch (error) {
       await closeFd(store.fd);
       throw error;
@@ -139,12 +140,15 @@ export class FileFreezer {
     return isNow ? layer : undefined;
   }
 
-  async #keep(size: number, store: TemporaryFile, { written, giveBack }: LayerMaking): Promise<FrozenLayer> {
-    const { read, held } = this.#file;
+  #historyFor(size: number): FileHistory {
     const newest = [...this.#histories].at(-1);
-    const history = newest?.open.size === size && newest.hasRoom ? newest : new FileHistory(size);
+    return newest?.open.size === size && newest.hasRoom ? newest : new FileHistory(size);
+  }
+
+  #keep(history: FileHistory, store: TemporaryFile, { written, giveBack }: LayerMaking): FrozenLayer {
+    const { read, held } = this.#file;
     this.#histories.add(history);
-    const instant = await history.begin(store);
+    const instant = history.begin(store);
     held.hold();
     const giveAllBack = async (): Promise<void> => {
       giveBack?.();

@@ -20,6 +20,8 @@ export class FileHistory {
   readonly #inUse = new Set<number>();
   /** Of each instant, the oldest first. */
   readonly #stores = new Map<number, number>();
+  /** To be closed. */
+  readonly #unused: number[] = [];
   /** Nobody writes the file any more. */
   #isOver = false;
 
@@ -40,12 +42,11 @@ export class FileHistory {
   }
 
   /** A new instant: now, while nobody writes. Takes over the store. */
-  async begin(store: TemporaryFile): Promise<number> {
-    const dropped = this.isIdle ? this.#drop(Number.POSITIVE_INFINITY) : undefined;
+  begin(store: TemporaryFile): number {
+    if (this.isIdle) this.#drop(Number.POSITIVE_INFINITY);
     const instant = this.#history.begin(store.fd, store.writesBriefly);
     this.#stores.set(instant, store.fd);
     this.#inUse.add(instant);
-    await dropped;
     return instant;
   }
 
@@ -57,33 +58,40 @@ export class FileHistory {
   /** Nobody reads this instant any more. */
   async release(instant: number): Promise<void> {
     this.#inUse.delete(instant);
-    const [oldest] = this.#inUse;
-    if (oldest !== undefined) return this.#drop(oldest);
-    this.#history.rest();
-    if (this.#isOver) await this.#close();
+    // Into the store of the newest something may be on its way.
+    const [oldest = this.#history.newest] = this.#inUse;
+    this.#drop(oldest);
+    if (this.isIdle) {
+      this.#history.rest();
+      if (this.#isOver) this.#giveBack();
+    }
+    await this.#closeUnused();
   }
 
   /** Nobody writes the file any more: it closes as soon as nobody reads it. */
   async end(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
-    if (this.isIdle) await this.#close();
+    if (this.isIdle) this.#giveBack();
+    await this.#closeUnused();
   }
 
-  /** Stores of instants before that one. */
-  async #drop(before: number): Promise<void> {
-    const old = [...this.#stores].filter(([instant]) => instant < before);
-    for (const [instant] of old) {
+  /** Nobody needs the stores of instants before that one. */
+  #drop(before: number): void {
+    for (const [instant, fd] of this.#stores) {
+      if (instant >= before) continue;
       this.#stores.delete(instant);
+      this.#unused.push(fd);
       this.#history.clear(instant);
     }
-    await Promise.all(old.map(([, fd]) => closeFd(fd)));
   }
 
-  async #close(): Promise<void> {
-    const fds = [...this.#stores.values()];
-    this.#stores.clear();
+  #giveBack(): void {
+    this.#drop(Number.POSITIVE_INFINITY);
     giveShared(this.open.memory);
-    await Promise.all(fds.map((fd) => closeFd(fd)));
+  }
+
+  async #closeUnused(): Promise<void> {
+    await Promise.all(this.#unused.splice(0).map((fd) => closeFd(fd)));
   }
 }

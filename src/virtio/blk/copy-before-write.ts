@@ -5,6 +5,8 @@
  * It is done in the slot of the request that wants to write, which waits for it and then goes on. Two requests never copy the
  * same unit: the second could read what the first has written by then. What cannot be kept is lost for those who read that
  * instant, with a warning; the file's own machine never fails for their sake.
+ *
+ * There is no new instant while a copy is under way: a disk is frozen when nothing of it is, and has another keeper then.
  */
 import type { OpenFileDisk } from '../../disk/disk-map.js';
 import { History, type OpenHistory, unitBytes } from '../../disk/history.js';
@@ -54,9 +56,8 @@ export class CopyBeforeWrite {
 
   // One request each: what it does, the units that it copies, and how far it is.
   readonly #step: Uint8Array;
-  readonly #from: Int32Array;
-  readonly #to: Int32Array;
-  readonly #instant: Int32Array;
+  readonly #from: Float64Array;
+  readonly #to: Float64Array;
   readonly #done: Int32Array;
   readonly #length: Int32Array;
 
@@ -78,9 +79,8 @@ export class CopyBeforeWrite {
     this.#block = new HostBlock(requests * runBytes);
     this.#bytes = Buffer.from(this.#block.buffer);
     this.#step = new Uint8Array(requests);
-    this.#from = new Int32Array(requests);
-    this.#to = new Int32Array(requests);
-    this.#instant = new Int32Array(requests);
+    this.#from = new Float64Array(requests);
+    this.#to = new Float64Array(requests);
     this.#done = new Int32Array(requests);
     this.#length = new Int32Array(requests);
   }
@@ -110,16 +110,12 @@ export class CopyBeforeWrite {
 
   onCompletion(request: number, result: number): void {
     const done = this.#done[request]! + result;
-    // A machine that stood still meanwhile may have been frozen again: then what was read is not the newest any more.
-    const isNewest = this.#history.newest === this.#instant[request];
     if (result <= 0) {
-      if (isNewest) this.#lose(result === 0 ? Errno.EIO : -result);
+      this.#lose(result === 0 ? Errno.EIO : -result);
       this.#end(request);
     } else if (done < this.#length[request]!) {
       this.#done[request] = done;
       this.#transfer(request);
-    } else if (!isNewest) {
-      this.#end(request);
     } else if (this.#step[request] === Step.reads && !this.#isZero(request, done)) {
       this.#step[request] = Step.writes;
       this.#done[request] = 0;
@@ -147,7 +143,7 @@ export class CopyBeforeWrite {
   /** Nothing is under way. */
   close(): void {
     this.#block.close();
-    freeArrays(this.#step, this.#from, this.#to, this.#instant, this.#done, this.#length);
+    freeArrays(this.#step, this.#from, this.#to, this.#done, this.#length);
   }
 
   #begin(request: number, unit: number, end: number): void {
@@ -163,7 +159,6 @@ export class CopyBeforeWrite {
     this.#step[request] = Step.reads;
     this.#from[request] = unit;
     this.#to[request] = to;
-    this.#instant[request] = this.#history.newest;
     this.#done[request] = 0;
     this.#length[request] = Math.min(to * unitBytes, this.#size) - unit * unitBytes;
     this.#transfer(request);

@@ -190,6 +190,30 @@ describe.each<[string, Omit<DiskFileOptions, 'path'>]>([
   });
 });
 
+test.each<[string, Omit<DiskFileOptions, 'path'>]>([
+  ['an image', {}],
+  ['an ephemeral disk', { ephemeral: true }],
+])('%s that grows between two instants is what it was at each of them', async (_what, options) => {
+  const { disk } = await opened(options);
+  const copies: FamilyDisk[] = [];
+  for (let round = 1; round <= 4; round++) {
+    for (let unit = 0; unit < disk.content.length / unitBytes; unit++) overwrite(disk, unit, round);
+    const frozen = await disk.freeze();
+    const same = await disk.freeze();
+    await disk.grow(unitBytes);
+    const grown = await disk.freeze();
+    copies.push(await copyOf(same, disk.content.subarray(0, -unitBytes)), await copyOf(grown, disk.content));
+    for (const each of [frozen, same, grown]) await each.release();
+  }
+  for (let unit = 0; unit < disk.content.length / unitBytes; unit++) overwrite(disk, unit, 99);
+  for (const copy of copies) {
+    copy.look();
+    await copy.close();
+  }
+  await disk.close();
+  expect(holdings()).toEqual(before);
+});
+
 test('copies of copies are frozen again, until there are too many layers', async () => {
   const { disk, content } = await opened();
   let frozen = await disk.freeze();
