@@ -1,81 +1,14 @@
 /** A machine that is reached from other shells: bin/tsvmm.js, as built, with tiny guests. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ownRuntimeDirectory } from '../support/runtime-directory.js';
 import { guestFile, whyNoKvm } from './support/guests.js';
+import { done, machine, nothingSaid, ps, type Row, started, tsvmm } from './support/tsvmm.js';
 
-const program = fileURLToPath(new URL('../../bin/tsvmm.js', import.meta.url));
 const runtime = join(ownRuntimeDirectory(), 'tsvmm');
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly ended: Promise<Ended>;
-  stdout(): string;
-  shows(text: string): Promise<void>;
-}
-
-const started = new Set<ChildProcess>();
-afterEach(async () => {
-  for (const child of started) child.kill('SIGKILL');
-  while (started.size > 0) await delay(5);
-});
-
-function tsvmm(...words: string[]): Running {
-  const child = spawn(process.execPath, [program, ...words], { stdio: 'pipe' });
-  started.add(child);
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk: Buffer) => {
-    stdout += chunk.toString('latin1');
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString('latin1');
-  });
-  const ended = new Promise<Ended>((resolve) => {
-    child.once('close', (code) => {
-      started.delete(child);
-      resolve({ code, stdout, stderr });
-    });
-  });
-  return {
-    child,
-    ended,
-    stdout: () => stdout,
-    async shows(text) {
-      while (!stdout.includes(text)) {
-        if (!started.has(child)) throw new Error(`ended without ${JSON.stringify(text)}: ${stdout}${stderr}`);
-        await delay(5);
-      }
-    },
-  };
-}
-
-/** A machine in the background, once its guest has shown `text`. */
-async function machine(name: string, guest: string, text: string, ...words: string[]): Promise<Running> {
-  const running = tsvmm('run', '-m', '64M', '--kernel', guestFile(guest), '--name', name, ...words);
-  await running.shows(text);
-  return running;
-}
-
-const done = (...words: string[]): Promise<Ended> => tsvmm(...words).ended;
-const nothingSaid: Ended = { code: 0, stdout: '', stderr: '' };
-
-interface Row {
-  readonly name: string;
-  readonly pid: number;
-  readonly state: string;
-}
-const ps = async (): Promise<Row[]> => JSON.parse((await done('ps', '--json')).stdout).machines;
 
 /** Nanoseconds that any thread of the process has run. */
 const ran = (pid: number): number =>

@@ -109,6 +109,13 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     expect(failure).toBeInstanceOf(TsvmmError);
     expect(failure).toMatchObject({ code: 'ERR_TSVMM_CONFIG', message: 'fork: count: 0 is not possible' });
     await expect(parent.fork({ coutn: 2 } as never)).rejects.toThrow('there is no option "coutn"');
+    for (const names of [['one'], ['one', 'two', 'three'], 'one'])
+      await expect(parent.fork({ count: 2, names: names as never })).rejects.toThrow('expected a name for each fork');
+    await expect(parent.fork({ names: ['one'] })).rejects.toThrow('expected a name for each fork');
+    await expect(parent.fork({ count: 2, names: ['one', '/'] })).rejects.toThrow('name: "/" cannot be a name');
+    const named = await parent.fork({ count: 2, names: ['one', 'two'] });
+    expect(named.map(({ name }) => name)).toEqual(['one', 'two']);
+    await Promise.all(named.map(endLife));
     await expect(parent.fork({ clock: 'stop' as never })).rejects.toThrow('clock: "stop" is not known');
     await expect(parent.fork({ signal: AbortSignal.abort('enough') })).rejects.toBe('enough');
     await say(parent);

@@ -3,9 +3,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import { verbs } from '../../src/cli/control/commands/table.js';
 import { exitCodeTexts } from '../../src/cli/exit-codes.js';
 import { environmentVariables } from '../../src/cli/help.js';
 import { runProgram } from '../../src/cli/program.js';
+import { restoreFlags } from '../../src/cli/restore.js';
 import { type RunArguments, runFlags } from '../../src/cli/run-flags.js';
 import { runOptions } from '../../src/cli/run-options.js';
 import { packageRoot } from '../../src/host/addon.js';
@@ -185,6 +187,12 @@ describe('the pages', () => {
         `${short ? `\`-${short}\`, ` : ''}\`--${name}${value === undefined ? '' : ` ${value.replaceAll('|', '\\|')}`}\``,
       );
     }
+    for (const [name, { options }] of verbs)
+      for (const { name: option } of options) expect(text, `${name} --${option}`).toContain(`\`--${option}`);
+    for (const { name } of restoreFlags)
+      expect(text.split(/^## /m).find((section) => section.startsWith('tsvmm restore'))).toMatch(
+        new RegExp(`\`(--${name}\\b|-${name[0]}\`)`),
+      );
     const rows = [...text.matchAll(/^\| (\d+) \| (.*) \|$/gm)].map(([, code, meaning]) => [Number(code), meaning]);
     expect(rows).toEqual(exitCodeTexts);
     for (const [name, meaning] of environmentVariables) expect(text).toContain(`| \`${name}\` | ${meaning} |`);
