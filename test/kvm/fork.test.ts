@@ -115,7 +115,7 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     await expect(parent.fork({ count: 2, names: ['one', '/'] })).rejects.toThrow('name: "/" cannot be a name');
     const named = await parent.fork({ count: 2, names: ['one', 'two'] });
     expect(named.map(({ name }) => name)).toEqual(['one', 'two']);
-    await Promise.all(named.map(endLife));
+    await Promise.all(named.map((fork) => fork.kill()));
     await expect(parent.fork({ clock: 'stop' as never })).rejects.toThrow('clock: "stop" is not known');
     await expect(parent.fork({ signal: AbortSignal.abort('enough') })).rejects.toBe('enough');
     await say(parent);
