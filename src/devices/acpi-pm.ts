@@ -137,11 +137,6 @@ export function setTimer(registers: AcpiPmRegisters, ns: number, ticks: number, 
   registers.timerOffset = (timerModulus + (ticks % timerModulus) + ticksOf(elapsedNs) - ticksOf(ns)) % timerModulus;
 }
 
-/** The timer shows what it showed `ns` ago, and counts on. */
-export function setTimerBack(registers: AcpiPmRegisters, ns: number): void {
-  registers.timerOffset = (timerModulus + (registers.timerOffset % timerModulus) - ticksOf(ns)) % timerModulus;
-}
-
 export class PmTimer implements BusDevice {
   readonly name = 'acpi timer';
   readonly #registers: AcpiPmRegisters;

@@ -97,6 +97,12 @@ export function stampChipset(saved: ArrayBufferLike, layout: ChipsetLayout, ns: 
   pm.timerOffset = timerTicks(pm, ns);
 }
 
+/** The timer goes on at host time `now` from what it showed at `then`. */
+export function keepTimer(buffer: ArrayBufferLike, layout: ChipsetLayout, then: number, now: number): void {
+  const pm = AcpiPmMap.over(buffer, layout.acpiPm);
+  setTimer(pm, now, timerTicks(pm, then), 0);
+}
+
 /** Saved registers are a machine's again: its timer goes on `elapsedNs` later, and KVM, which knows of no level, is told. */
 export function reviveChipset(
   buffer: ArrayBufferLike,

@@ -10,8 +10,7 @@ import { native } from '../host/addon.js';
 import { type ClockSave, loadClock, saveClock } from './clock-save.js';
 import { Ioctl, lapicStateSize } from './ioctls.js';
 import { must } from './kvm.js';
-import { readMsr, writeMsr } from './msrs.js';
-import { KvmMsrEntry } from './structs.js';
+import { readMsr, withMsr, writeMsr } from './msrs.js';
 import type { VcpuSave } from './vcpu-save.js';
 import { loadPit, savePit } from './vm-save.js';
 
@@ -32,12 +31,9 @@ export interface HeldClocks {
   readonly clock: ClockSave;
   readonly timers: readonly TimerSave[];
   readonly pit: Uint8Array;
-  /** When that was, by the host's monotonic clock. */
-  readonly atNs: number;
 }
 
-export const holdClocks = (vmFd: number, vcpuFds: readonly number[], atNs: number): HeldClocks => ({
-  atNs,
+export const holdClocks = (vmFd: number, vcpuFds: readonly number[]): HeldClocks => ({
   clock: saveClock(vmFd, vcpuFds),
   timers: vcpuFds.map((fd) => ({ lapic: getLapic(fd), deadline: readMsr(fd, MSR_IA32_TSC_DEADLINE) })),
   pit: savePit(vmFd),
@@ -52,29 +48,26 @@ export function letClocksGoOn(vmFd: number, vcpuFds: readonly number[], held: He
   loadPit(vmFd, held.pit);
 }
 
-/** A vCPU as it is, but for its timer, which is where it was. */
-export function withHeldTimer(save: VcpuSave, held: TimerSave): VcpuSave {
+/** What is saved of a vCPU later, with its timer as it was. */
+export function asHeld(save: VcpuSave, { lapic: then, deadline }: TimerSave): VcpuSave {
   const lapic = save.lapic.slice();
-  setTimer(new DataView(lapic.buffer), held);
-  const msrs = save.msrs.slice();
-  const view = new DataView(msrs.buffer);
-  for (let at = 0; at < msrs.length; at += KvmMsrEntry.size) {
-    const isDeadline = view.getUint32(at + KvmMsrEntry.offset.index, true) === MSR_IA32_TSC_DEADLINE;
-    if (isDeadline && held.deadline !== undefined) view.setBigUint64(at + KvmMsrEntry.offset.data, held.deadline, true);
-  }
-  return { ...save, lapic, msrs };
+  resetTimer(new DataView(lapic.buffer), then);
+  return {
+    ...save,
+    lapic,
+    msrs: deadline === undefined ? save.msrs : withMsr(save.msrs, MSR_IA32_TSC_DEADLINE, deadline),
+  };
 }
 
-function loadTimer(fd: number, held: TimerSave): void {
-  const { deadline } = held;
+function loadTimer(fd: number, { lapic: then, deadline }: TimerSave): void {
   const now = getLapic(fd);
-  setTimer(now, held);
+  resetTimer(now, then);
   must('KVM_SET_LAPIC', native().ioctl(fd, Ioctl.KVM_SET_LAPIC, now));
   if (deadline !== undefined && deadline !== 0n) writeMsr(fd, MSR_IA32_TSC_DEADLINE, deadline);
 }
 
-/** Its count, and whether its interrupt is pending, are as they were. */
-function setTimer(now: DataView, { lapic: then }: TimerSave): void {
+/** Its interrupt is pending if it was, its count what it was. */
+function resetTimer(now: DataView, then: DataView): void {
   const vector = now.getUint32(Lapic.timer, true) & vectorMask;
   const pending = Lapic.irr + (vector >>> 5) * registerStride;
   const bit = 1 << (vector & 31);

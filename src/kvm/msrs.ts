@@ -34,6 +34,14 @@ export function decodeMsrs(entries: Uint8Array): Msr[] {
   });
 }
 
+/** The same array with another value of one of them, if it is there. */
+export function withMsr(entries: Uint8Array, index: number, value: bigint): Uint8Array {
+  const copy = entries.slice();
+  const at = decodeMsrs(copy).findIndex(([own]) => own === index) * KvmMsrEntry.size;
+  if (at >= 0) new DataView(copy.buffer).setBigUint64(at + KvmMsrEntry.offset.data, value, true);
+  return copy;
+}
+
 function request(msrs: readonly Msr[]): DataView<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(KvmMsrs.size + msrs.length * KvmMsrEntry.size));
   view.setUint32(KvmMsrs.offset.nmsrs, msrs.length, true);

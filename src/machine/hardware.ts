@@ -5,7 +5,6 @@
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
 
-import { AcpiPmMap, setTimerBack } from '../devices/acpi-pm.js';
 import { hostClocks } from '../devices/clocks.js';
 import { generationId, gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import type { SetLine } from '../devices/wires.js';
@@ -14,7 +13,6 @@ import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
 import { entropy } from '../host/random.js';
 import { type ClockPolicy, loadClock } from '../kvm/clock-save.js';
-import { type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
 import { loadVcpu, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
@@ -145,18 +143,6 @@ export class Hardware {
     reviveLines(this.state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
     native().ring(this.doorbell.fd); // main plans the interrupts of the clock
     this.#renewGeneration();
-  }
-
-  /** What is paused has come to stand still. */
-  hold(vcpuFds: readonly number[]): HeldClocks {
-    return holdClocks(this.vm.fd, vcpuFds, hostClocks().monotonicNs());
-  }
-
-  /** It goes on as if it had not stood still. */
-  keepClocks(vcpuFds: readonly number[], held: HeldClocks): void {
-    letClocksGoOn(this.vm.fd, vcpuFds, held);
-    const pm = AcpiPmMap.over(this.state, this.plan.platform.chipset.acpiPm);
-    setTimerBack(pm, hostClocks().monotonicNs() - held.atNs);
   }
 
   /** Another machine goes on from there, too: a driver is told before the guest draws anything that must not repeat (trap T41). */

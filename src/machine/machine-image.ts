@@ -5,16 +5,16 @@
  * Immutable, and good for any number of machines; its layers stay until the last who holds it lets go.
  */
 import { setImmediate } from 'node:timers/promises';
-import { stampChipset } from '../devices/chipset.js';
 import type { MemoryRegion } from '../devices/memory-map.js';
+import { TsvmmError } from '../errors.js';
 import type { ClockSave } from '../kvm/clock-save.js';
 import type { CpuidEntry } from '../kvm/cpuid-entry.js';
-import { type HeldClocks, withHeldTimer } from '../kvm/held-clocks.js';
-import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
-import { saveVm, type VmSave } from '../kvm/vm-save.js';
+import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
+import type { VmSave } from '../kvm/vm-save.js';
 import type { RamPiece } from '../memory/ram.js';
 import type { PlatformShape } from '../virtio/transport/platform.js';
 import type { Hardware } from './hardware.js';
+import { type Standstill, saveStandstill } from './standstill.js';
 
 /** The parts, of whatever origin. */
 export interface MachineParts {
@@ -56,34 +56,35 @@ export class MachineImage {
 const freezeStep = 4 * 2 ** 20;
 
 /**
- * Of a machine whose vCPUs are parked and whose devices are quiet, its clocks as they were when it came to stand still. Rejects,
- * and nothing has changed, where it cannot be.
+ * Of a machine whose vCPUs are parked and whose devices are quiet, as it was when it came to stand still. Rejects, and nothing
+ * has changed, where it cannot be, or if it ends meanwhile: what its descriptors are by then is not to be asked.
  */
 export async function captureMachine(
   hardware: Hardware,
   vcpuFds: readonly number[],
-  held: HeldClocks,
   facts: VcpuSaveFacts,
+  still: Standstill,
+  isClosing: () => boolean,
 ): Promise<MachineImage> {
-  const { plan, vm, ram } = hardware;
+  const { plan, ram } = hardware;
+  const stay = (): void => {
+    if (isClosing()) throw new TsvmmError('ERR_TSVMM_STATE', 'the machine has ended meanwhile');
+  };
+  stay();
   ram.beginFreeze();
   try {
-    while (!ram.copyFreeze(freezeStep)) await setImmediate();
+    for (; !ram.copyFreeze(freezeStep); stay()) await setImmediate();
     ram.endFreeze();
   } catch (error) {
     ram.abandonFreeze();
     throw error;
   }
-  const state = hardware.state.slice(0);
-  stampChipset(state, plan.platform.chipset, held.atNs);
   return new MachineImage({
     cpuid: plan.cpuid,
     shape: plan.platform.shape,
-    state,
-    vcpus: vcpuFds.map((fd, cpu) => withHeldTimer(saveVcpu(fd, facts), held.timers[cpu]!)),
-    vm: { ...saveVm(vm.fd), pit: held.pit },
-    clock: held.clock,
+    ...saveStandstill(still, hardware, vcpuFds, facts),
+    clock: still.clocks.clock,
     regions: plan.ram,
-    memory: hardware.ram.pieces,
+    memory: ram.pieces,
   });
 }

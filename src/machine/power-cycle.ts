@@ -11,7 +11,6 @@ import { monotonicMs } from '../host/clock.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
 import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid } from '../kvm/cpuid-entry.js';
-import type { HeldClocks } from '../kvm/held-clocks.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -38,6 +37,7 @@ import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
 import { type MemoryRange, prefaultAll, prefaultRanges } from './prefault.js';
 import { vcpuPool } from './prewarm.js';
+import { goOnFrom, type Standstill, standStill } from './standstill.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;
@@ -65,7 +65,7 @@ export class PowerCycle {
   readonly #vcpus: readonly VcpuHandle[];
   readonly #vcpuControls: readonly VcpuControl[];
   /** Since it was paused. */
-  #heldClocks: HeldClocks | undefined;
+  #still: Standstill | undefined;
   #gathering: NodeJS.Timeout | undefined;
   #gatherMs = gatherMs.first;
   /** The hooks have heard of the end. */
@@ -227,14 +227,15 @@ export class PowerCycle {
       if (!this.isOver) await this.resume('catch-up');
       throw error;
     }
-    if (!this.isOver) this.#heldClocks = this.#hardware.hold(this.#vcpuFds);
+    if (!this.isOver) this.#still = standStill(this.#hardware, this.#vcpuFds);
   }
 
-  /** A paused machine, as it is now. Memory is copied in steps; rejects, and nothing has changed, where it cannot be. */
+  /** A paused machine, as it was then. Memory is copied in steps; rejects, and nothing has changed, where it cannot be. */
   async capture(): Promise<MachineImage> {
     this.#hostEnds.pump.pump(); // what was printed was printed here
     try {
-      return await captureMachine(this.#hardware, this.#vcpuFds, this.#heldClocks!, kvmContext().saveFacts());
+      const facts = kvmContext().saveFacts();
+      return await captureMachine(this.#hardware, this.#vcpuFds, facts, this.#still!, () => this.isClosing);
     } catch (error) {
       if (this.#hardware.ram.isLost) this.#fail(asTsvmmError(error, 'ERR_TSVMM_STATE'));
       throw error;
@@ -252,8 +253,8 @@ export class PowerCycle {
   }
 
   async resume(clock: ClockPolicy): Promise<void> {
-    if (clock === 'keep' && this.#heldClocks !== undefined) this.#hardware.keepClocks(this.#vcpuFds, this.#heldClocks);
-    this.#heldClocks = undefined;
+    if (clock === 'keep' && this.#still !== undefined) goOnFrom(this.#still, this.#hardware, this.#vcpuFds);
+    this.#still = undefined;
     await this.#dataPaths.resume();
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
   }

@@ -1,0 +1,42 @@
+/**
+ * What a machine showed when it came to stand still, for whoever goes on from there: itself, a fork, one that is restored. Main
+ * thread, every vCPU parked.
+ *
+ * The host's time passes meanwhile, and with it every clock and timer that counts from it; the moment that counts is this one.
+ */
+import { keepTimer, stampChipset } from '../devices/chipset.js';
+import { hostClocks } from '../devices/clocks.js';
+import { asHeld, type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
+import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
+import { saveVm, type VmSave } from '../kvm/vm-save.js';
+import type { Hardware } from './hardware.js';
+
+export interface Standstill {
+  readonly clocks: HeldClocks;
+  /** The host's, as the timer of power management counts it. */
+  readonly monotonicNs: number;
+}
+
+export const standStill = ({ vm }: Hardware, vcpuFds: readonly number[]): Standstill => ({
+  clocks: holdClocks(vm.fd, vcpuFds),
+  monotonicNs: hostClocks().monotonicNs(),
+});
+
+/** It goes on as if no time had passed. */
+export function goOnFrom({ clocks, monotonicNs }: Standstill, hardware: Hardware, vcpuFds: readonly number[]): void {
+  letClocksGoOn(hardware.vm.fd, vcpuFds, clocks);
+  keepTimer(hardware.state, hardware.plan.platform.chipset, monotonicNs, hostClocks().monotonicNs());
+}
+
+/** Everything but memory, as it was then. */
+export function saveStandstill(
+  { clocks, monotonicNs }: Standstill,
+  { plan, vm, state: own }: Hardware,
+  vcpuFds: readonly number[],
+  facts: VcpuSaveFacts,
+): { readonly state: ArrayBufferLike; readonly vcpus: readonly VcpuSave[]; readonly vm: VmSave } {
+  const state = own.slice(0);
+  stampChipset(state, plan.platform.chipset, monotonicNs);
+  const vcpus = vcpuFds.map((fd, cpu) => asHeld(saveVcpu(fd, facts), clocks.timers[cpu]!));
+  return { state, vcpus, vm: { ...saveVm(vm.fd), pit: clocks.pit } };
+}
