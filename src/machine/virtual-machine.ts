@@ -343,7 +343,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   async #stop(timeout: number): Promise<VmExit> {
     if (this.#ending !== undefined) return this.#ending;
-    if (this.#voice.state === 'paused') await this.resume(); // it must run to end
+    if (this.#voice.state === 'paused') await this.resume().catch((error) => this.#ending ?? Promise.reject(error));
     if (this.#voice.state === 'running') this.#voice.moveTo('stopping');
     const failed = (cause: unknown): void =>
       this.#voice.tell('warning', { source: 'host', message: 'the power button did not work', suppressed: 0, cause });
