@@ -24,7 +24,7 @@ export interface MemoryConfig {
 
 const pageSize = 4096;
 /** A zero page, a stack, tables and a small kernel need about this much. */
-const minMemory = 2 * 1024 ** 2;
+export const minMemory = 2 * 1024 ** 2;
 const maxMemory = 1024 ** 4;
 
 export function memory(value: Size | MemoryOptions): MemoryConfig {

@@ -15,6 +15,7 @@ import type { Disk } from './disk.js';
 import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
+import { minMemory } from './memory-options.js';
 import { signal, type VmConfig } from './options.js';
 import { type MemoryRange, memoryRanges } from './prefault.js';
 import { restoredDisks } from './saved-disks.js';
@@ -66,6 +67,7 @@ async function prepare(
   const saved = readDescription(snapshot);
   if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
     throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
+  if (saved.memory < minMemory) throw damaged(snapshot.directory, 'no machine has as little memory');
   const revive = reviveConfig(options, saved.drives.length);
   const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
   const context = kvmContext();
