@@ -81,12 +81,11 @@ export class Forks<M extends AsyncDisposable> {
       freezeMachine(cycle, disks, config.disks),
     );
     try {
-      const { clock } = config;
-      const one = async (_: unknown, i: number) => {
-        const own = this.#config({ ...config, name: names?.[i] ?? config.name }, frozen.copies(config.disks));
-        return this.#launch(own, { image, clock });
-      };
-      const made = await allOrNone(Array.from({ length: count }, one));
+      const origin = { image, clock: config.clock };
+      const made = await this.#start(count, options.signal, (i, signal) => {
+        const own = { ...config, name: names?.[i] ?? config.name };
+        return this.#launch(this.#config(own, frozen.copies(config.disks), signal), origin);
+      });
       return options.count === undefined ? made[0]! : made;
     } finally {
       image.release();
@@ -94,12 +93,33 @@ export class Forks<M extends AsyncDisposable> {
     }
   }
 
-  /** As its parent, but for its name and its disks. */
-  #config({ name: given, logger }: ReviveConfig, disks: readonly Disk[]): VmConfig {
+  /** `signal` is for the call: forks that it has made do not end with it. */
+  async #start(
+    count: number,
+    signal: AbortSignal | undefined,
+    launch: (index: number, signal: AbortSignal) => Promise<M>,
+  ): Promise<M[]> {
+    const starting = new AbortController();
+    const onAbort = (): void => starting.abort(signal!.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      signal?.throwIfAborted();
+      const made = await allOrNone(Array.from({ length: count }, async (_, i) => launch(i, starting.signal)));
+      if (!starting.signal.aborted) return made;
+      await Promise.allSettled(made.map((one) => one[Symbol.asyncDispose]()));
+      throw starting.signal.reason;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** As its parent, but for its name and its disks; memory is there when it is touched. */
+  #config({ name: given, logger }: ReviveConfig, disks: readonly Disk[], signal: AbortSignal): VmConfig {
     const parent = this.#parent;
     const ending = `-fork${++this.#made}`;
     const name = given ?? parent.name.slice(0, maxName - ending.length) + ending;
-    return { ...parent, name, disks, logger: logger ?? parent.logger, signal: undefined };
+    const memory = { ...parent.memory, prefault: false }; // it would share none of it
+    return { ...parent, name, memory, disks, logger: logger ?? parent.logger, signal };
   }
 }
 
