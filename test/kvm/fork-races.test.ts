@@ -26,8 +26,8 @@ async function outcome<T>(promise: Promise<T>, ...codes: string[]): Promise<T | 
     return error as TsvmmError;
   }
 }
-/** Descriptors, but for the layers that machines which were forked go on over. */
-const open = (): number => openTargets().filter((target) => !target.includes('tsvmm-layer')).length;
+/** Descriptors, but for the layers that machines which were forked go on over; and of a thread that cannot start Node leaves one. */
+const open = (): number => openTargets().filter((target) => !/tsvmm-layer|eventpoll/.test(target)).length;
 const dispose = async (made: unknown): Promise<void> => {
   for (const one of [made].flat())
     if (one !== undefined && !(one instanceof Error)) await (one as AsyncDisposable)[Symbol.asyncDispose]();
