@@ -154,6 +154,7 @@ describe.skipIf(whyNoKvm !== undefined)('a machine that is', () => {
 describe.skipIf(whyNoKvm !== undefined)('forks that', () => {
   test('are given up are none: those that were made are gone, and the parent lives', async () => {
     await using vm = await startLife();
+    await dispose(await vm.fork({ count: 6 })); // workers that are kept keep descriptors
     const before = { ...holdings(), open: open() };
     const reason = new Error('enough');
     for (let turns = 0; turns < 40; turns += full ? 1 : 5) {
