@@ -5,10 +5,10 @@
  *   node scripts/compile-ahead.js
  *
  * V8 compiles a function when it is first called. So the programs are rehearsed (rehearsal.js): `tsvmm run` runs a tiny
- * guest from a kernel file and, where mke2fs is there, from a disk. Each rehearsal starts with what the one before it had
+ * guest from a kernel file, from a snapshot and, where mke2fs is there, from a disk. Each rehearsal starts with what the one before it had
  * compiled and adds to it. Where there is no KVM they fail early, and less is compiled: that costs time at a start, nothing else.
  */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -50,9 +50,16 @@ export function isCompiledAhead() {
   return existsSync(join(folder, file)) && belongs(file, 'cli');
 }
 
-/** What is typed after `tsvmm`, one rehearsal after another. @param {string} scratch @param {string} guest */
-async function* rehearsals(scratch, guest) {
+/**
+ * What is typed after `tsvmm`, one rehearsal after another: a guest that ends by itself, and one that goes on from a snapshot,
+ * until it reads `quit`.
+ * @param {string} scratch @param {string} guest @param {string} patient
+ */
+async function* rehearsals(scratch, guest, patient) {
   yield ['run', '--kernel', guest, '-m', '64M'];
+  const snapshot = join(scratch, 'snapshot');
+  execFileSync(process.execPath, ['--input-type=module', '-e', writer, patient, snapshot]);
+  yield ['restore', snapshot];
   if (findProgram('mke2fs') === undefined) return;
   const boot = join(scratch, 'root/boot');
   mkdirSync(join(boot, 'grub'), { recursive: true });
@@ -63,6 +70,17 @@ async function* rehearsals(scratch, guest) {
   await makeFileSystem(join(scratch, 'root'), disk, 8 << 20);
   yield ['run', disk, '-m', '64M'];
 }
+
+/** Writes a machine to a directory. */
+const writer = `
+const { VirtualMachine } = await import(${JSON.stringify(new URL('../dist/index.js', import.meta.url))});
+const [, kernel, directory] = process.argv;
+const vm = await VirtualMachine.start({ memory: '64M', boot: { kernel } });
+await vm.console.waitFor('ready');
+await vm.snapshot(directory);
+await vm.kill();
+process.exit();
+`;
 
 /** In the manner of Debian's update-grub. */
 const grubConfig = `set default="0"
@@ -81,11 +99,12 @@ export async function compileAhead() {
     for (const name of rehearsed) if (file.startsWith(`${name}.v`) && !belongs(file, name)) rmSync(join(folder, file));
   const scratch = mkdtempSync(join(tmpdir(), 'tsvmm-rehearsal-'));
   try {
-    const [guest] = await buildGuests(['hello']);
-    for await (const words of rehearsals(scratch, guest.path)) {
+    const [guest, patient] = await buildGuests(['hello', 'echo']);
+    for await (const words of rehearsals(scratch, guest.path, patient.path)) {
       const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'rehearsal.js'), ...words], {
         encoding: 'utf8',
-        stdio: ['ignore', 'ignore', 'pipe'],
+        input: 'quit\n',
+        stdio: ['pipe', 'ignore', 'pipe'],
         env: { ...process.env, TSVMM_CODE_CACHE: '0' },
         timeout: 60_000,
       });
