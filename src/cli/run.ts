@@ -128,8 +128,10 @@ export async function live({ switches, given, prepare }: Launch, io: RunIo): Pro
   try {
     const prepared = prepare();
     const { options, start } = prepared;
+    const say = (text: string): void => notices.say(text);
     const ofFork = {
-      ...{ ending, exitNow, stopTimeoutMs: options.stopTimeoutMs, say: (text: string) => notices.say(text) },
+      ...{ ending, exitNow, stopTimeoutMs: options.stopTimeoutMs, say },
+      warn: verbose ? () => {} : say, // the log has them
       onStep: (name: string, step: EndStep, cause: EndCause) => notices.say(`${name}: ${stepText(step, cause)}`),
     };
     reach = await openControl(prepared, ofFork);

@@ -27,6 +27,7 @@ export interface ForksOptions {
   readonly stopTimeoutMs: number;
   /** What there is to say of a fork. */
   say(text: string): void;
+  warn(text: string): void;
   onStep(name: string, step: EndStep, cause: EndCause): void;
   exitNow(code: number): void;
 }
@@ -48,6 +49,8 @@ export class Forks {
   readonly #living = new Set<string>();
   /** Forks that live, or are made. */
   readonly #tasks = new Set<Promise<unknown>>();
+  /** They are made one after the other: what is a free name changes with each. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: ForksOptions) {
     this.#options = options;
@@ -55,7 +58,9 @@ export class Forks {
 
   /** Makes forks that are reached by their names, which are answered; rejects with none of them left. */
   make(parent: Parent, machine: Machine, how: HowToFork): Promise<string[]> {
-    return this.#waitFor(this.#make(parent, machine, how));
+    const made = this.#last.then(() => this.#make(parent, machine, how));
+    this.#last = made.catch(() => {});
+    return this.#waitFor(made);
   }
 
   /** Resolves when no fork lives any more; says that it waits. */
@@ -94,7 +99,7 @@ export class Forks {
       machine.console.on('data', (chunk: Buffer) => control.consoles.show(chunk));
     });
     machine.on('warning', ({ source, device, message }) =>
-      this.#options.say(`${name}: warning: ${device ?? source}: ${message}`),
+      this.#options.warn(`${name}: warning: ${device ?? source}: ${message}`),
     );
     ending.attach(machine, this.#options.stopTimeoutMs);
     control.started(machine);

@@ -63,6 +63,17 @@ describe('tsvmm fork', () => {
     });
   });
 
+  it('finds names for all who ask at once, and tells what forks warn of', async () => {
+    await withMachine('web', async ({ machine, steps }) => {
+      const said = await Promise.all([1, 2, 3].map(() => tsvmm('fork web --count 3')));
+      const made = said.flatMap(({ stdout }) => stdout.trim().split('\n'));
+      expect(made.sort()).toEqual(Array.from({ length: 9 }, (_, i) => `web-fork${i + 1}`));
+      machine.forks[2]!.emit('warning', { source: 'device', device: 'disk0', message: 'late', suppressed: 0 });
+      expect(steps).toEqual(['web-fork3: warning: disk0: late']);
+      endAll(machine);
+    });
+  });
+
   it('is refused where a name is in use, and nothing is forked', async () => {
     await withMachine('web', async ({ machine }) => {
       await withMachine('w-2', async () => {

@@ -35,6 +35,7 @@ export async function withMachine(
     ending,
     stopTimeoutMs: 60_000,
     say: (text) => steps.push(text),
+    warn: (text) => steps.push(text),
     onStep: (fork, step, cause) => steps.push(`${fork} ${step} ${cause}`),
     exitNow: (code) => steps.push(`exit ${code}`),
   });
