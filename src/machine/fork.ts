@@ -4,6 +4,7 @@
  * A fork has the parent's memory by copy-on-write, its registers and its clocks, and is a machine of its own from then on: it
  * may fork, reboot and outlive its parent.
  */
+import { setMaxListeners } from 'node:events';
 import { type ClockPolicy, clockPolicies } from '../kvm/clock-save.js';
 import { allOrNone } from './all-settled.js';
 import { bad, hasOptions, integer, known, oneOf, type Path } from './checks.js';
@@ -100,6 +101,7 @@ export class Forks<M extends AsyncDisposable> {
     launch: (index: number, signal: AbortSignal) => Promise<M>,
   ): Promise<M[]> {
     const starting = new AbortController();
+    setMaxListeners(0, starting.signal); // each machine is one
     const onAbort = (): void => starting.abort(signal!.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {

@@ -90,7 +90,13 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     await using parent = await startLife();
     await say(parent);
     const before = holdings();
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', onWarning);
     const forks = await parent.fork({ count });
+    await delay(20);
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]); // a library prints nothing
     expect(forks).toHaveLength(count);
     await Promise.all(forks.map((fork, i) => call(fork, `fork${i}`)));
     const said = await Promise.all(forks.map(say));
