@@ -63,9 +63,7 @@ export class FakeKvm {
   }
 
   #ioctl(fd: number, request: number, argument: unknown): number {
-    const name = (Object.keys(Ioctl) as (keyof typeof Ioctl)[]).find(
-      (key) => Ioctl[key] === request && key !== 'KVM_GET_PIT2' && key !== 'KVM_SET_PIT2',
-    )!;
+    const name = (Object.keys(Ioctl) as (keyof typeof Ioctl)[]).find((key) => Ioctl[key] === request)!;
     this.calls.push(`${fd} ${name}`);
     if (request === Ioctl.KVM_GET_CLOCK || request === Ioctl.KVM_SET_CLOCK)
       return this.#clock(request, argument as DataView);
@@ -84,7 +82,7 @@ export class FakeKvm {
       case Ioctl.KVM_SET_MSRS:
         return this.#someMsrs(fd, request, argument as DataView);
       default:
-        return this.#part(vcpu, name, argument as Uint8Array);
+        return this.#part(vcpu, name, argument as ArrayBufferView);
     }
   }
 
@@ -130,7 +128,8 @@ export class FakeKvm {
     return value;
   }
 
-  #part(vcpu: FakeVcpu, name: string, bytes: Uint8Array): number {
+  #part(vcpu: FakeVcpu, name: string, view: ArrayBufferView): number {
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     const key = Ioctl[name.replace('_SET_', '_GET_') as keyof typeof Ioctl];
     if (name.includes('_SET_')) vcpu.parts.set(key, bytes.slice());
     else bytes.set(vcpu.parts.get(key) ?? new Uint8Array(bytes.length));

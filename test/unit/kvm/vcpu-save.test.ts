@@ -17,6 +17,7 @@ let kvm: FakeKvm;
 vi.mock('../../../src/host/addon.js', () => ({ native: () => kvm.native }));
 const { checkVcpuSave, loadVcpu, saveVcpu, vcpuParts } = await import('../../../src/kvm/vcpu-save.js');
 const { decodeMsrs } = await import('../../../src/kvm/msrs.js');
+const { asHeld, holdClocks } = await import('../../../src/kvm/held-clocks.js');
 type VcpuSave = ReturnType<typeof saveVcpu>;
 type Part = (typeof vcpuParts)[number];
 
@@ -115,6 +116,38 @@ describe('MSRs', () => {
     const load = (): void => loadVcpu(now, saveVcpu(then, facts), facts);
     expect(load).toThrow('this KVM refuses to set MSR 0x174 of a vCPU');
     expect(load).toThrow(expect.objectContaining({ code: 'ERR_TSVMM_SNAPSHOT', hint: expect.any(String) }));
+  });
+});
+
+describe('as it was when it was held', () => {
+  const [irr, timer, count] = [0x200, 0x320, 0x390];
+  const lapic = (vector: number, pending: boolean, left: number): Uint8Array => {
+    const bytes = new Uint8Array(lapicStateSize);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(timer, vector, true);
+    view.setUint32(irr + 0x10 * (vector >>> 5), pending ? 1 << (vector & 31) : 0, true);
+    view.setUint32(count, left, true);
+    return bytes;
+  };
+
+  test.each([false, true])('its timer has not come meanwhile, unless it had before (%s)', (wasPending) => {
+    for (const vector of [0x31, 0x20, 0xef, 0xff]) {
+      from.msrs.set(TSC_DEADLINE, 1234n);
+      from.parts.set(Ioctl.KVM_GET_LAPIC, lapic(vector, wasPending, 500));
+      const held = holdClocks(then, [then]).timers[0]!;
+      from.msrs.set(TSC_DEADLINE, 0n);
+      from.parts.set(Ioctl.KVM_GET_LAPIC, lapic(vector, true, 0));
+      const save = asHeld(saveVcpu(then, facts), held);
+      expect(save.lapic).toEqual(lapic(vector, wasPending, 500));
+      expect(decodeMsrs(save.msrs).at(-1)).toEqual([TSC_DEADLINE, 1234n]);
+      expect(decodeMsrs(save.msrs).slice(0, -1)).toEqual(decodeMsrs(saveVcpu(then, facts).msrs).slice(0, -1));
+    }
+  });
+
+  test('one without a deadline has none afterwards', () => {
+    from.msrs.delete(TSC_DEADLINE);
+    const held = holdClocks(then, [then]).timers[0]!;
+    expect(numbers(asHeld(saveVcpu(then, facts), held))).toEqual([0x174, 0x175, 0xc000_0080]);
   });
 });
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AccessSize } from '../../../../src/bus/bus.js';
-import { stampChipset } from '../../../../src/devices/chipset.js';
+import { keepTimer, stampChipset } from '../../../../src/devices/chipset.js';
 import { ecam, gsi, ports, type Transport, virtioMmioPlace } from '../../../../src/devices/memory-map.js';
 import { bindSerial } from '../../../../src/devices/serial-registers.js';
 import { raiseConfig, raiseQueue } from '../../../../src/virtio/interrupt.js';
@@ -339,4 +339,15 @@ test('a driver that waits for an interrupt of the clock has somebody to bring it
   HostTime.wallMs += 1000;
   to.host.rtc.service();
   expect(to.wires.line(gsi.rtc)).toBe(1);
+});
+
+test('the timer of power management of a machine that stood still and is not to know goes on from where it was', () => {
+  const machine = live('pci', 1000 * second);
+  const shows = (): number => machine.vcpu().ports.read(ports.pmTimer.base, 4);
+  const then = shows();
+  const { ns } = machine.time;
+  machine.time.ns += 77 * second;
+  expect(shows()).not.toBe(then);
+  keepTimer(machine.buffer, machine.layout.chipset, ns, machine.time.ns);
+  expect(shows()).toBe(then);
 });
