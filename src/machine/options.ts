@@ -162,7 +162,7 @@ export function machineName(value: unknown): string {
   throw bad(`name: ${show(value)} cannot be a name`, `use letters, digits, ".", "_" and "-", at most ${maxName}`);
 }
 
-function boot(value: BootOptions, disks: number): BootConfig {
+export function boot(value: BootOptions, disks: number): BootConfig {
   if (!hasOptions(value)) throw bad('boot: expected options', 'pass { kernel } or { disk }');
   if ('kernel' in value) {
     known('boot', value, ['kernel', 'initrd', 'cmdline']);

@@ -11,12 +11,11 @@ import type { RamPiece } from '../memory/ram.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
 import { damaged } from '../snapshot/snapshot-error.js';
 import { bad, hasOptions, known, type Path } from './checks.js';
-import type { Disk } from './disk.js';
 import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
 import { minMemory } from './memory-options.js';
-import { signal, type VmConfig } from './options.js';
+import { type BootOptions, boot, signal, type VmConfig } from './options.js';
 import { type MemoryRange, memoryRanges } from './prefault.js';
 import { restoredDisks } from './saved-disks.js';
 import { readDescription, readImage, type SavedDescription } from './saved-machine.js';
@@ -30,6 +29,11 @@ export interface RestoreOptions extends ReviveOptions {
    * another machine of this snapshot after it had done what this one is to do.
    */
   prefault?: readonly MemoryRange[] | undefined;
+  /**
+   * What a reset of the guest boots. Default: its disk, if it was booted from one; else a reset is the machine's end, since the
+   * kernel that a snapshot names would be a file of this host that somebody else has chosen.
+   */
+  boot?: BootOptions | undefined;
 }
 
 /** A machine that can be made; disposed of when it is. */
@@ -42,7 +46,7 @@ export interface Restored extends AsyncDisposable {
 
 export async function openRestored(from: Path | Snapshot, options: RestoreOptions): Promise<Restored> {
   if (!hasOptions(options)) throw bad('restore: expected options', 'pass { clock }, or nothing');
-  known('restore', options, ['signal', 'prefault', ...reviveOptionNames]);
+  known('restore', options, ['signal', 'prefault', 'boot', ...reviveOptionNames]);
   signal(options.signal)?.throwIfAborted();
   const isOurs = !(from instanceof Snapshot);
   const snapshot = isOurs ? await Snapshot.open(from) : from;
@@ -70,6 +74,7 @@ async function prepare(
   if (saved.memory < minMemory) throw damaged(snapshot.directory, 'no machine has as little memory');
   const revive = reviveConfig(options, saved.drives.length);
   const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
+  const reboot = options.boot && { boot: boot(options.boot, saved.drives.length), onReboot: 'reboot' as const };
   const context = kvmContext();
   const { sockets, cores, threads } = saved.topology;
   const image = readImage(snapshot, sockets * cores * threads, context.saveFacts());
@@ -85,33 +90,23 @@ async function prepare(
     image.release();
     throw error;
   });
-  const named = { ...saved, name: revive.name ?? saved.name };
-  const config = configOf(named, disks, revive.logger, signal(options.signal));
+  const own = { name: revive.name ?? saved.name, disks, logger: revive.logger, signal: signal(options.signal) };
+  const config = { ...configOf(saved), ...own, ...reboot };
   return { config, origin: { image, clock: revive.clock, prefault }, snapshot, pieces: image.parts.memory };
 }
 
 function configOf(
   saved: SavedDescription & { readonly memory: number },
-  disks: readonly Disk[],
-  logger: VmConfig['logger'],
-  signal: AbortSignal | undefined,
-): VmConfig {
-  const { boot } = saved;
+): Omit<VmConfig, 'name' | 'disks' | 'logger' | 'signal'> {
+  const { boot, topology, cpu, console, transport } = saved;
   return {
-    name: saved.name,
     memory: { size: saved.memory, hugepages: saved.hugepages, prefault: false },
-    topology: saved.topology,
-    cpu: saved.cpu,
+    ...{ topology, cpu, console, transport },
     boot:
       boot.kind === 'kernel'
         ? { kind: 'kernel', kernel: boot.kernel, initrd: boot.initrd, cmdline: boot.cmdline }
         : { kind: 'disk', disk: boot.disk, entry: boot.entry, append: boot.append },
-    disks,
-    console: saved.console,
-    transport: saved.transport,
-    onReboot: saved.onReboot,
+    onReboot: boot.kind === 'kernel' ? 'exit' : saved.onReboot,
     ioWorker: 'shared',
-    logger,
-    signal,
   };
 }

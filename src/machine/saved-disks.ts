@@ -92,9 +92,22 @@ async function restoredDisk(snapshot: OpenSnapshot, drive: SavedDrive, index: nu
       ...(readOnly ? { readOnly } : { ephemeral: true }),
     });
   }
+  await checkOwn(snapshot, index);
   await checkUnchanged(entry, index);
   const cache = direct ? 'direct' : 'writeback';
   return Disk.ofOptions(what, { ...options, path: entry.path, format: 'raw', readOnly, cache });
+}
+
+/** Whoever made a snapshot says which file its guest writes to: only to its owner's own words that is his to say. */
+async function checkOwn({ directory }: OpenSnapshot, index: number): Promise<void> {
+  if ((await stat(directory)).uid === process.geteuid?.()) return;
+  throw new TsvmmError(
+    'ERR_TSVMM_SNAPSHOT',
+    `${quote(directory)} is not yours, and names a file of this host for disk${index}`,
+    {
+      hint: `give the machine a disk instead: disks: { ${index}: "image" }`,
+    },
+  );
 }
 
 /** A guest that goes on with another content of its disk would destroy it. */

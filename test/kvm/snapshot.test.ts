@@ -140,6 +140,17 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     expect((await refusal(refused)).message).toBe('prefault: 0x10000000 to 0x10001000 are not all guest RAM');
   });
 
+  test('does not say which files of the host a reset of its guest boots', async () => {
+    await using vm = await startGuest('reset', { cmdline: 'count=60000' });
+    await vm.console.waitFor('reset: start 2');
+    await using snapshot = await vm.snapshot(place());
+    await using machine = await VirtualMachine.restore(snapshot);
+    expect(await machine.exited).toMatchObject({ reason: 'reset' });
+    const boot = { kernel: guestFile('reset'), cmdline: 'count=60000' };
+    await using again = await VirtualMachine.restore(snapshot, { boot });
+    await again.console.waitFor('reset: start');
+  });
+
   test('is looked into: registers and memory are those of that moment', async () => {
     await using vm = await startGuest('spin');
     await vm.console.waitFor('looping');
