@@ -141,12 +141,12 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
   });
 
   test('does not say which files of the host a reset of its guest boots', async () => {
-    await using vm = await startGuest('reset', { cmdline: 'count=60000' });
+    await using vm = await startGuest('reset', { cmdline: 'count=200' });
     await vm.console.waitFor('reset: start 2');
     await using snapshot = await vm.snapshot(place());
     await using machine = await VirtualMachine.restore(snapshot);
     expect(await machine.exited).toMatchObject({ reason: 'reset' });
-    const boot = { kernel: guestFile('reset'), cmdline: 'count=60000' };
+    const boot = { kernel: guestFile('reset'), cmdline: 'count=200' };
     await using again = await VirtualMachine.restore(snapshot, { boot });
     await again.console.waitFor('reset: start');
   });
