@@ -15,7 +15,7 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     ['pci', 'poll', 2, 'shared'],
     ['mmio', 'msix', 2, 'own'],
   ] as const)(
-    'lives on as its parent does, with timers, interrupts and %s devices (by=%s, %d vCPUs, %s worker)',
+    'T47: lives on as its parent does, with timers, interrupts and %s devices (by=%s, %d vCPUs, %s worker)',
     async (transport, by, cpus, ioWorker) => {
       await using parent = await startLife({ transport, cpus, ioWorker }, `by=${by}`);
       const before = await say(parent);
@@ -85,7 +85,7 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     await say(parent);
   });
 
-  test('is one of many: each is alone, and they end as they like', async () => {
+  test('T41: is one of many: each is alone, and they end as they like', async () => {
     const count = full ? 100 : 12;
     await using parent = await startLife();
     await say(parent);
@@ -158,7 +158,7 @@ describe.skipIf(whyNoKvm !== undefined)('the clocks of a machine that stood stil
     expect((await vm.exited).consoleTail).toMatch(/FAIL: (the TSC|kvmclock) went on by \d+ ms at once/);
   });
 
-  test('never go back, in forks neither', async () => {
+  test('T42: never go back, in forks neither', async () => {
     await using parent = await startLife({ cpus: 2 });
     for (let i = 0; i < 5; i++) {
       await parent.pause();

@@ -27,27 +27,33 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     ['pci', 'msix', 1],
     ['pci', 'intx', 2],
     ['mmio', 'msix', 2],
-  ] as const)('goes on as the machine did, which goes on too (%s, by=%s, %d vCPUs)', async (transport, by, cpus) => {
-    await using vm = await startLife({ transport, cpus, name: 'original' }, `by=${by}`);
-    await call(vm, 'written');
-    const before = await say(vm);
-    await using snapshot = await vm.snapshot(place());
-    await call(vm, 'later');
-    const machines = await Promise.all([VirtualMachine.restore(snapshot), VirtualMachine.restore(snapshot.directory)]);
-    for (const machine of machines) {
-      expect(machine.name).toBe('original');
-      const said = await say(machine);
-      expect(said.name).toBe('written');
-      expect(said.rounds).toBeGreaterThanOrEqual(before.rounds);
-      expect(said.rounds).toBeLessThan(before.rounds + 200);
-    }
-    const entropies = await Promise.all(machines.map(async (machine) => (await say(machine)).entropy));
-    expect(new Set(entropies).size).toBe(2);
-    const said = await Promise.all([vm, ...machines].map(say));
-    expect(said.map(({ generations }) => generations)).toEqual([0, 1, 1]);
-    expect(new Set(said.map(({ generation }) => generation)).size).toBe(3);
-    await Promise.all([vm, ...machines].map(endLife));
-  });
+  ] as const)(
+    'T48: goes on as the machine did, which goes on too, and hears of its generation (%s, by=%s, %d vCPUs)',
+    async (transport, by, cpus) => {
+      await using vm = await startLife({ transport, cpus, name: 'original' }, `by=${by}`);
+      await call(vm, 'written');
+      const before = await say(vm);
+      await using snapshot = await vm.snapshot(place());
+      await call(vm, 'later');
+      const machines = await Promise.all([
+        VirtualMachine.restore(snapshot),
+        VirtualMachine.restore(snapshot.directory),
+      ]);
+      for (const machine of machines) {
+        expect(machine.name).toBe('original');
+        const said = await say(machine);
+        expect(said.name).toBe('written');
+        expect(said.rounds).toBeGreaterThanOrEqual(before.rounds);
+        expect(said.rounds).toBeLessThan(before.rounds + 200);
+      }
+      const entropies = await Promise.all(machines.map(async (machine) => (await say(machine)).entropy));
+      expect(new Set(entropies).size).toBe(2);
+      const said = await Promise.all([vm, ...machines].map(say));
+      expect(said.map(({ generations }) => generations)).toEqual([0, 1, 1]);
+      expect(new Set(said.map(({ generation }) => generation)).size).toBe(3);
+      await Promise.all([vm, ...machines].map(endLife));
+    },
+  );
 
   test('of a paused machine leaves it paused; one that is restored can be snapshotted and forked', async () => {
     await using vm = await startLife();
@@ -68,7 +74,7 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     await Promise.all([again, fork, third].map(endLife));
   });
 
-  test('as a difference has what has changed and no more, whoever wrote it, above 4 GiB too', async () => {
+  test('T44: as a difference has what has changed and no more, whoever wrote it, above 4 GiB too', async () => {
     await using vm = await startGuest('spin', { memory: '4608M' });
     await vm.console.waitFor('looping');
     const [low, high] = vm.memory.regions;
@@ -202,7 +208,7 @@ describe.skipIf(whyNoKvm !== undefined)('the disk of a machine that goes on else
     ['pci', 'flush'],
     ['mmio', 'through'],
   ] as const)(
-    'is what it was at that instant, under load, in forks and snapshots (%s, cache=%s)',
+    'T45: is what it was at that instant, under load, in forks and snapshots (%s, cache=%s)',
     async (transport, cache) => {
       const { vm, path } = await writer({ transport }, `cache=${cache}`);
       await using _ = vm;

@@ -7,9 +7,10 @@ const root = join(import.meta.dirname, '../..');
 
 function namesOfTests(): Set<string> {
   const rows = new Set<string>();
-  const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' });
+  const tests = join(import.meta.dirname, '..');
+  const files = readdirSync(tests, { recursive: true, encoding: 'utf8' });
   for (const file of files.filter((name) => name.endsWith('.test.ts'))) {
-    const text = readFileSync(join(import.meta.dirname, file), 'utf8');
+    const text = readFileSync(join(tests, file), 'utf8');
     for (const [, row] of text.matchAll(/["'`](T\d+): /g)) rows.add(row!);
   }
   return rows;

@@ -66,7 +66,7 @@ test('all of it is there again, but for the TSC, which is the clock of the machi
   expect(numbers(save)).toEqual([0x174, 0x175, 0xc000_0080, TSC_DEADLINE]);
 });
 
-test('in the order that KVM needs: the MP state is read first, the deadline of the timer set after the LAPIC, events last', () => {
+test('T43: in the order that KVM needs: the MP state is read first, the deadline of the timer set after the LAPIC, events last', () => {
   saveVcpu(then, facts);
   expect(kvm.calls[0]).toBe(`${then} KVM_GET_MP_STATE`);
   kvm.calls.length = 0;
