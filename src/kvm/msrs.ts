@@ -36,7 +36,7 @@ export function decodeMsrs(entries: Uint8Array): Msr[] {
 
 /** The same array with another value of one of them, if it is there. */
 export function withMsr(entries: Uint8Array, index: number, value: bigint): Uint8Array {
-  const copy = entries.slice();
+  const copy = new Uint8Array(entries); // of memory of its own, which a slice of a Buffer is not
   const at = decodeMsrs(copy).findIndex(([own]) => own === index) * KvmMsrEntry.size;
   if (at >= 0) new DataView(copy.buffer).setBigUint64(at + KvmMsrEntry.offset.data, value, true);
   return copy;

@@ -46,8 +46,8 @@ async function readState(folder: SnapshotFolder, { state }: Manifest): Promise<M
   const sections = new Map<string, Uint8Array>();
   let offset = 0;
   for (const { name, length, sha256: digest } of state) {
-    // A copy each: it begins where every kind of view can begin.
-    const section = Uint8Array.prototype.slice.call(bytes, offset, offset + length);
+    // A copy each, of memory of its own and no Buffer, whose slices share it: any kind of view can begin there.
+    const section = new Uint8Array(bytes.subarray(offset, offset + length));
     const found = length > quick ? await sha256Later(section) : sha256(section);
     if (found.toString('hex') !== digest)
       throw damaged(folder.directory, `${stateName}: the section ${name} is not what was written`);

@@ -21,7 +21,7 @@ const times = full ? 20 : 3;
 const life = `
 use strict; use IO::Socket::INET; use IO::Handle;
 $| = 1;
-socket(my $any, 2, 2, 0); ioctl($any, 0x8914, pack('a16 s x22', 'lo', 0x41)); # lo: up, running
+socket(my $any, 2, 2, 0); my $up = pack('a16 s x22', 'lo', 0x41); ioctl($any, 0x8914, $up); # lo: up, running
 my $server = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 7777) or die "FAILED listen $!";
 if (!fork) {
   my $peer = $server->accept; my $n = 0; $peer->autoflush(1);
