@@ -50,7 +50,7 @@ export function letClocksGoOn(vmFd: number, vcpuFds: readonly number[], held: He
 
 /** What is saved of a vCPU later, with its timer as it was. */
 export function asHeld(save: VcpuSave, { lapic: then, deadline }: TimerSave): VcpuSave {
-  const lapic = new Uint8Array(save.lapic)
+  const lapic = new Uint8Array(save.lapic);
   resetTimer(new DataView(lapic.buffer), then);
   return {
     ...save,
