@@ -28,7 +28,7 @@ export interface Machine {
   kill(): Promise<VmExit>;
   pause(): Promise<void>;
   resume(options: Pick<ResumeOptions, 'clock'>): Promise<void>;
-  snapshot(directory: string, options: Pick<SnapshotOptions, 'diffFrom' | 'signal'>): Promise<Snapshot>;
+  snapshot(directory: string, options: Pick<SnapshotOptions, 'diffFrom' | 'onProgress' | 'signal'>): Promise<Snapshot>;
   fork(options: Pick<ForkOptions, 'names' | 'clock'> & { count: number }): Promise<Machine[]>;
   on(event: 'state', listener: (to: string, from: string) => void): unknown;
   on(event: 'reboot', listener: () => void): unknown;

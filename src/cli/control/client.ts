@@ -9,7 +9,7 @@ import { connectTo, isGone } from './connect.js';
 import { type FieldsOf, readResult, type Shape } from './fields.js';
 import { parseMachineName } from './machine-name.js';
 import { holderOf } from './name-claim.js';
-import { LineReader, mostLine, parseAnswer, parseHello, parseLine } from './protocol.js';
+import { LineReader, mostLine, parseAnswer, parseHello, parseLine, parseProgress } from './protocol.js';
 import { checkRuntimeDirectory, namesIn, type Place, placeOf, runtimeDirectory } from './runtime-directory.js';
 
 /** For a process that has nothing to do but to say who it is. */
@@ -58,13 +58,27 @@ export class MachineClient {
     return this.#pid;
   }
 
-  /** Sends a command and waits for its answer, however long that takes. */
+  /** Sends a command and waits for its answer, however long that takes. `onProgress` is for one that is asked to tell. */
   async request<Q extends Shape, R extends Shape>(
     { name: command, result }: ControlCommand<string, Q, R>,
     fields: Partial<FieldsOf<Q>>,
+    onProgress?: (done: number, total: number) => void,
   ): Promise<FieldsOf<R>> {
     this.#socket.write(`${JSON.stringify({ command, ...fields })}\n`);
-    return this.#receive((object) => readResult(result, parseAnswer(object)));
+    for (;;) {
+      const answer = await this.#receive((object) => {
+        const at = parseProgress(object);
+        if (at === undefined) return readResult(result, parseAnswer(object));
+        onProgress?.(at.done, at.total);
+        return undefined;
+      });
+      if (answer !== undefined) return answer;
+    }
+  }
+
+  /** No request follows; one that ends with its client is given up, which is its answer. */
+  end(): void {
+    this.#socket.end();
   }
 
   /** The connection after a command that makes a stream of it, and what of that has come already. */

@@ -3,11 +3,15 @@
  * of commands/, which commands/table.ts lists. Main thread.
  */
 import type { Socket } from 'node:net';
+import type { WorkOptions } from '../../snapshot/progress.js';
 import type { Example } from '../help.js';
 import type { RunIo } from '../run.js';
 import type { MachineClient } from './client.js';
 import type { FieldsOf, Shape } from './fields.js';
 import type { Served } from './served.js';
+
+/** Of one request: whether its client is still there, and telling it how far it is. */
+export type Work = Required<{ [K in keyof WorkOptions]: NonNullable<WorkOptions[K]> }>;
 
 export interface ControlCommand<Name extends string, Request extends Shape, Result extends Shape> {
   /** In a request, and on the command line. */
@@ -18,8 +22,8 @@ export interface ControlCommand<Name extends string, Request extends Shape, Resu
   readonly result: Result;
   /** It ends with the client: whoever asks keeps its side of the connection open until the answer. */
   readonly endsWithClient?: true;
-  /** In the process of the machine. What it throws is answered. `signal` is for one that ends with the client. */
-  serve(fields: Partial<FieldsOf<Request>>, served: Served, signal: AbortSignal): Promise<FieldsOf<Result>>;
+  /** In the process of the machine. What it throws is answered. `signal` is for one that ends with the client, which hears of progress only if it asked to. */
+  serve(fields: Partial<FieldsOf<Request>>, served: Served, work: Work): Promise<FieldsOf<Result>>;
   /** Takes over the connection after the answer; `rest` came behind the request. */
   stream?(socket: Socket, rest: Buffer, served: Served): void;
   /** What there is of it on the command line; absent for one that others use. */

@@ -9,8 +9,9 @@
 import type { Socket } from 'node:net';
 import { TsvmmError } from '../../errors.js';
 import { errorFields } from '../json-events.js';
+import type { Work } from './command.js';
 import { commandOf, parseRequest } from './commands/table.js';
-import { errorLine, type Hello, helloLine, LineReader, mostLine, resultLine } from './protocol.js';
+import { errorLine, type Hello, helloLine, LineReader, mostLine, progressLine, resultLine } from './protocol.js';
 import type { Served } from './served.js';
 
 /** For the next request to come, or the last answer to be read. */
@@ -105,7 +106,7 @@ export class Connection {
     try {
       const request = parseRequest(line);
       const command = commandOf(request);
-      const result = command.serve(request.fields, this.#served, this.#abort.signal);
+      const result = command.serve(request.fields, this.#served, this.#newWork());
       if (command.endsWithClient) {
         this.#work = result;
         socket.resume(); // its end is to be seen
@@ -125,6 +126,18 @@ export class Connection {
     this.#wait();
     if (isRead) setImmediate(() => this.#goOn());
     else socket.once('drain', () => this.#goOn());
+  }
+
+  #newWork(): Work {
+    const { signal } = this.#abort;
+    let told = -1;
+    const onProgress = (done: number, total: number): void => {
+      const percent = Math.floor((100 * done) / total);
+      if (percent === told || signal.aborted || this.#socket.writableLength > 0) return; // it reads as fast as it likes
+      told = percent;
+      this.#socket.write(progressLine(done, total));
+    };
+    return { signal, onProgress };
   }
 
   #goOn(): void {

@@ -11,12 +11,17 @@
  *   {"result":{"reason":"stopped"}}
  *   {"error":{"code":"ERR_TSVMM_STATE","message":"...","hint":"..."}}
  *
+ * Before the answer to a request that asked for it there may come lines that say how far it is:
+ *
+ *   {"progress":{"done":1048576,"total":134217728}}
+ *
  * What is no request is answered with an error, and the next line is read; only after a line that is too long, of which nobody
  * knows where it ends, is the connection closed. Nothing that comes is believed before it is checked, on either side.
  */
 import { type ErrorCode, TsvmmError } from '../../errors.js';
 import { isErrorCode } from '../exit-codes.js';
 import { jsonLine } from '../json-events.js';
+import { wholeNumber } from './fields.js';
 import { isMachineName } from './machine-name.js';
 
 /** It changes when a process of the one version would misunderstand one of the other; a command more is no such change. */
@@ -105,6 +110,22 @@ export const errorLine = ({
   message: string;
   hint?: string | undefined;
 }): string => jsonLine({ error: { code, message, hint } });
+
+export const progressLine = (done: number, total: number): string => jsonLine({ progress: { done, total } });
+
+export interface ProgressReport {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** How far it is, if the line says that instead of an answer. */
+export function parseProgress({ progress }: { progress?: unknown }): ProgressReport | undefined {
+  if (progress === undefined) return undefined;
+  if (!isObject(progress)) throw notUnderstood();
+  const { done, total } = progress;
+  if (!wholeNumber(done) || !wholeNumber(total) || done > total) throw notUnderstood();
+  return { done, total };
+}
 
 /** The result in an answer; throws the error in it. */
 export function parseAnswer({ result, error }: { result?: unknown; error?: unknown }): JsonObject {

@@ -2,13 +2,14 @@
  * `tsvmm snapshot NAME DIR`: the machine is written to a directory while it goes on (machine/snapshots.ts). Main thread.
  *
  * A difference is one to the newest snapshot that was taken of the machine in its process, or from which it was restored. Who asked
- * and goes away before it is whole leaves nothing of it. One request has one answer, so nobody is told how far it is.
+ * and goes away before it is whole leaves nothing of it.
  */
 import { resolve } from 'node:path';
 import { quote } from '../../../disk/range.js';
 import { TsvmmError } from '../../../errors.js';
 import type { Snapshot } from '../../../machine/snapshot.js';
 import { ExitCode } from '../../exit-codes.js';
+import { longWork } from '../../long-work.js';
 import { snapshotCommands } from '../../snapshot-commands.js';
 import { controlCommand } from '../command.js';
 import { absolutePath, aSwitch } from '../fields.js';
@@ -16,14 +17,17 @@ import type { Served } from '../served.js';
 
 export const snapshot = controlCommand({
   name: 'snapshot',
-  request: { directory: absolutePath, diff: aSwitch },
+  request: { directory: absolutePath, diff: aSwitch, progress: aSwitch },
   result: {},
   endsWithClient: true,
-  async serve({ directory, diff = false }, served, signal) {
+  async serve({ directory, diff = false, progress = false }, served, { signal, onProgress }) {
     const machine = await served.machine();
     if (directory === undefined) throw new TsvmmError('ERR_TSVMM_CONFIG', 'directory: it is not said where');
     await using diffFrom = diff ? await last(served) : undefined;
-    await using taken = await machine.snapshot(directory, { diffFrom, signal });
+    await using taken = await machine.snapshot(directory, {
+      ...{ diffFrom, signal },
+      onProgress: progress ? onProgress : undefined,
+    });
     served.lastSnapshot = taken.directory;
     return {};
   },
@@ -44,8 +48,16 @@ export const snapshot = controlCommand({
         text: 'write only what changed since the last snapshot of this machine, or the one it was restored from; beside which it has to lie',
       },
     ],
-    async run({ diff }, connect, _io, directory = '') {
-      await (await connect()).request(snapshot, { directory: resolve(directory), ...(diff === true && { diff }) });
+    async run({ diff }, connect, io, directory = '') {
+      const client = await connect();
+      await longWork(io, async ({ signal, onProgress }) => {
+        signal.addEventListener('abort', () => client.end());
+        const fields = { directory: resolve(directory), progress: true, ...(diff === true && { diff }) };
+        await client.request(snapshot, fields, onProgress).catch((error: unknown) => {
+          signal.throwIfAborted();
+          throw error;
+        });
+      });
       return ExitCode.ok;
     },
   },

@@ -137,6 +137,41 @@ describe('a snapshot that is being written', () => {
     });
   });
 
+  it('says how far it is to who asked for that', async () => {
+    await withMachine('web', async ({ machine }) => {
+      machine.onSnapshot = async (_directory, { onProgress }) => {
+        for (let done = 0; done <= 1000; done++) {
+          onProgress?.(done * MIB, 1000 * MIB);
+          await delay(0);
+        }
+        return Snapshot.open(first);
+      };
+      const shown = await tsvmm(`snapshot web ${first}`, ({ stderr }) => Object.assign(stderr, { isTTY: true }));
+      expect(shown.code).toBe(0);
+      const percents = Array.from(shown.stderr.matchAll(/\r(\d+) %/g), ([, percent]) => Number(percent));
+      expect(percents.length).toBeGreaterThan(10);
+      expect(percents).toEqual([...new Set(percents)].sort((a, b) => a - b));
+      expect(shown.stderr.endsWith('\r\x1b[K')).toBe(true);
+      expect(await tsvmm(`snapshot web ${first}`)).toEqual({ code: 0, stdout: '', stderr: '' }); // no terminal
+
+      const client = await RawClient.connect('web');
+      client.socket.write(`{"command":"snapshot","directory":"${first}"}\n`);
+      expect(await client.answered(1)).toEqual({ result: {} });
+      client.socket.destroy();
+    });
+  });
+
+  it('that is interrupted has been given up when its command ends', async () => {
+    await withMachine('web', async ({ machine }) => {
+      const state = slow(machine);
+      const { code, stderr } = await tsvmm('snapshot web there', async ({ signals }) => {
+        await until(() => machine.calls.length === 1);
+        signals.emit('SIGINT', 'SIGINT');
+      });
+      expect({ code, stderr, ...state }).toEqual({ code: 130, stderr: '', ended: true });
+    });
+  });
+
   it('of a client that floods takes no more of it, and goes on', async () => {
     await withMachine('web', async ({ machine }) => {
       const state = slow(machine);

@@ -25,7 +25,7 @@ export interface Said {
 /** `tsvmm WORDS`; `act` plays its user. */
 export async function tsvmm(
   words: string,
-  act: (io: { stdin: PassThrough; stdout: Sink; signals: EventEmitter }) => unknown = () => {},
+  act: (io: { stdin: PassThrough; stdout: Sink; stderr: Sink; signals: EventEmitter }) => unknown = () => {},
 ): Promise<Said> {
   const io = {
     stdin: new PassThrough(),
