@@ -9,7 +9,16 @@ export default defineConfig({
     maxWorkers: 2, // a lab needs one processor of the machine and 3 GiB
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
-      { extends: true, test: { name: 'kvm', include: ['test/kvm/**/*.test.ts'], testTimeout: 240_000, ...after(1) } },
+      {
+        extends: true,
+        test: {
+          name: 'kvm',
+          include: ['test/kvm/**/*.test.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          ...after(1),
+        },
+      },
       {
         extends: true,
         test: {

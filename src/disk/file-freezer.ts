@@ -43,6 +43,8 @@ export class FileFreezer {
   /** For the next instant: where old blocks go, and what becomes a copy, if nothing of the file waits to be written back. */
   #store: TemporaryFile | undefined;
   #clone: number | undefined;
+  /** What `prepare` is about. */
+  #preparing: Promise<void> = Promise.resolve();
   /** What was last made, and where it is kept. */
   #last: { readonly layer: FrozenLayer; readonly history: FileHistory; readonly instant: number } | undefined;
 
@@ -56,7 +58,13 @@ export class FileFreezer {
   }
 
   /** Opens beforehand what `freeze` needs, and writes back what waits for that where a copy can be made. */
-  async prepare(size: number): Promise<void> {
+  prepare(size: number): Promise<void> {
+    const done = this.#prepare(size);
+    this.#preparing = done.catch(() => {}); // its caller hears of it
+    return done;
+  }
+
+  async #prepare(size: number): Promise<void> {
     const { what, fd, directory } = this.#file;
     this.#store ??= await this.#openStore(size);
     if (directory !== undefined) this.#canClone ??= await canClone(directory);
@@ -116,6 +124,7 @@ export class FileFreezer {
   /** Nobody writes the file any more. */
   async close(): Promise<void> {
     this.onIdle = undefined;
+    await this.#preparing; // it opens files, and looks at this one
     const store = this.#store;
     this.#store = undefined;
     if (store !== undefined) await closeFd(store.fd);

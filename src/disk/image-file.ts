@@ -34,6 +34,7 @@ export class ImageFile implements DiskFile {
   /** It can only read; made when it is needed. */
   #reader: number | undefined;
   #freezer: FileFreezer | undefined;
+  #opening: Promise<FileFreezer> | undefined;
   #closing: Promise<void> | undefined;
 
   /** Takes the descriptor over. */
@@ -70,7 +71,7 @@ export class ImageFile implements DiskFile {
 
   async freeze(): Promise<FrozenContent> {
     const { path, size, readOnly, ioSize } = this;
-    const reference = await this.#reference();
+    const reference = this.#options.isFile ? await this.#reference() : undefined; // else nothing tells that it was written
     const layer = await this.#freezeLayer();
     const direct = layer.open.direct === true ? this.open.direct : undefined;
     return new FrozenContent({ path, size, readOnly, ioSize, direct, limit: undefined, reference }, [layer]);
@@ -99,6 +100,7 @@ export class ImageFile implements DiskFile {
   }
 
   async #close(): Promise<void> {
+    await this.#opening?.catch(() => {}); // its caller hears of it
     await this.#freezer?.close();
     // Who has it frozen only reads: others may read it as well.
     if (this.#held.isShared) lockFile(this.open.fd, 'read');
@@ -114,7 +116,12 @@ export class ImageFile implements DiskFile {
     return layer;
   }
 
-  async #freezing(): Promise<FileFreezer> {
+  #freezing(): Promise<FileFreezer> {
+    this.#opening = this.#openFreezer();
+    return this.#opening;
+  }
+
+  async #openFreezer(): Promise<FileFreezer> {
     if (this.#freezer !== undefined) return this.#freezer;
     const { fd, direct } = this.open;
     this.#reader ??= await openForReading(fd, direct === undefined ? 0 : constants.O_DIRECT);

@@ -96,9 +96,9 @@ export class Disk implements AsyncDisposable {
     return new Disk(token, pathOrigin(medium), drive, true);
   }
 
-  /** @internal A copy of its own of what a disk was, for one machine; with what it has of it. */
+  /** @internal A copy of its own of what a disk was, for one machine, at whose end that is released. */
   static ofFrozen(frozen: FrozenDisk): Disk {
-    const disk = new Disk(token, frozenOrigin(frozen.hold()), frozen.drive, true);
+    const disk = new Disk(token, frozenOrigin(frozen), frozen.drive, true);
     if (frozen.told !== undefined) disk.assume(frozen.told);
     return disk;
   }
@@ -252,21 +252,19 @@ export class Disk implements AsyncDisposable {
     });
   }
 
-  /**
-   * @internal What it is now, for forks and snapshots, whatever becomes of it; released by the caller. Its machine stands
-   * still with nothing of any device under way, so that all its disks are of one instant; or it is in none.
-   */
+  /** @internal What it is now, whatever becomes of it; released by the caller, who holds it. Its machine stands still, if it is in one. */
   async freeze(options: CallOptions = {}): Promise<FrozenDisk> {
-    return this.#inTurn(async () => {
-      const medium = this.#freezable();
-      const drive = { drive: { ...this.#drive, limit: this.#limit }, told: this.#told };
-      if (medium === undefined) return new FrozenDisk(drive);
-      const frozen = await freezeMedium(medium, drive, this.#place, (change) =>
-        this.#change({ ...options, ...change }),
-      );
-      medium.freezing!.onIdle(() => void this.#forget(medium));
-      return frozen;
-    });
+    const medium = this.#freezable();
+    const drive = { drive: { ...this.#drive, limit: this.#limit }, told: this.#told };
+    if (medium === undefined) return new FrozenDisk(drive);
+    const frozen = await freezeMedium(medium, drive, this.#place, (change) => this.#change({ ...options, ...change }));
+    medium.freezing!.onIdle(() => void this.#forget(medium));
+    return frozen;
+  }
+
+  /** @internal Resolves when no change is under way; none begins before what it resolves to is called. */
+  hold(): Promise<() => void> {
+    return new Promise((resolve, reject) => void this.#inTurn(() => new Promise<void>(resolve)).catch(reject));
   }
 
   get #name(): string {
@@ -279,6 +277,7 @@ export class Disk implements AsyncDisposable {
 
   /** What is in it, undefined if nothing is. */
   #freezable(): Medium | undefined {
+    this.#refuse(this.#name);
     const medium = this.#medium ?? this.#origin.held;
     if (medium !== undefined || this.#in !== undefined) return medium;
     throw new TsvmmError('ERR_TSVMM_STATE', `${this.#name} is not open: it cannot be frozen`);

@@ -85,7 +85,7 @@ export class Forks<M extends AsyncDisposable> {
       const origin = { image, clock: config.clock };
       const made = await this.#start(count, options.signal, (i, signal) => {
         const own = { ...config, name: names?.[i] ?? config.name };
-        return this.#launch(this.#config(own, frozen.copies(config.disks), signal), origin);
+        return frozen.forOne(config.disks, (copies) => this.#launch(this.#config(own, copies, signal), origin));
       });
       return options.count === undefined ? made[0]! : made;
     } finally {

@@ -22,7 +22,7 @@ export class FrozenDisks {
     await Promise.all(disks.map((disk, index) => (others?.has(index) ? undefined : disk.prepareFreeze())));
   }
 
-  /** The machine stands still. All or none. */
+  /** The machine stands still, and its disks are held. All or none. */
   static async freeze(disks: readonly Disk[], others?: OtherDisks): Promise<FrozenDisks> {
     const results = await Promise.allSettled(
       disks.map(async (disk, index) => (others?.has(index) ? undefined : disk.freeze())),
@@ -35,14 +35,25 @@ export class FrozenDisks {
     throw failed.reason;
   }
 
-  /** For one machine: copies of its own, and those that it is to have instead. */
-  copies(others: OtherDisks): Disk[] {
-    return this.#disks.map((disk, index) => {
-      const other = others.get(index)?.();
-      if (other === undefined) return Disk.ofFrozen(this.frozen[index]!);
-      if (disk.told !== undefined) other.assume(disk.told);
-      return other;
-    });
+  /** Calls `use` with the disks of one machine: copies of its own, which go with it or if it fails to start; and others. */
+  async forOne<T>(others: OtherDisks, use: (disks: readonly Disk[]) => Promise<T>): Promise<T> {
+    const own: FrozenDisk[] = [];
+    try {
+      const disks = this.#disks.map((disk, index) => {
+        const other = others.get(index)?.();
+        if (other === undefined) {
+          const frozen = this.frozen[index]!.hold();
+          own.push(frozen);
+          return Disk.ofFrozen(frozen);
+        }
+        if (disk.told !== undefined) other.assume(disk.told);
+        return other;
+      });
+      return await use(disks);
+    } catch (error) {
+      await Promise.all(own.map((frozen) => frozen.release()));
+      throw error;
+    }
   }
 
   /** Of a machine whose disks are all frozen. */
@@ -55,17 +66,23 @@ export class FrozenDisks {
   }
 }
 
-/** A machine that stands still: all of it at this instant. */
+/** A machine that stands still: all of it at this instant. What its driver knows of a disk is in memory, too: none is changed. */
 export async function freezeMachine(
   cycle: PowerCycle,
   disks: readonly Disk[],
   others?: OtherDisks,
 ): Promise<{ readonly image: MachineImage; readonly frozen: FrozenDisks }> {
-  const frozen = await FrozenDisks.freeze(disks, others);
+  const holds = await Promise.allSettled(disks.map((disk) => disk.hold()));
   try {
-    return { frozen, image: await cycle.capture() };
-  } catch (error) {
-    await frozen.release();
-    throw error;
+    for (const hold of holds) if (hold.status === 'rejected') throw hold.reason;
+    const frozen = await FrozenDisks.freeze(disks, others);
+    try {
+      return { frozen, image: await cycle.capture() };
+    } catch (error) {
+      await frozen.release();
+      throw error;
+    }
+  } finally {
+    for (const hold of holds) if (hold.status === 'fulfilled') hold.value();
   }
 }

@@ -17,6 +17,7 @@ import type { SnapshotDisk } from '../snapshot/write-snapshot.js';
 import { Disk } from './disk.js';
 import { FrozenDisk } from './frozen-disk.js';
 import type { OtherDisks } from './frozen-disks.js';
+import { rateLimit } from './rate-limit-options.js';
 
 export const diskPolicies = ['copy', 'reference'] as const;
 export type DiskPolicy = (typeof diskPolicies)[number];
@@ -81,7 +82,9 @@ async function restoredDisk(snapshot: OpenSnapshot, drive: SavedDrive, index: nu
   const entry = snapshot.manifest.disks[index]!;
   const options = { onError, serial, removable, limit };
   if (entry.kind === 'empty')
-    return Disk.ofFrozen(new FrozenDisk({ drive: { onError, serial, removable, limit: undefined }, told }));
+    return Disk.ofFrozen(
+      new FrozenDisk({ drive: { ...options, limit: rateLimit(`disks[${index}].limit`, limit) }, told }),
+    );
   const what = `disks[${index}]`;
   if (entry.kind === 'copy') {
     const path = join(snapshot.directory, entry.file);

@@ -120,12 +120,17 @@ export class BlkDevice implements DataPath, BlkRequests {
   /** `disk` says nothing of what the driver was told: that is for who exchanges it to see to. */
   exchange(disk: OpenDisk | undefined): void {
     const next = openBackend(disk, this.#offset);
+    try {
+      next.attach(this.#host, this); // the host may have no room for it: then all is as it was
+    } catch (error) {
+      next.close();
+      throw error;
+    }
     const [before, rangesBefore] = [this.#backend, this.#ranges];
     this.#ranges = this.#measure(disk);
     this.#backend = next;
     before.close();
     rangesBefore.close();
-    next.attach(this.#host, this);
     if (this.#queues.length > 0) next.activate();
   }
 

@@ -59,7 +59,7 @@ export class FileBackend implements BlkBackend {
   readonly #open: OpenFileDisk;
   readonly #disk: DiskMap;
   /** Who keeps what the disk was; mostly nobody. */
-  #keepers: readonly CopyBeforeWrite[] = [];
+  readonly #keepers: CopyBeforeWrite[] = [];
   readonly #vectors: IoVectors;
   readonly #direct: DirectIo | undefined;
   readonly #bounce: BounceBuffers | undefined;
@@ -106,7 +106,8 @@ export class FileBackend implements BlkBackend {
     this.#host = host;
     this.#requests = requests;
     const { histories = [] } = this.#open.kind === 'frozen' ? {} : this.#open;
-    this.#keepers = histories.map((history) => new CopyBeforeWrite(history, this.#open, this.#offset, host, this));
+    for (const history of histories)
+      this.#keepers.push(new CopyBeforeWrite(history, this.#open, this.#offset, host, this));
   }
 
   activate(): void {

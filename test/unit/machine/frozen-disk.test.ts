@@ -3,12 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openDiskFile } from '../../../src/disk/disk-file.js';
 import { Disk } from '../../../src/machine/disk.js';
 import type { DiskHost, MediumChange } from '../../../src/machine/disk-host.js';
 import type { DiskOptions } from '../../../src/machine/disk-options.js';
+import { freezeMachine } from '../../../src/machine/frozen-disks.js';
 import type { Medium } from '../../../src/machine/medium.js';
+import type { PowerCycle } from '../../../src/machine/power-cycle.js';
 import { BlkDevice } from '../../../src/virtio/blk/blk.js';
 import { BlkFeature, BlkStatus, blkConfig } from '../../../src/virtio/blk/blk-format.js';
 import { openTargets } from '../../support/descriptors.js';
@@ -115,7 +118,7 @@ describe.each<[string, Omit<DiskOptions, 'path'>]>([
     const frozen = await machine.disk.freeze();
     expect(machine.changes).toEqual(['not synced, not told']);
     expect([frozen.size, frozen.readOnly, frozen.told]).toEqual([size, false, machine.disk.tell()]);
-    const copies = await Promise.all([1, 2].map(() => Machine.with(Disk.ofFrozen(frozen))));
+    const copies = await Promise.all([1, 2].map(() => Machine.with(Disk.ofFrozen(frozen.hold()))));
     await frozen.release();
     await frozen.release();
     machine.write(0, Buffer.alloc(8192, 2));
@@ -132,7 +135,7 @@ describe.each<[string, Omit<DiskOptions, 'path'>]>([
     }
     // A copy of a copy, whose machine has gone.
     const again = await copies[0]!.disk.freeze();
-    const third = await Machine.with(Disk.ofFrozen(again));
+    const third = await Machine.with(Disk.ofFrozen(again.hold()));
     await again.release();
     for (const each of [machine, ...copies]) await each.end();
     await machine.disk[Symbol.asyncDispose]();
@@ -167,7 +170,7 @@ describe.each<[string, Omit<DiskOptions, 'path'>]>([
     const disk = await Disk.open(path, options);
     const frozen = await disk.freeze();
     await disk[Symbol.asyncDispose]();
-    const copy = await Machine.with(Disk.ofFrozen(frozen));
+    const copy = await Machine.with(Disk.ofFrozen(frozen.hold()));
     expect((await contentOf(copy.disk.medium)).equals(content)).toBe(true);
     await copy.end();
     await frozen.release();
@@ -183,7 +186,7 @@ test('an image that is taken out lives on in what was frozen of it', async () =>
   await machine.disk.swap(await Disk.open(image().path));
   expect(frozen.reference).toMatchObject({ path, size, ino: String(statSync(path).ino) });
   await expect(openDiskFile({ path })).rejects.toMatchObject({ code: 'ERR_TSVMM_DISK_LOCKED' });
-  const copy = await Machine.with(Disk.ofFrozen(frozen));
+  const copy = await Machine.with(Disk.ofFrozen(frozen.hold()));
   await frozen.release();
   expect((await contentOf(copy.disk.medium)).equals(content)).toBe(true);
   expect(readFileSync(path).subarray(0, 4096)).toEqual(Buffer.alloc(4096, 2));
@@ -201,7 +204,7 @@ test('an empty drive is an empty drive, of the sort that its driver knows', asyn
   await machine.disk.prepareFreeze();
   const frozen = await machine.disk.freeze();
   expect([frozen.size, frozen.readOnly, frozen.reference]).toEqual([0, true, undefined]);
-  const copy = await Machine.with(Disk.ofFrozen(frozen));
+  const copy = await Machine.with(Disk.ofFrozen(frozen.hold()));
   await frozen.release();
   expect([copy.disk.size, copy.disk.readOnly, copy.disk.medium]).toEqual([0, true, undefined]);
   expect(copy.disk.tell()).toEqual({ ...machine.disk.tell(), size: 0 });
@@ -217,7 +220,7 @@ test('a copy tells the driver that goes on what it was told; the next one hears 
   const { machine } = await opened({ removable: true, readOnly: true });
   await machine.disk.swap(await Disk.open(image().path)); // it could be written, and the guest does not know that
   const frozen = await machine.disk.freeze();
-  const copy = Disk.ofFrozen(frozen);
+  const copy = Disk.ofFrozen(frozen.hold());
   await copy.attach(machine, { what: 'disk3', warn: () => {}, signal: new AbortController().signal });
   expect([copy.tell().readOnly, copy.tell().readOnly]).toEqual([true, false]);
   await copy.detach();
@@ -269,7 +272,7 @@ test('what is not open, and what its machine cannot stop for, stays as it is', a
 test('a copy that no machine ever had lets go of what it is of', async () => {
   const { machine } = await opened();
   const frozen = await machine.disk.freeze();
-  const copy = Disk.ofFrozen(frozen);
+  const copy = Disk.ofFrozen(frozen.hold());
   await frozen.release();
   await machine.end();
   await machine.disk[Symbol.asyncDispose]();
@@ -277,3 +280,76 @@ test('a copy that no machine ever had lets go of what it is of', async () => {
   await copy[Symbol.asyncDispose]();
   expect(openFiles()).toEqual(before);
 });
+
+test('a medium that cannot be put in leaves the one before, and what is frozen of it', async () => {
+  const { machine, content } = await opened();
+  const frozen = await machine.disk.freeze();
+  const { open } = machine.disk.medium!;
+  const broken = {
+    open: { ...open, histories: [...(open as unknown as { histories: object[] }).histories, undefined] },
+  };
+  const change = { syncs: false, isTold: false, prepare: async () => broken, commit: vi.fn() };
+  await expect(machine.change(change as unknown as MediumChange)).rejects.toThrow(TypeError);
+  expect(change.commit).not.toHaveBeenCalled();
+  machine.write(0, Buffer.alloc(4096, 1));
+  const copy = await Machine.with(Disk.ofFrozen(frozen.hold()));
+  expect((await contentOf(copy.disk.medium)).equals(content)).toBe(true);
+  await frozen.release();
+  for (const each of [copy, machine]) await each.end();
+  await machine.disk[Symbol.asyncDispose]();
+  expect(openFiles()).toEqual(before);
+});
+
+test('its size in memory and as it is frozen are the same, whoever changes it meanwhile', async () => {
+  const { machine } = await opened({ removable: true });
+  let changing: Promise<unknown> = Promise.resolve();
+  const capture = async (): Promise<object> => {
+    changing = Promise.all([machine.disk.resize(2 * size), machine.disk.swap(await Disk.open(image().path))]);
+    await delay(20);
+    expect(machine.disk.size).toBe(size);
+    return {};
+  };
+  const { frozen } = await freezeMachine({ capture } as unknown as PowerCycle, [machine.disk]);
+  await changing;
+  expect(machine.disk.size).toBe(size); // the other one's
+  expect(frozen.all[0]!.size).toBe(size);
+  await frozen.release();
+  await expect(
+    freezeMachine({ capture: () => Promise.reject(new Error('no room')) } as unknown as PowerCycle, [machine.disk]),
+  ).rejects.toThrow('no room');
+  await machine.disk.resize(3 * size); // nobody holds it any more
+  await machine.end();
+  await machine.disk[Symbol.asyncDispose]();
+  expect(openFiles()).toEqual(before);
+});
+
+test('a machine that does not start leaves nothing of its copies', async () => {
+  const { machine } = await opened();
+  const { frozen } = await freezeMachine({ capture: async () => ({}) } as unknown as PowerCycle, [machine.disk]);
+  const start = (): Promise<never> => Promise.reject(new Error('it did not start'));
+  await expect(frozen.forOne(new Map(), start)).rejects.toThrow('it did not start');
+  await frozen.release();
+  await until(() => machine.changes.length === 2); // it need not keep anything any more
+  await machine.end();
+  await machine.disk[Symbol.asyncDispose]();
+  expect(openFiles()).toEqual(before);
+});
+
+test.each([{}, { ephemeral: true }] as const)(
+  'that is closed while a freeze is prepared leaves nothing open (%o)',
+  async (options) => {
+    for (let turns = 0; turns < 12; turns++) {
+      const { path } = image();
+      const machine = await Machine.with(Disk.ofOptions('disk3', { path, ...options }));
+      const preparing = machine.disk.prepareFreeze().catch(() => {});
+      for (let turn = 0; turn < turns; turn++) await delay(0);
+      await machine.end();
+      await preparing;
+      expect(openFiles()).toEqual(before);
+    }
+  },
+);
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await delay(2);
+}
