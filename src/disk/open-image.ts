@@ -11,8 +11,8 @@ import { Errno, errnoName } from '../host/errno.js';
 import { Sys, syscall } from '../host/system.js';
 import { closeFd, fileStatus, openFd, setSize } from './file-calls.js';
 import { type LockKind, lockFile, lockHolder } from './file-lock.js';
+import { notADisk, refuseOtherKinds, refusePartOfSector } from './not-a-disk.js';
 import { quote } from './range.js';
-import { sectorSize } from './sector-bits.js';
 
 /** _IOR(0x12, 114, size_t) of linux/fs.h. */
 const BLKGETSIZE64 = 0x8008_1272;
@@ -43,9 +43,8 @@ export function sizeOf(path: string, fd: number, stats: Stats): number {
   const size = stats.isBlockDevice() ? deviceSize(path, fd) : stats.size;
   if (size === 0)
     throw notADisk(path, 'is empty', 'Give a disk image with content, or make one: truncate -s 10G FILE.');
-  if (size % sectorSize === 0) return size;
-  const what = `has ${size} bytes, which is no multiple of ${sectorSize}: it is truncated or no disk image`;
-  throw notADisk(path, what, `Copy or download it again; if it is complete, pad it: truncate -s %${sectorSize} FILE.`);
+  refusePartOfSector(path, size);
+  return size;
 }
 
 function deviceSize(path: string, fd: number): number {
@@ -93,22 +92,6 @@ export async function lockImage(path: string, fd: number, kind: LockKind): Promi
         : 'Somebody may be writing it. Stop whoever uses it, or make a copy.',
     details: { path, holder },
   });
-}
-
-function refuseOtherKinds(path: string, stats: Stats): void {
-  if (stats.isFile() || stats.isBlockDevice()) return;
-  const kind = stats.isDirectory()
-    ? 'a directory'
-    : stats.isCharacterDevice()
-      ? 'a character device'
-      : stats.isFIFO()
-        ? 'a pipe'
-        : 'a socket';
-  throw notADisk(path, `is ${kind}, not a disk image`, 'Give an image file or a block device.');
-}
-
-function notADisk(path: string, says: string, hint: string): TsvmmError {
-  return new TsvmmError('ERR_TSVMM_DISK_FORMAT', `${quote(path)} ${says}`, { hint, details: { path } });
 }
 
 /** What the host's answer to a path means to the user. */

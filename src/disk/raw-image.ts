@@ -8,10 +8,9 @@ import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { raiseOpenFiles, TsvmmError } from '../errors.js';
 import type { BlockReader } from './block-reader.js';
 import { detectFormat, formatRefused } from './format.js';
+import { notADisk, refuseOtherKinds, refusePartOfSector } from './not-a-disk.js';
 import { checkRange, quote } from './range.js';
-
-/** What a disk is counted in, whatever its logical block size: Linux "sectors", virtio 1.2 §5.2.4 `capacity`. */
-const sectorSize = 512;
+import { sectorSize } from './sector-bits.js';
 
 export interface RawImageOptions {
   /** Stated by the user: then the content is not probed. Left out: an image of another format is refused by its name. */
@@ -59,13 +58,7 @@ export async function openRawImage(path: string, options: RawImageOptions = {}):
       const format = await detectFormat(image);
       if (format) throw formatRefused(path, format);
     }
-    if (image.size % sectorSize !== 0) {
-      throw notADisk(
-        path,
-        `has ${image.size} bytes, which is no multiple of ${sectorSize}: it is truncated or no disk image`,
-        `Copy or download it again; if it is complete, pad it: truncate -s %${sectorSize} FILE.`,
-      );
-    }
+    refusePartOfSector(path, image.size);
     return image;
   } catch (error) {
     await handle.close();
@@ -132,18 +125,6 @@ class OpenImage implements RawImage {
   }
 }
 
-function refuseOtherKinds(path: string, stats: Stats): void {
-  if (stats.isFile() || stats.isBlockDevice()) return;
-  const kind = stats.isDirectory()
-    ? 'a directory'
-    : stats.isCharacterDevice()
-      ? 'a character device'
-      : stats.isFIFO()
-        ? 'a pipe'
-        : 'a socket';
-  throw notADisk(path, `is ${kind}, not a disk image`, 'Give an image file or a block device.');
-}
-
 /** The kernel keeps a block device's size, in sectors, in sysfs; fstat(2) says 0 for it. */
 async function blockDeviceSize(path: string, stats: Stats): Promise<number> {
   const { major, minor } = deviceNumbers(stats.rdev);
@@ -175,8 +156,4 @@ function hostRefused(path: string, cause: NodeJS.ErrnoException): TsvmmError {
     details: { path, errno: cause.code },
     cause,
   });
-}
-
-function notADisk(path: string, says: string, hint: string): TsvmmError {
-  return new TsvmmError('ERR_TSVMM_DISK_FORMAT', `${quote(path)} ${says}`, { hint, details: { path } });
 }

@@ -62,7 +62,12 @@ describe.skipIf(whyNoKvm !== undefined).each(['pci', 'mmio'] as const)('over vir
     const copies: VirtualMachine[] = [];
     for (const { frozen } of kept)
       copies.push(
-        await startGuest('drive', { disks: [ofFrozen(frozen.hold())], transport, cmdline: 'write until=1', memory: '32M' }),
+        await startGuest('drive', {
+          disks: [ofFrozen(frozen.hold())],
+          transport,
+          cmdline: 'write until=1',
+          memory: '32M',
+        }),
       );
     for (const copy of copies) await copy.console.waitFor(found);
     for (const [i, { frozen, bytes }] of kept.entries()) {
