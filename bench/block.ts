@@ -6,11 +6,11 @@
  * QEMU starts by qboot.rom, since SeaBIOS takes seconds where ring 0 is emulated, at the nice value of our I/O worker.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { VirtualMachine } from 'tsvmm';
-import { type Bench, type Case, cleanEnvironment, whyNoKvm, whyNot } from './harness.js';
+import { type Bench, type Case, cleanEnvironment, whyNoKvm, whyNoQemu } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/block.elf');
@@ -216,7 +216,7 @@ const workloads: Workload[] = [4, 128].flatMap((kib) =>
 export const bench: Bench = {
   name: 'block',
   summary: 'a disk driven by a guest that polls, against QEMU with an I/O thread and io_uring',
-  unavailable: async () => whyNoKvm() ?? whyNot(qemu, constants.X_OK),
+  unavailable: async () => whyNoKvm() ?? whyNoQemu(),
   cases() {
     mkdirSync(folder, { recursive: true });
     for (const mix of ['read', 'write'] as const) makeDisk(diskOf({ ...workloads[0]!, mix }));

@@ -4,7 +4,7 @@
  * A file of bench/ exports `bench`, a `Bench`. `scripts/bench.js` bundles it, runs its cases and prints a line for each.
  * The environment is clean on both sides: NODE_EXTRA_CA_CERTS alone costs every start of Node 20 some 70 ms.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 
 /** One figure, in the unit of its case. */
 export type Measure = () => Promise<number> | number;
@@ -67,6 +67,10 @@ export function whyNot(path: string, mode: number): string | undefined {
 
 /** Why machines cannot be run here; undefined if they can. */
 export const whyNoKvm = (): string | undefined => whyNot('/dev/kvm', constants.R_OK | constants.W_OK);
+
+/** Why the peer cannot be run here; undefined if it can. */
+export const whyNoQemu = (): string | undefined =>
+  existsSync('/usr/bin/qemu-system-x86_64') ? undefined : 'the peer is missing: apt-get install qemu-system-x86';
 
 export function median(figures: readonly number[]): number {
   if (figures.length === 0) throw new RangeError('the median of nothing');

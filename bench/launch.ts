@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { prewarm, VirtualMachine } from 'tsvmm';
-import { type Bench, cleanEnvironment, whyNoKvm } from './harness.js';
+import { type Bench, cleanEnvironment, whyNoKvm, whyNoQemu } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/hello.elf');
@@ -73,8 +73,7 @@ export const bench: Bench = {
     const noKvm = whyNoKvm();
     if (noKvm !== undefined) return noKvm;
     if (!existsSync(guest)) return 'build/guests/hello.elf is missing: node scripts/build-guests.js';
-    if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'the peer is missing: apt-get install qemu-system-x86';
-    return undefined;
+    return whyNoQemu();
   },
   cases: () => [
     { name: 'start', unit: 'ms', ours: start, peer: { name: 'qemu microvm', measure: microvm(false) } },

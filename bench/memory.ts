@@ -3,9 +3,8 @@
  *
  * A figure is the memory of a process (bench/support/footprint.ts) without the guest pages that it touched.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Bench, type Case, whyNoKvm } from './harness.js';
+import { type Bench, type Case, whyNoKvm, whyNoQemu } from './harness.js';
 import { footprint, unit } from './support/footprint.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
@@ -41,12 +40,7 @@ const alone = (name: string, measure: Case['ours']): Case => ({ name, unit, ours
 export const bench: Bench = {
   name: 'memory',
   summary: 'memory of machines without the guest pages they touch, and child processes beside guest memory',
-  async unavailable() {
-    const noKvm = whyNoKvm();
-    if (noKvm !== undefined) return noKvm;
-    if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'the peer is missing: apt-get install qemu-system-x86';
-    return undefined;
-  },
+  unavailable: async () => whyNoKvm() ?? whyNoQemu(),
   cases: () => [
     alone('process-without-machines', () => ours('machines', 0)),
     { ...alone('process-with-1', () => ours('machines', 1)), peer },

@@ -5,10 +5,10 @@
  * started and waits for what it is to go on from. Each is also told by its phases: `...-open` is all that comes before the machine
  * is made. A pause is what the guest itself sees (bench/guests/gaps.c). A snapshot is written when the file system has it.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { prewarm, type Snapshot, VirtualMachine } from 'tsvmm';
-import { type Bench, type Case, type Measure, whyNoKvm } from './harness.js';
+import { type Bench, type Case, type Measure, whyNoKvm, whyNoQemu } from './harness.js';
 import { Qemu } from './peers/qemu-migration.js';
 import { footprint, unit as memoryUnit } from './support/footprint.js';
 import { GapsGuest, pageBytes } from './support/gaps.js';
@@ -228,12 +228,7 @@ const memory = (name: string, ours: Measure): Case => ({ name, unit: memoryUnit,
 export const bench: Bench = {
   name: 'snapshot',
   summary: 'restores, snapshots and forks of tiny guests, against QEMU and its migration to a file',
-  async unavailable() {
-    const noKvm = whyNoKvm();
-    if (noKvm !== undefined) return noKvm;
-    if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'the peer is missing: apt-get install qemu-system-x86';
-    return undefined;
-  },
+  unavailable: async () => whyNoKvm() ?? whyNoQemu(),
   cases: () => [
     ...restoreCases('restore-128MiB', 128),
     ...restoreCases('restore-4GiB', 4096),

@@ -180,5 +180,3 @@ export const exitName = (reason: number): string => exitNames.get(reason) ?? `ex
 
 /** KVM_EXIT_SYSTEM_EVENT types. */
 export const SystemEvent = { shutdown: 1, reset: 2, crash: 3 } as const;
-
-export const MpState = { runnable: 0, uninitialized: 1, halted: 3 } as const;

@@ -52,9 +52,6 @@ export const CapabilityId = { vendor: 0x09, msix: 0x11 } as const;
 /** PCI 3.0 §6.2.4: "unknown" or "no connection". */
 export const noInterruptLine = 0xff;
 
-/** What a host bridge reads for a function that is not there. */
-export const noFunction = 0xffff_ffff;
-
 /** One per machine. */
 export const PciBusMap = registerMap('pci-bus', {
   /** Port 0xCF8. */
