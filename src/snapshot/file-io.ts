@@ -2,13 +2,11 @@
  * Files by their descriptors, on libuv's thread pool: whole reads and writes, and an order in which descriptors are closed.
  * Main thread.
  */
-import { close, fstat, fsync, open, read, readSync, write } from 'node:fs';
+import { fsync, read, readSync, write } from 'node:fs';
 import { promisify } from 'node:util';
+import { closeFd, openFd } from '../disk/file-calls.js';
 
-export const openFd = promisify(open);
-export const closeFd = promisify(close);
 export const syncFd = promisify(fsync);
-export const statusOf = promisify(fstat);
 const readSome = promisify(read);
 const writeSome = promisify(write);
 

@@ -5,17 +5,14 @@
  * only then looked at: what the descriptor says counts, not the name (traps T31, T36). Files are reached through the
  * descriptor of their directory, so that all are of the same one whatever is renamed meanwhile.
  */
-import type { BigIntStats } from 'node:fs';
-import { constants, fstat } from 'node:fs';
+import { constants } from 'node:fs';
 import { lstat, realpath } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { fileStatus, openFd } from '../disk/file-calls.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
-import { Descriptors, EndsEarly, openFd, readFully } from './file-io.js';
+import { Descriptors, EndsEarly, readFully } from './file-io.js';
 import { isUnfinished, unfinishedBeside } from './names.js';
 import { damaged, isLeftover, unusable } from './snapshot-error.js';
-
-const exactStatus: (fd: number, options: { bigint: true }) => Promise<BigIntStats> = promisify(fstat);
 
 export interface OpenedFile {
   readonly fd: number;
@@ -50,7 +47,7 @@ export class SnapshotFiles {
     const path = `/proc/self/fd/${folder.fd}/${name}`;
     const fd = await openFd(path, flags).catch((cause) => Promise.reject(notOpened(directory, name, cause)));
     this.#descriptors.add(fd);
-    const status = await exactStatus(fd, { bigint: true });
+    const status = await fileStatus(fd, { bigint: true });
     if (!status.isFile()) throw damaged(directory, `${name} is not a regular file`);
     const inode = `${status.dev}:${status.ino}`;
     const other = this.#names.get(inode);

@@ -2,8 +2,7 @@
  * Files with holes: where their data is, and how one is written that has holes where there are zeroes, with the digests of
  * its chunks. Main thread, which only looks for zeroes; libuv's threads read, hash and write.
  */
-import { ftruncate } from 'node:fs';
-import { promisify } from 'node:util';
+import { setSize } from '../disk/file-calls.js';
 import { sha256Later } from '../host/digest.js';
 import { Sys, syscall } from '../host/system.js';
 import { writeFully } from './file-io.js';
@@ -52,8 +51,6 @@ export interface SparseTarget {
   /** Room for a digest of each chunk; that of one that is all zeroes stays zero. */
   readonly hashes?: Uint8Array;
 }
-
-const setSize = promisify(ftruncate);
 
 const zeroes = Buffer.alloc(chunkSize);
 

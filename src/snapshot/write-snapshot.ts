@@ -5,12 +5,13 @@
 import { constants } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { closeFd, fileStatus, openFd } from '../disk/file-calls.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import type { Piece } from '../memory/ram.js';
 import { hashFile } from './digested-file.js';
 import { type DraftDisk, writeDraft } from './draft.js';
-import { closeFd, openFd, statusOf, syncFd } from './file-io.js';
+import { syncFd } from './file-io.js';
 import { type DiskReference, limits, type Manifest, type MemoryRegion, sizeOf } from './manifest.js';
 import { type Parent, planMemory } from './memory-plan.js';
 import type { OpenSnapshot, SnapshotLayer } from './open-snapshot.js';
@@ -101,7 +102,7 @@ function draftOf(disk: SnapshotDisk): DraftDisk {
       const fd = await openFd(path, constants.O_RDONLY | constants.O_NOFOLLOW);
       try {
         await syncFd(fd);
-        const { size } = await statusOf(fd);
+        const { size } = await fileStatus(fd);
         if (!disk.digests) return { size };
         progress.expect(size);
         return { size, hashes: await hashFile(fd, size, progress) };
