@@ -5,14 +5,14 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { type DiskFileOptions, openDiskFile } from '../../../src/disk/disk-file.js';
 import type { FrozenContent } from '../../../src/disk/frozen-content.js';
 import { unitBytes } from '../../../src/disk/history.js';
 import type { IoEngine } from '../../../src/host/engine.js';
 import { openTargets } from '../../support/descriptors.js';
 import { copyOf, type DiskOperation, FamilyDisk, settle } from '../support/disk-family.js';
-import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../support/engines.js';
+import { engineFor, engineKinds, ioUringMissing } from '../support/engines.js';
 import { ShuffledEngine } from '../support/shuffled-engine.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tsvmm-frozen-'));
@@ -275,23 +275,18 @@ test.skipIf(xfs === undefined).each(sorts)(
 );
 
 describe.each(engineKinds)('on %s', (kind) => {
-  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
-  let held: TestEngine;
-  beforeAll(async () => {
-    if (kind === 'epoll' || ioUringMissing === undefined) held = await testEngine(kind, 4096);
-  });
-  afterAll(() => held?.close());
+  const { maybe, engine } = engineFor(kind, 4096);
 
   maybe.each(sorts)('copies read what is overwritten (%s)', { timeout: 300_000 }, async (sort) => {
     await fc.assert(
-      fc.asyncProperty(fc.array(race, { minLength: 1, maxLength: 5 }), (rounds) => runRaces(sort, rounds, held.engine)),
+      fc.asyncProperty(fc.array(race, { minLength: 1, maxLength: 5 }), (rounds) => runRaces(sort, rounds, engine())),
       { numRuns: 30 },
     );
   });
 
   maybe.each(sorts)('each has its own content (%s)', { timeout: 300_000 }, async (sort) => {
     await fc.assert(
-      fc.asyncProperty(steps, (list) => play(sort, list, held.engine)),
+      fc.asyncProperty(steps, (list) => play(sort, list, engine())),
       { numRuns: 30 },
     );
   });

@@ -1,5 +1,6 @@
 /** Both I/O engines, for tests that must pass on each. */
 import { Worker } from 'node:worker_threads';
+import { afterAll, beforeAll, test } from 'vitest';
 import type { IoClient, IoEngine } from '../../../src/host/engine.js';
 import { EpollEngine } from '../../../src/host/epoll-engine.js';
 import { errnoName } from '../../../src/host/errno.js';
@@ -47,6 +48,17 @@ export async function testEngine(kind: (typeof engineKinds)[number], capacity = 
     helper.remove();
   };
   return { engine, helpers, close };
+}
+
+/** For a `describe` block: an engine from its beginning to its end, and `test` for what needs one, skipped where the host has none. */
+export function engineFor(kind: (typeof engineKinds)[number], capacity?: number) {
+  const isMissing = kind === 'io_uring' && ioUringMissing !== undefined;
+  let held: TestEngine | undefined;
+  beforeAll(async () => {
+    if (!isMissing) held = await testEngine(kind, capacity);
+  });
+  afterAll(() => held?.close());
+  return { maybe: test.skipIf(isMissing), engine: (): IoEngine => held!.engine };
 }
 
 /** A client that keeps what it is told. */

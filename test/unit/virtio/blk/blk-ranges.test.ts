@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
 import { FallocateMode } from '../../../../src/host/engine-slots.js';
 import { Errno } from '../../../../src/host/errno.js';
@@ -34,7 +34,7 @@ import {
   zeroes,
 } from '../../support/blk-disks.js';
 import { DeviceBench } from '../../support/device-bench.js';
-import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
+import { engineFor, engineKinds, ioUringMissing } from '../../support/engines.js';
 import { type MockBuffer, readable, writable } from '../../support/mock-driver.js';
 import { mappedRam } from '../../support/test-ram.js';
 
@@ -57,15 +57,10 @@ function large(total: number, content = Buffer.alloc(0)): OpenDisk & { kind: 'fi
 }
 
 describe.each(engineKinds)('on %s', (kind) => {
-  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
-  let held: TestEngine;
-  beforeAll(async () => {
-    if (kind === 'epoll' || ioUringMissing === undefined) held = await testEngine(kind);
-  });
-  afterAll(() => held?.close());
+  const { maybe, engine } = engineFor(kind);
   const onDisk = (open: OpenDisk): DeviceBench => {
     const config = blkConfig({ name: 'blk0', size: open.size, readOnly: open.readOnly });
-    const options = { engine: held.engine, features, config, queueSize: 256, maxChain: 256 };
+    const options = { engine: engine(), features, config, queueSize: 256, maxChain: 256 };
     const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'serial-0' }), mappedRam(0x40_0000), options);
     cleanups.push(() => bench.close());
     return bench;

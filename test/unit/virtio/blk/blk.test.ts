@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
 import { Errno } from '../../../../src/host/errno.js';
 import { BlkDevice } from '../../../../src/virtio/blk/blk.js';
@@ -33,7 +33,7 @@ import {
   writeback,
 } from '../../support/blk-disks.js';
 import { DeviceBench } from '../../support/device-bench.js';
-import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
+import { engineFor, engineKinds, ioUringMissing } from '../../support/engines.js';
 import { type MockBuffer, type Placed, readable, writable } from '../../support/mock-driver.js';
 import { ScriptedEngine } from '../../support/scripted-slots.js';
 import { mappedRam } from '../../support/test-ram.js';
@@ -41,17 +41,12 @@ import { mappedRam } from '../../support/test-ram.js';
 if (ioUringMissing) console.warn(`skipped: ${ioUringMissing}`);
 
 describe.each(engineKinds)('on %s', (kind) => {
-  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
-  let held: TestEngine;
-  beforeAll(async () => {
-    if (kind === 'epoll' || ioUringMissing === undefined) held = await testEngine(kind);
-  });
-  afterAll(() => held?.close());
+  const { maybe, engine } = engineFor(kind);
 
   const onDisk = (open: OpenDisk, features: readonly number[] = writeback, queues = 1): DeviceBench => {
     const options = { name: 'blk0', size: open.size, readOnly: open.readOnly, queues };
     const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'serial-0' }), mappedRam(0x40_0000), {
-      engine: held.engine,
+      engine: engine(),
       features,
       config: blkConfig(options),
       queues,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { fstatSync, mkdtempSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { type DiskFile, type DiskFileOptions, openDiskFile } from '../../../../src/disk/disk-file.js';
 import type { FrozenContent } from '../../../../src/disk/frozen-content.js';
 import { openFrozen } from '../../../../src/disk/frozen-file.js';
@@ -16,7 +16,7 @@ import { bytesPerOperation } from '../../support/allocation.js';
 import { ask, cleanups, discard, read, scripted, sector, write, zeroes } from '../../support/blk-disks.js';
 import { DeviceBench } from '../../support/device-bench.js';
 import { FamilyDisk, settle } from '../../support/disk-family.js';
-import { engineKinds, ioUringMissing, type TestEngine, testEngine } from '../../support/engines.js';
+import { engineFor, engineKinds } from '../../support/engines.js';
 import { ShuffledEngine } from '../../support/shuffled-engine.js';
 import { mappedRam } from '../../support/test-ram.js';
 
@@ -263,12 +263,7 @@ test('a copy that reads what is overwritten meanwhile reads it again from where 
 });
 
 describe.each(engineKinds)('on %s', (kind) => {
-  const maybe = test.skipIf(kind === 'io_uring' && ioUringMissing !== undefined);
-  let held: TestEngine;
-  beforeAll(async () => {
-    if (kind === 'epoll' || ioUringMissing === undefined) held = await testEngine(kind);
-  });
-  afterAll(() => held?.close());
+  const { maybe, engine } = engineFor(kind);
 
   maybe(
     'writes to what is kept, and a copy’s reads of it and of the disk, make no garbage',
@@ -283,7 +278,7 @@ describe.each(engineKinds)('on %s', (kind) => {
         { open: copy.open, request: read(5, sector) },
         { open: copy.open, request: read(unitSectors, sector) },
       ].map(({ open, request }) => {
-        const options = { engine: held.engine, features, config: blkConfig({ name: 'a', ...open }) };
+        const options = { engine: engine(), features, config: blkConfig({ name: 'a', ...open }) };
         const bench = new DeviceBench(new BlkDevice({ disk: open, id: 'a' }), mappedRam(0x40_0000), options);
         cleanups.push(() => bench.close());
         const { driver } = bench;
