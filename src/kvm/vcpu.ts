@@ -56,14 +56,6 @@ export class Vcpu {
     closeFd(this.fd);
   }
 
-  /**
-   * Tells a guest with a paravirtual clock that its host has stopped it, so that its watchdogs do not bark; one without is not
-   * told (EINVAL, KVM API §4.75).
-   */
-  noteStop(): void {
-    native().ioctl(this.fd, Ioctl.KVM_KVMCLOCK_CTRL, 0);
-  }
-
   get exitReason(): number {
     return this.run.getUint32(KvmRun.offset.exit_reason, true);
   }
@@ -139,4 +131,12 @@ export class Vcpu {
     if (written === msrs.length) return;
     throw new TsvmmError('ERR_TSVMM_KVM_IOCTL', `KVM_SET_MSRS: MSR 0x${msrs[written]![0].toString(16)} was refused`);
   }
+}
+
+/**
+ * Tells a guest with a paravirtual clock that its host has stopped it, so that its watchdogs do not bark; one without is not
+ * told (EINVAL, KVM API §4.75). Nothing that can be saved: whoever loads a vCPU says it again.
+ */
+export function noteStop(vcpuFd: number): void {
+  native().ioctl(vcpuFd, Ioctl.KVM_KVMCLOCK_CTRL, 0);
 }

@@ -15,6 +15,7 @@ import { entropy } from '../host/random.js';
 import { type ClockPolicy, loadClock } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
+import { noteStop } from '../kvm/vcpu.js';
 import { loadVcpu, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { KvmVm } from '../kvm/vm.js';
 import { loadVm } from '../kvm/vm-save.js';
@@ -135,6 +136,7 @@ export class Hardware {
     const elapsedNs = loadClock(fd, vcpuFds, parts.clock, clock);
     vcpuFds.forEach((vcpu, cpu) => {
       loadVcpu(vcpu, parts.vcpus[cpu]!, facts);
+      noteStop(vcpu);
     });
     loadVm(fd, parts.vm);
     const setLine: SetLine = (gsi, level) => void this.vm.setIrqLine(gsi, level);

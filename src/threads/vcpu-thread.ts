@@ -17,7 +17,7 @@ import { Exit, SystemEvent } from '../kvm/ioctls.js';
 import { must } from '../kvm/kvm.js';
 import { type StartState, setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
 import { KvmRun, KvmRunExits } from '../kvm/structs.js';
-import { Vcpu } from '../kvm/vcpu.js';
+import { noteStop, Vcpu } from '../kvm/vcpu.js';
 import { KvmVm } from '../kvm/vm.js';
 import {
   exitCounters,
@@ -284,7 +284,7 @@ export class VcpuThread {
       this.#stop();
       return;
     }
-    this.#vcpu.noteStop();
+    noteStop(this.#vcpu.fd);
     Atomics.store(this.#control.state, 0, VcpuState.parked);
     this.#report({ type: 'parked' });
   }

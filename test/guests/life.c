@@ -4,9 +4,9 @@
  * has gone back. Its other CPUs do the same with memory of their own.
  *
  * It obeys lines from the serial port: "who NAME" gives it a name, which is written into its memory with everything it
- * writes from then on; "say" prints "life: NAME, round N, ticks N, entropy X, generation G of N" (X: 8 bytes, drawn then; G: the
- * first 8 bytes of the generation identifier when it was last told of one, which was so often), "jump" allows the clocks one
- * step of any size forward, "end" ends it with "life ok: N rounds".
+ * writes from then on; "say" prints "life: NAME, round N, ticks N, entropy X, generation G of N, stops N" (X: 8 bytes, drawn then; G:
+ * the first 8 bytes of the generation identifier when it was last told of one, which was so often; stops: how often the
+ * paravirtual clock said that the host had stopped it), "jump" allows the clocks one step of any size forward, "end" ends it with "life ok: N rounds".
  *
  * Options: pages=N pages for each CPU (default 64); cpus=N (default 1); by=msix | intx | poll; rng=none; jump=N: the most
  * milliseconds that a clock may step between two rounds (default: any).
@@ -46,6 +46,7 @@ static volatile u32 ticks;
 static volatile u64 name_hash;
 static char name[MAX_NAME] = "first";
 static struct clock_page *clock_page;
+static u32 stops;
 static struct virtio_device device;
 static struct virtqueue queue;
 static bool has_rng;
@@ -128,7 +129,9 @@ static void look_at_clock(const char *which, u64 *last, u64 now, u64 per_millise
 
 static void look_at_clocks(struct life *life) {
   look_at_clock("the TSC", &life->last_tsc, rdtsc(), tsc_per_millisecond());
-  if (clock_page != NULL) look_at_clock("kvmclock", &life->last_clock, kvmclock_nanoseconds(clock_page), 1000000);
+  if (clock_page == NULL) return;
+  look_at_clock("kvmclock", &life->last_clock, kvmclock_nanoseconds(clock_page), 1000000);
+  if (kvmclock_was_stopped(clock_page)) stops++;
 }
 
 static void live_elsewhere(u32 slot) {
@@ -167,8 +170,8 @@ static void obey(const char *line) {
     name_hash = hash << 20;
     print("life: now %s\n", name);
   } else if (begins(line, "say")) {
-    print("life: %s, round %u, ticks %u, entropy %lx, generation %lx of %u\n", name, lives[0].rounds, ticks, draw(),
-          generation, generations);
+    print("life: %s, round %u, ticks %u, entropy %lx, generation %lx of %u, stops %u\n", name, lives[0].rounds, ticks,
+          draw(), generation, generations, stops);
   } else if (begins(line, "jump")) {
     may_jump = true;
     print("life: may jump\n");

@@ -158,6 +158,19 @@ describe.skipIf(whyNoKvm !== undefined)('the clocks of a machine that stood stil
     expect((await vm.exited).consoleTail).toMatch(/FAIL: (the TSC|kvmclock) went on by \d+ ms at once/);
   });
 
+  test('are said to have stood still, so that no watchdog barks, in forks too', async () => {
+    await using parent = await startLife();
+    expect(await say(parent)).toMatchObject({ stops: 0 });
+    await using first = await parent.fork();
+    expect(await say(parent)).toMatchObject({ stops: 1 });
+    expect(await say(first)).toMatchObject({ stops: 1 });
+    await using second = await first.fork();
+    expect(await say(second)).toMatchObject({ stops: 2 });
+    await parent.pause();
+    await parent.resume();
+    expect(await say(parent)).toMatchObject({ stops: 2 });
+  });
+
   test('T42: never go back, in forks neither', async () => {
     await using parent = await startLife({ cpus: 2 });
     for (let i = 0; i < 5; i++) {

@@ -6,6 +6,7 @@
 
 /* Linux Documentation/virt/kvm/x86/cpuid.rst. */
 enum { CPUID_KVM_SIGNATURE = 0x40000000, CPUID_KVM_FEATURES = 0x40000001, KVM_FEATURE_CLOCKSOURCE2 = 1 << 3 };
+enum { PVCLOCK_GUEST_STOPPED = 1 << 1 };
 enum { MAX_RETRIES = 1000 };
 
 bool kvm_is_there(void) {
@@ -28,4 +29,10 @@ u64 kvmclock_nanoseconds(const struct clock_page *page) {
     if ((version & 1) == 0 && version == page->version) return time;
   }
   fail("kvmclock: the page changes all the time");
+}
+
+bool kvmclock_was_stopped(struct clock_page *page) {
+  if ((page->flags & PVCLOCK_GUEST_STOPPED) == 0) return false;
+  page->flags &= (u8)~PVCLOCK_GUEST_STOPPED;
+  return true;
 }

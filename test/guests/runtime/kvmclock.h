@@ -23,5 +23,7 @@ bool kvm_is_there(void);
 bool kvmclock_is_offered(void);
 /* Of a page that is registered and enabled. */
 u64 kvmclock_nanoseconds(const struct clock_page *page);
+/* The host has stopped the machine since this was last asked: watchdogs are to begin anew. */
+bool kvmclock_was_stopped(struct clock_page *page);
 
 #endif

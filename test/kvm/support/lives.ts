@@ -11,6 +11,8 @@ export interface Said {
   /** The generation identifier as it was last told, and how often it was. */
   readonly generation: string;
   readonly generations: number;
+  /** How often it was told that its host had stopped it. */
+  readonly stops: number;
 }
 
 /** A hundred of them share the processors of a host that has other work, too. */
@@ -57,12 +59,17 @@ export async function mayJump(vm: VirtualMachine): Promise<void> {
 }
 
 export async function say(vm: VirtualMachine): Promise<Said> {
-  const [, name, rounds, ticks, entropy, generation, generations] = await answer(
+  const [, name, rounds, ticks, entropy, generation, generations, stops] = await answer(
     vm,
     'say',
-    /life: (\S+), round (\d+), ticks (\d+), entropy ([0-9a-f]+), generation ([0-9a-f]+) of (\d+)\n/,
+    /life: (\S+), round (\d+), ticks (\d+), entropy ([0-9a-f]+), generation ([0-9a-f]+) of (\d+), stops (\d+)\n/,
   );
-  const numbers = { rounds: Number(rounds), ticks: Number(ticks), generations: Number(generations) };
+  const numbers = {
+    rounds: Number(rounds),
+    ticks: Number(ticks),
+    generations: Number(generations),
+    stops: Number(stops),
+  };
   return { name: name!, entropy: entropy!, generation: generation!, ...numbers };
 }
 
