@@ -30,7 +30,10 @@ export interface FrozenFacts {
   /** As the guest sees it. */
   readonly readOnly: boolean;
   readonly ioSize: number;
+  /** How it is read. */
   readonly direct: DirectIo | undefined;
+  /** The disk is open for direct I/O, whatever it is read from. */
+  readonly isDirect: boolean;
   /** Of what a copy writes, as that of the disk itself was limited. */
   readonly limit: number | undefined;
   /** The image whose content it is; undefined when that is in no image. */

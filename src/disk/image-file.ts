@@ -74,7 +74,8 @@ export class ImageFile implements DiskFile {
     const reference = this.#options.isFile ? await this.#reference() : undefined; // else nothing tells that it was written
     const layer = await this.#freezeLayer();
     const direct = layer.open.direct === true ? this.open.direct : undefined;
-    return new FrozenContent({ path, size, readOnly, ioSize, direct, limit: undefined, reference }, [layer]);
+    const isDirect = this.open.direct !== undefined;
+    return new FrozenContent({ path, size, readOnly, ioSize, direct, isDirect, limit: undefined, reference }, [layer]);
   }
 
   forget(): void {

@@ -97,7 +97,8 @@ export class OverlayFile implements DiskFile {
     const { histories } = this.#freezer;
     this.open = { ...this.open, histories };
     for (const { held } of this.#layers) held.hold();
-    const facts = { path, size, readOnly, ioSize, direct, limit, reference: undefined };
+    const isDirect = direct !== undefined;
+    const facts = { path, size, readOnly, ioSize, direct, isDirect, limit, reference: undefined };
     return new FrozenContent(facts, [...own, ...this.#layers]);
   }
 

@@ -81,9 +81,9 @@ export class DataPaths {
     return readCounters(this.#attachment);
   }
 
-  /** Nothing of its requests is under way any more, and none begins until `resume`. */
-  async quiesce(): Promise<void> {
-    await (await this.#attaching)?.quiesce();
+  /** Nothing of its requests is under way any more, and none begins until `resume`; with what `IoMachine.quiesce` names. */
+  async quiesce(): Promise<readonly string[]> {
+    return (await (await this.#attaching)?.quiesce()) ?? [];
   }
 
   async resume(): Promise<void> {

@@ -138,8 +138,7 @@ export class Disk implements AsyncDisposable {
         await medium.grow(bytes);
         return medium;
       };
-      const commit = (): void => this.#note(medium.open);
-      await this.#change({ ...options, syncs: false, isTold: true, prepare, commit });
+      await this.#change({ ...options, syncs: false, isTold: true, prepare, commit: () => this.#note(medium.open) });
     });
   }
 
@@ -345,6 +344,7 @@ export class Disk implements AsyncDisposable {
   async #takeOver(next: Disk, place: Place, options: CallOptions): Promise<void> {
     await next.#take(place.options, async (medium) => {
       await this.#exchange(place, next.#origin, medium, options);
+      medium?.freezing?.onIdle(() => void this.#forget(medium));
       next.#gone = new TsvmmError('ERR_TSVMM_STATE', `${next.#name} has become what is in another disk`);
     });
   }

@@ -79,7 +79,7 @@ export class Forks<M extends AsyncDisposable> {
     const { disks } = this.#parent;
     await FrozenDisks.prepare(disks, config.disks);
     const { image, frozen } = await this.#pauses.still('forked', options, (cycle) =>
-      freezeMachine(cycle, disks, config.disks),
+      freezeMachine(cycle, disks, config.disks, options),
     );
     try {
       const origin = { image, clock: config.clock };

@@ -133,6 +133,7 @@ export async function freezeMedium(
   const freezing = freezingOf(medium, place);
   let frozen: FrozenDisk | undefined;
   const prepare = async (): Promise<Medium> => {
+    await frozen?.release(); // the machine has begun anew
     frozen = new FrozenDisk(drive, await freezing.freeze(), medium.layout);
     return medium;
   };

@@ -1,4 +1,5 @@
 /** All disks of a machine at one instant, and those of the machines that go on from there. Main thread. */
+import type { CallOptions } from './console.js';
 import { Disk } from './disk.js';
 import type { FrozenDisk } from './frozen-disk.js';
 import type { MachineImage } from './machine-image.js';
@@ -23,9 +24,13 @@ export class FrozenDisks {
   }
 
   /** The machine stands still, and its disks are held. All or none. */
-  static async freeze(disks: readonly Disk[], others?: OtherDisks): Promise<FrozenDisks> {
+  static async freeze(
+    disks: readonly Disk[],
+    others: OtherDisks | undefined,
+    options: CallOptions,
+  ): Promise<FrozenDisks> {
     const results = await Promise.allSettled(
-      disks.map(async (disk, index) => (others?.has(index) ? undefined : disk.freeze())),
+      disks.map(async (disk, index) => (others?.has(index) ? undefined : disk.freeze(options))),
     );
     const frozen = results.map((result) => (result.status === 'fulfilled' ? result.value : undefined));
     const made = new FrozenDisks(disks, frozen);
@@ -66,16 +71,21 @@ export class FrozenDisks {
   }
 }
 
-/** A machine that stands still: all of it at this instant. What its driver knows of a disk is in memory, too: none is changed. */
+/**
+ * A machine that stands still: all of it at this instant. What its driver knows of a disk is in memory, too: none is changed.
+ * `options` are for what a disk waits for.
+ */
 export async function freezeMachine(
   cycle: PowerCycle,
   disks: readonly Disk[],
-  others?: OtherDisks,
+  others: OtherDisks | undefined,
+  { signal, timeout }: CallOptions,
 ): Promise<{ readonly image: MachineImage; readonly frozen: FrozenDisks }> {
+  cycle.checkCapture();
   const holds = await Promise.allSettled(disks.map((disk) => disk.hold()));
   try {
     for (const hold of holds) if (hold.status === 'rejected') throw hold.reason;
-    const frozen = await FrozenDisks.freeze(disks, others);
+    const frozen = await FrozenDisks.freeze(disks, others, { signal, timeout });
     try {
       return { frozen, image: await cycle.capture() };
     } catch (error) {

@@ -182,3 +182,9 @@ export class Hardware {
     return { rtc: new Uint8Array(this.state.slice(rtc, i8042)) };
   }
 }
+
+export const noPage = (cause?: unknown): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {
+    hint: 'a file behind guest memory was truncated, or the host ran out of huge pages or met a disk error',
+    cause,
+  });

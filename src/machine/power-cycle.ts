@@ -6,7 +6,7 @@
  */
 import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
-import { asTsvmmError, TsvmmError } from '../errors.js';
+import { asTsvmmError, type TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
 import { forVcpu } from '../kvm/cpuid.js';
@@ -27,7 +27,7 @@ import { DataPaths } from './data-paths.js';
 import type { MediumChange } from './disk-host.js';
 import type { DiskSet } from './disk-set.js';
 import type { Warning } from './events.js';
-import { type Battery, Hardware, type Origin } from './hardware.js';
+import { type Battery, Hardware, noPage, type Origin } from './hardware.js';
 import { HostEnds } from './host-ends.js';
 import { type KvmContext, kvmContext } from './kvm-context.js';
 import { captureMachine, type MachineImage } from './machine-image.js';
@@ -37,7 +37,7 @@ import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
 import { type MemoryRange, prefaultAll, prefaultRanges } from './prefault.js';
 import { vcpuPool } from './prewarm.js';
-import { goOnFrom, type Standstill, standStill } from './standstill.js';
+import { goOnFrom, refuseHeld, type Standstill, standStill } from './standstill.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;
@@ -221,13 +221,19 @@ export class PowerCycle {
       if (!this.isOver) this.#fail(asTsvmmError(error, 'ERR_TSVMM_TIMEOUT'));
       throw error;
     }
+    let held: readonly string[];
     try {
-      await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', { signal, timeout });
+      held = await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', { signal, timeout });
     } catch (error) {
       if (!this.isOver) await this.resume('catch-up');
       throw error;
     }
-    if (!this.isOver) this.#still = standStill(this.#hardware, this.#vcpuFds);
+    if (!this.isOver) this.#still = standStill(this.#hardware, this.#vcpuFds, held);
+  }
+
+  /** Throws if a paused machine cannot be captured as it stands. */
+  checkCapture(): void {
+    refuseHeld(this.#still!);
   }
 
   /** A paused machine, as it was then. Memory is copied in steps; rejects, and nothing has changed, where it cannot be. */
@@ -389,9 +395,3 @@ export class PowerCycle {
     this.#hooks.failed(isMemory ? noPage(error) : error);
   }
 }
-
-const noPage = (cause?: unknown): TsvmmError =>
-  new TsvmmError('ERR_TSVMM_GUEST', 'the host could not supply a page of guest memory (SIGBUS)', {
-    hint: 'a file behind guest memory was truncated, or the host ran out of huge pages or met a disk error',
-    cause,
-  });

@@ -40,7 +40,7 @@ export type SavedDrive = Checked<typeof savedDrive>;
 export function driveOf({ drive, told, content, size, readOnly }: FrozenDisk): SavedDrive {
   const { onError, serial, removable, limit } = drive;
   return {
-    ...{ onError, removable, readOnly, direct: content?.facts.direct !== undefined },
+    ...{ onError, removable, readOnly, direct: content?.facts.isDirect ?? false },
     ...(serial === undefined ? {} : { serial }),
     ...(limit === undefined ? {} : { limit: JSON.parse(JSON.stringify(limit)) as NonNullable<SavedDrive['limit']> }),
     told: told ?? { size, readOnly, blockSize: 512, ioSize: 512 },

@@ -57,7 +57,9 @@ export class Snapshots {
     const parent = diffFrom === undefined ? undefined : this.#parent(diffFrom);
     const { disks } = this.#config;
     await FrozenDisks.prepare(disks);
-    const { image, frozen } = await this.#pauses.still('snapshotted', options, (cycle) => freezeMachine(cycle, disks));
+    const { image, frozen } = await this.#pauses.still('snapshotted', options, (cycle) =>
+      freezeMachine(cycle, disks, undefined, options),
+    );
     try {
       await this.#write(place, image, frozen.all, policy, parent, { signal, onProgress });
       const snapshot = await Snapshot.open(place);

@@ -6,6 +6,7 @@
  */
 import { keepTimer, stampChipset } from '../devices/chipset.js';
 import { hostClocks } from '../devices/clocks.js';
+import { TsvmmError } from '../errors.js';
 import { asHeld, type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
 import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { saveVm, type VmSave } from '../kvm/vm-save.js';
@@ -15,12 +16,25 @@ export interface Standstill {
   readonly clocks: HeldClocks;
   /** The host's, as the timer of power management counts it. */
   readonly monotonicNs: number;
+  /** Devices that hold answers for drivers which cannot be told (io-protocol.ts): they are not in the machine's state. */
+  readonly held: readonly string[];
 }
 
-export const standStill = ({ vm }: Hardware, vcpuFds: readonly number[]): Standstill => ({
+export const standStill = ({ vm }: Hardware, vcpuFds: readonly number[], held: readonly string[]): Standstill => ({
   clocks: holdClocks(vm.fd, vcpuFds),
   monotonicNs: hostClocks().monotonicNs(),
+  held,
 });
+
+/** Whoever goes on from there would wait for them for ever. */
+export function refuseHeld({ held }: Standstill): void {
+  if (held.length === 0) return;
+  throw new TsvmmError(
+    'ERR_TSVMM_STATE',
+    `${held.join(' and ')} cannot be captured: the guest has turned PCI bus mastering off with requests under way`,
+    { hint: 'try again: a driver does that for a moment when it stops its device' },
+  );
+}
 
 /** It goes on as if no time had passed. */
 export function goOnFrom({ clocks, monotonicNs }: Standstill, hardware: Hardware, vcpuFds: readonly number[]): void {

@@ -1,5 +1,5 @@
 /**
- * Completions of a device that is no bus master: held until its driver lets it answer again. The I/O worker.
+ * Completions of a device that is no bus master, which its driver cannot be told: held until it lets the device answer again. The I/O worker.
  */
 import { freeArrays } from '../host/free-arrays.js';
 import { IndexRing } from '../host/index-ring.js';

@@ -65,7 +65,7 @@ export class IoDevice implements DataPathHost {
   #paused = false;
   /** What its driver wrote is to be made durable before the pause. */
   #syncs = false;
-  readonly #held: HeldCompletions;
+  readonly held: HeldCompletions;
 
   /** Undefined when the engine has no room for the device's operations. */
   static create(
@@ -103,7 +103,7 @@ export class IoDevice implements DataPathHost {
     this.latencies = counters.latencies;
     this.#common = counters.common;
     this.#clock = clock;
-    this.#held = new HeldCompletions(dataPath.slotCount);
+    this.held = new HeldCompletions(dataPath.slotCount);
   }
 
   get isQuiet(): boolean {
@@ -192,7 +192,7 @@ export class IoDevice implements DataPathHost {
 
   onCompletion(slot: number, result: number): void {
     this.#host.touch(this);
-    if (this.#queues.length > 0 && !this.#isBusMaster()) this.#held.push(slot, result);
+    if (this.#queues.length > 0 && !this.#isBusMaster()) this.held.push(slot, result);
     else this.#complete(slot, result);
     if (this.slots.outstanding > 0) return;
     this.#confirmReset();
@@ -245,7 +245,7 @@ export class IoDevice implements DataPathHost {
     this.slots.release();
     this.#dataPath.close();
     this.#dropQueues();
-    this.#held.close();
+    this.held.close();
   }
 
   // What a data path asks.
@@ -280,7 +280,7 @@ export class IoDevice implements DataPathHost {
 
   /** No request is under way, and none begins. */
   #isStill(): boolean {
-    return this.#paused && this.isQuiet && this.#held.size === 0;
+    return this.#paused && this.isQuiet && this.held.size === 0;
   }
 
   /** Without it there is no DMA (contract §6.2): what completes is held, and its return rings every doorbell. */
@@ -304,9 +304,9 @@ export class IoDevice implements DataPathHost {
   }
 
   #completeHeld(): void {
-    for (let left = this.#held.size; left > 0; left--) {
-      const slot = this.#held.shift();
-      this.#complete(slot, this.#held.result(slot));
+    for (let left = this.held.size; left > 0; left--) {
+      const slot = this.held.shift();
+      this.#complete(slot, this.held.result(slot));
     }
   }
 

@@ -45,8 +45,11 @@ export interface IoMachine {
    * eventfds. Idempotent; resolves for a worker that is dead already.
    */
   detach(): Promise<void>;
-  /** No chain is taken any more, everything the kernel had is done, published and signalled. */
-  quiesce(): Promise<void>;
+  /**
+   * No chain is taken any more, everything the kernel had is done, published and signalled; but for what the devices have
+   * that it names, whose drivers cannot be told for now.
+   */
+  quiesce(): Promise<readonly string[]>;
   resume(): Promise<void>;
   /**
    * One device takes no more chains, and nothing of it is under way; with `syncs` a disk has been flushed. `resumeDevice`
@@ -59,7 +62,7 @@ export interface IoMachine {
 }
 
 interface Waiter {
-  resolve(): void;
+  resolve(held?: readonly string[]): void;
   reject(error: TsvmmError): void;
 }
 
@@ -126,7 +129,7 @@ export class IoWorker {
         attached.detaching ??= this.#detach(vm);
         return attached.detaching;
       },
-      quiesce: () => this.#ask(vm, 'quiesced', { type: 'quiesce', vm }),
+      quiesce: async () => (await this.#askFor(vm, 'quiesced', { type: 'quiesce', vm })) ?? [],
       resume: () => this.#ask(vm, 'resumed', { type: 'resume', vm }),
       pauseDevice: (device, syncs) => this.#ask(vm, `${device} paused`, { type: 'pause-device', vm, device, syncs }),
       resumeDevice: (device, medium) =>
@@ -144,7 +147,7 @@ export class IoWorker {
     for (const fd of fds) native().giveFd(fd);
     const request = this.#next++;
     const closed = new Promise<void>((resolve, reject) => {
-      this.#closing.set(request, { resolve, reject });
+      this.#closing.set(request, { resolve: () => resolve(), reject });
     });
     this.#post({ type: 'close-fds', request, fds });
     await this.#awaited.until(closed);
@@ -175,13 +178,17 @@ export class IoWorker {
     }
   }
 
-  #ask(vm: number, answer: Answer, command: IoCommand): Promise<void> {
+  async #ask(vm: number, answer: Answer, command: IoCommand): Promise<void> {
+    await this.#askFor(vm, answer, command);
+  }
+
+  #askFor(vm: number, answer: Answer, command: IoCommand): Promise<readonly string[] | undefined> {
     if (this.#dead !== undefined) return Promise.reject(this.#dead);
     const machine = this.#machines.get(vm);
     if (machine === undefined) {
       return Promise.reject(new TsvmmError('ERR_TSVMM_STATE', 'the machine is not on this I/O worker any more'));
     }
-    const answered = new Promise<void>((resolve, reject) => {
+    const answered = new Promise<readonly string[] | undefined>((resolve, reject) => {
       machine.waiting.set(answer, { resolve, reject });
     });
     this.#post(command);
@@ -198,8 +205,10 @@ export class IoWorker {
         this.#becomeReady.resolve(report.engine);
         break;
       case 'attached':
+        this.#answer(report.vm, 'attached')?.resolve();
+        break;
       case 'quiesced':
-        this.#answer(report.vm, report.type)?.resolve();
+        this.#answer(report.vm, 'quiesced')?.resolve(report.held);
         break;
       case 'resumed':
         this.#answer(report.vm, 'resumed')?.resolve();

@@ -133,7 +133,8 @@ export type IoReport =
   /** The machine was not attached. */
   | { readonly type: 'refused'; readonly vm: number; readonly error: WireError }
   | { readonly type: 'detached'; readonly vm: number }
-  | { readonly type: 'quiesced'; readonly vm: number }
+  /** `held`: devices with answers that their drivers cannot be given, as PCI bus mastering is off. */
+  | { readonly type: 'quiesced'; readonly vm: number; readonly held: readonly string[] }
   | { readonly type: 'resumed'; readonly vm: number }
   /** Nothing of this device is under way any more. */
   | { readonly type: 'device-paused'; readonly vm: number; readonly device: number }

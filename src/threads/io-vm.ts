@@ -322,7 +322,8 @@ export class IoVm implements IoClient, IoDeviceHost {
     for (let i = 0; i < this.#devices.length; i++) if (!this.#devices[i]!.isQuiet) return;
     if (this.#mode === 'draining') {
       this.#mode = 'quiet';
-      this.#report({ type: 'quiesced', vm: this.id });
+      const held = this.#devices.filter((device) => device.held.size > 0).map(({ name }) => name);
+      this.#report({ type: 'quiesced', vm: this.id, held });
     } else if (this.#slots.outstanding === 0) {
       this.#close();
     }

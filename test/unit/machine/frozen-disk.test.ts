@@ -12,6 +12,7 @@ import type { DiskOptions } from '../../../src/machine/disk-options.js';
 import { freezeMachine } from '../../../src/machine/frozen-disks.js';
 import type { Medium } from '../../../src/machine/medium.js';
 import type { PowerCycle } from '../../../src/machine/power-cycle.js';
+import { driveOf } from '../../../src/machine/saved-disks.js';
 import { BlkDevice } from '../../../src/virtio/blk/blk.js';
 import { BlkFeature, BlkStatus, blkConfig } from '../../../src/virtio/blk/blk-format.js';
 import { openTargets } from '../../support/descriptors.js';
@@ -118,6 +119,7 @@ describe.each<[string, Omit<DiskOptions, 'path'>]>([
     const frozen = await machine.disk.freeze();
     expect(machine.changes).toEqual(['not synced, not told']);
     expect([frozen.size, frozen.readOnly, frozen.told]).toEqual([size, false, machine.disk.tell()]);
+    expect(driveOf(frozen).direct).toBe(options.cache === 'direct');
     const copies = await Promise.all([1, 2].map(() => Machine.with(Disk.ofFrozen(frozen.hold()))));
     await frozen.release();
     await frozen.release();
@@ -300,6 +302,25 @@ test('a medium that cannot be put in leaves the one before, and what is frozen o
   expect(openFiles()).toEqual(before);
 });
 
+/** A machine that stands still. */
+const standing = (machine: { capture(): Promise<unknown>; checkCapture?(): void }): PowerCycle =>
+  ({ checkCapture: () => {}, ...machine }) as unknown as PowerCycle;
+
+test('nothing is frozen of a machine that cannot be captured', async () => {
+  const { machine } = await opened();
+  const refused = standing({
+    capture: vi.fn(),
+    checkCapture() {
+      throw new Error('it holds answers');
+    },
+  });
+  await expect(freezeMachine(refused, [machine.disk], undefined, {})).rejects.toThrow('it holds answers');
+  expect(machine.changes).toEqual([]);
+  await machine.end();
+  await machine.disk[Symbol.asyncDispose]();
+  expect(openFiles()).toEqual(before);
+});
+
 test('its size in memory and as it is frozen are the same, whoever changes it meanwhile', async () => {
   const { machine } = await opened({ removable: true });
   let changing: Promise<unknown> = Promise.resolve();
@@ -309,13 +330,13 @@ test('its size in memory and as it is frozen are the same, whoever changes it me
     expect(machine.disk.size).toBe(size);
     return {};
   };
-  const { frozen } = await freezeMachine({ capture } as unknown as PowerCycle, [machine.disk]);
+  const { frozen } = await freezeMachine(standing({ capture }), [machine.disk], undefined, {});
   await changing;
   expect(machine.disk.size).toBe(size); // the other one's
   expect(frozen.all[0]!.size).toBe(size);
   await frozen.release();
   await expect(
-    freezeMachine({ capture: () => Promise.reject(new Error('no room')) } as unknown as PowerCycle, [machine.disk]),
+    freezeMachine(standing({ capture: () => Promise.reject(new Error('no room')) }), [machine.disk], undefined, {}),
   ).rejects.toThrow('no room');
   await machine.disk.resize(3 * size); // nobody holds it any more
   await machine.end();
@@ -323,9 +344,23 @@ test('its size in memory and as it is frozen are the same, whoever changes it me
   expect(openFiles()).toEqual(before);
 });
 
+test('what was frozen before it was put into a drive is forgotten by that drive', async () => {
+  const { machine } = await opened({ removable: true });
+  const next = await Disk.open(image().path);
+  await next.prepareFreeze();
+  const frozen = await next.freeze();
+  await machine.disk.swap(next);
+  expect(machine.changes).toEqual(['synced, told']);
+  await frozen.release();
+  await until(() => machine.changes.length === 2);
+  await machine.end();
+  await machine.disk[Symbol.asyncDispose]();
+  expect(openFiles()).toEqual(before);
+});
+
 test('a machine that does not start leaves nothing of its copies', async () => {
   const { machine } = await opened();
-  const { frozen } = await freezeMachine({ capture: async () => ({}) } as unknown as PowerCycle, [machine.disk]);
+  const { frozen } = await freezeMachine(standing({ capture: async () => ({}) }), [machine.disk], undefined, {});
   const start = (): Promise<never> => Promise.reject(new Error('it did not start'));
   await expect(frozen.forOne(new Map(), start)).rejects.toThrow('it did not start');
   await frozen.release();

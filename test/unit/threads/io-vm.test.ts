@@ -291,6 +291,7 @@ describe.each(engineKinds)('on %s', (kind) => {
     vm.quiesce();
     vm.work(); // it is still with the kernel
     turn(() => types(reports).includes('quiesced'));
+    expect(reports).toContainEqual({ type: 'quiesced', vm: 7, held: ['blk0'] }); // nobody else could give it that answer
     expect(driver!.usedIndex).toBe(0);
     vm.resume();
     Atomics.store(machine.states[BLK]!.device.busMaster, 0, 1);
