@@ -17,6 +17,7 @@ export type { ForkOptions, ReviveOptions } from './machine/fork.js';
 export type { GuestMemory } from './machine/guest-memory-api.js';
 export type { MemoryOptions } from './machine/memory-options.js';
 export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/options.js';
+export type { PageSource } from './machine/page-source-options.js';
 export type { ResumeOptions } from './machine/pauses.js';
 export type { MemoryRange } from './machine/prefault.js';
 export { prewarm } from './machine/prewarm.js';

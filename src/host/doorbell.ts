@@ -1,69 +1,49 @@
-/**
- * An eventfd that wakes an event loop: how other threads reach main (contract §1.9). Main thread, or any with a loop.
- *
- * The poll handle is one-shot; it is armed again after `onRing` has returned, so a ringer that never stops cannot keep
- * the loop from its other work for longer than one call.
- */
+/** An eventfd that wakes an event loop: how other threads reach main (contract §1.9). Main thread, or any with a loop. */
 import { raiseOpenFiles, TsvmmError } from '../errors.js';
-import { native } from './addon.js';
 import { errnoName } from './errno.js';
-import type { FdWatchHandle } from './native.js';
+import { FdWatch } from './fd-watch.js';
 import { closeFd, eventFd, Sys, syscall } from './system.js';
 
 export class Doorbell {
   readonly fd: number;
-  readonly #handle: FdWatchHandle;
-  readonly #onRing: () => void;
+  readonly #watch: FdWatch;
   readonly #counter = new Uint8Array(8);
-  #watching = true;
   #closed = false;
 
   /** Over a new eventfd, or one of somebody else's, who closes it after `unwatch`. */
   constructor(onRing: () => void, fd?: number) {
-    this.#onRing = onRing;
     this.fd = fd ?? eventFd();
     if (this.fd < 0) throw outOfDescriptors(this.fd);
-    const handle = native().watchFd(this.fd, () => this.#rung());
-    if (handle === undefined) {
-      if (fd === undefined) closeFd(this.fd);
-      throw new TsvmmError('ERR_TSVMM_UNSUPPORTED_RUNTIME', 'this runtime has no libuv event loop', {
-        hint: 'run it with Node.js',
+    try {
+      this.#watch = new FdWatch(this.fd, () => {
+        syscall(Sys.read, this.fd, this.#counter, this.#counter.length);
+        onRing();
       });
+    } catch (error) {
+      if (fd === undefined) closeFd(this.fd);
+      throw error;
     }
-    this.#handle = handle;
-    native().armFd(handle);
   }
 
   ref(): void {
-    if (this.#watching) native().refFd(this.#handle, 1);
+    this.#watch.ref();
   }
 
   unref(): void {
-    if (this.#watching) native().refFd(this.#handle, 0);
+    this.#watch.unref();
   }
 
   /** Hears no ring any more; the descriptor stays open for whoever answers it next. */
   unwatch(): void {
-    if (!this.#watching) return;
-    this.#watching = false;
-    native().unwatchFd(this.#handle);
+    this.#watch.close();
   }
 
   /** No other thread may ring it any more: the number may soon belong to another descriptor. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.unwatch(); // the poll handle before its descriptor: libuv aborts the other way round
+    this.unwatch();
     closeFd(this.fd);
-  }
-
-  #rung(): void {
-    syscall(Sys.read, this.fd, this.#counter, this.#counter.length);
-    try {
-      this.#onRing();
-    } finally {
-      if (this.#watching) native().armFd(this.#handle);
-    }
   }
 }
 

@@ -6,6 +6,7 @@ const names = new Map<number, string>(Object.entries(constants.errno).map(([name
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   E2BIG: 7,

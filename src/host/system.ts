@@ -9,6 +9,7 @@ import type { Argument } from './native.js';
 export const Sys = {
   read: 0,
   write: 1,
+  open: 2,
   lseek: 8,
   mmap: 9,
   ioctl: 16,
@@ -35,6 +36,7 @@ export const Sys = {
   statx: 332,
   getrandom: 318,
   memfdCreate: 319,
+  userfaultfd: 323,
   copyFileRange: 326,
   ioUringSetup: 425,
   ioUringEnter: 426,

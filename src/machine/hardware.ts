@@ -5,20 +5,14 @@
  * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
  */
 
-import { hostClocks } from '../devices/clocks.js';
-import { generationId, gsi, kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
-import type { SetLine } from '../devices/wires.js';
+import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
-import { entropy } from '../host/random.js';
-import { type ClockPolicy, loadClock } from '../kvm/clock-save.js';
+import type { ClockPolicy } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
-import { noteStop } from '../kvm/vcpu.js';
-import { loadVcpu, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { KvmVm } from '../kvm/vm.js';
-import { loadVm } from '../kvm/vm-save.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { presentRuns } from '../memory/pagemap.js';
@@ -26,13 +20,15 @@ import { GuestRam, type HugePages } from '../memory/ram.js';
 import { giveShared, takeShared } from '../memory/shared-pool.js';
 import { reviveConsole } from '../virtio/console/console-state.js';
 import { bindVirtio, type VirtioDescriptors } from '../virtio/registers.js';
-import { interruptTargets, resetPlatform, reviveDevices, reviveLines } from '../virtio/transport/platform-layout.js';
+import { interruptTargets, resetPlatform, reviveDevices } from '../virtio/transport/platform-layout.js';
 import { msiRoutes } from '../virtio/transport/routes.js';
 import { EventFds } from './descriptors.js';
 import type { MachineImage } from './machine-image.js';
 import type { Ownership } from './ownership.js';
+import type { SourcedMemory } from './page-source-options.js';
 import type { MachinePlan } from './plan.js';
 import type { MemoryRange } from './prefault.js';
+import { SourceMemory } from './source-memory.js';
 
 /** What the SIGBUS guard puts in place of a page that the host cannot supply. */
 const guardPage = 4096;
@@ -51,6 +47,15 @@ export interface Origin {
   readonly clock?: ClockPolicy | undefined;
   /** Of memory, before it is entered. */
   readonly prefault?: readonly MemoryRange[] | undefined;
+  /** Memory comes from elsewhere. */
+  readonly pages?: SourcedMemory | undefined;
+}
+
+export interface HardwareHooks {
+  /** Console output, an event, memory that failed. */
+  rung(): void;
+  /** What memory there should be will not come. */
+  failed(error: TsvmmError): void;
 }
 
 export class Hardware {
@@ -58,6 +63,8 @@ export class Hardware {
   readonly vm: KvmVm;
   readonly ram: GuestRam;
   readonly regions: readonly RamRegion[];
+  /** Where memory comes from, if not all of it is there. */
+  readonly source: SourceMemory | undefined;
   readonly state: SharedArrayBuffer;
   readonly control: MachineControl;
   /** Rings for console output, events and failed memory. */
@@ -69,9 +76,9 @@ export class Hardware {
     kvm: Kvm,
     plan: MachinePlan,
     hugepages: HugePages,
-    { battery, image }: Origin,
+    { battery, image, pages }: Origin,
     owned: Ownership,
-    onRing: () => void,
+    hooks: HardwareHooks,
   ) {
     this.plan = plan;
     this.state = takeShared(plan.stateSize);
@@ -86,6 +93,11 @@ export class Hardware {
     owned.own('memory', () => ram.release());
     this.ram = ram;
     this.regions = ram.place(plan.ram);
+    if (pages !== undefined) {
+      const source = new SourceMemory(pages, this.regions, hooks.failed);
+      owned.own('source of memory', () => source.close());
+      this.source = source;
+    }
     const vm = KvmVm.create(kvm);
     owned.own('KVM machine', () => vm.closeLater());
     this.vm = vm;
@@ -100,7 +112,7 @@ export class Hardware {
     else this.#take(image);
 
     const { platform } = plan;
-    const doorbell = new Doorbell(onRing);
+    const doorbell = new Doorbell(hooks.rung);
     owned.own('doorbell', () => doorbell.close());
     this.doorbell = doorbell;
     const failedWord = native().addressOf(this.control.memoryFailed);
@@ -128,31 +140,6 @@ export class Hardware {
     new Uint8Array(this.state).set(new Uint8Array(parts.state, control.end), control.end);
     reviveDevices(this.state, platform);
     for (const device of devices) if (device.kind === 'console') reviveConsole(this.state, device.layout);
-  }
-
-  /** What KVM has of the machine of then, in the order of contract §3.3. The vCPUs exist, and none has run. */
-  load({ parts }: MachineImage, vcpuFds: readonly number[], clock: ClockPolicy, facts: VcpuSaveFacts): void {
-    const { fd } = this.vm;
-    const elapsedNs = loadClock(fd, vcpuFds, parts.clock, clock);
-    vcpuFds.forEach((vcpu, cpu) => {
-      loadVcpu(vcpu, parts.vcpus[cpu]!, facts);
-      noteStop(vcpu);
-    });
-    loadVm(fd, parts.vm);
-    const setLine: SetLine = (gsi, level) => void this.vm.setIrqLine(gsi, level);
-    const { platform } = this.plan;
-    const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, setLine);
-    reviveLines(this.state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
-    native().ring(this.doorbell.fd); // main plans the interrupts of the clock
-    this.#renewGeneration();
-  }
-
-  /** Another machine goes on from there, too: a driver is told before the guest draws anything that must not repeat (trap T41). */
-  #renewGeneration(): void {
-    const [low] = this.regions;
-    native().copyIn(low!.hostAddress + generationId.start, entropy(generationId.size));
-    this.vm.setIrqLine(gsi.events, 1);
-    this.vm.setIrqLine(gsi.events, 0);
   }
 
   /** Routes, as the drivers have set them, and irqfds, once the vCPUs exist. */

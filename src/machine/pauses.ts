@@ -6,7 +6,7 @@
  */
 import { TsvmmError } from '../errors.js';
 import { type ClockPolicy, clockPolicies } from '../kvm/clock-save.js';
-import type { Limits } from './abortable.js';
+import { abortable, type Limits } from './abortable.js';
 import { oneOf } from './checks.js';
 import type { CallOptions } from './console.js';
 import type { PowerCycle } from './power-cycle.js';
@@ -68,6 +68,7 @@ export class Pauses {
   ): Promise<T> {
     return this.#inTurn(async () => {
       signal?.throwIfAborted();
+      await abortable(this.#machine.cycle()?.source?.complete() ?? Promise.resolve(), signal); // nobody can share what is not there
       if (this.#machine.state() === 'paused') return task(this.#inState('paused', what));
       const cycle = await this.#stopRunning(what, { signal, timeout });
       try {

@@ -4,7 +4,6 @@
  * Everything is closed in reverse: vCPUs first, then data paths, then the KVM machine, and memory only when KVM has let
  * go of it. A vCPU that cannot be stopped keeps everything it could still touch.
  */
-import { ramRegions } from '../devices/memory-map.js';
 import type { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
@@ -27,6 +26,7 @@ import { DataPaths } from './data-paths.js';
 import type { MediumChange } from './disk-host.js';
 import type { DiskSet } from './disk-set.js';
 import type { Warning } from './events.js';
+import { Gathering } from './gathering.js';
 import { type Battery, Hardware, noPage, type Origin } from './hardware.js';
 import { HostEnds } from './host-ends.js';
 import { type KvmContext, kvmContext } from './kvm-context.js';
@@ -37,12 +37,12 @@ import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
 import { type MemoryRange, prefaultAll, prefaultRanges } from './prefault.js';
 import { vcpuPool } from './prewarm.js';
+import { reviveVcpus } from './revival.js';
+import type { SourceMemory } from './source-memory.js';
 import { goOnFrom, refuseHeld, type Standstill, standStill } from './standstill.js';
 
 /** Contract §1.8: the program that embeds us stays responsive. */
 const vcpuNice = 10;
-/** How long output gathers between two looks: longer and longer while it flows; the first byte does not wait. */
-const gatherMs = { first: 1, most: 4 };
 
 export interface CycleHooks {
   /** The guest asked to end or to restart; at most once. */
@@ -66,8 +66,7 @@ export class PowerCycle {
   readonly #vcpuControls: readonly VcpuControl[];
   /** Since it was paused. */
   #still: Standstill | undefined;
-  #gathering: NodeJS.Timeout | undefined;
-  #gatherMs = gatherMs.first;
+  readonly #gathering = new Gathering(() => this.#onRing());
   /** The hooks have heard of the end. */
   #told = false;
   /** What was counted when it began to close: the counters are other machines' afterwards. */
@@ -86,9 +85,10 @@ export class PowerCycle {
     this.#config = config;
     this.#hooks = hooks;
     this.#owned = owned;
-    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, () =>
-      this.#onRing(),
-    );
+    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, {
+      rung: () => this.#onRing(),
+      failed: (error) => this.#fail(error),
+    });
     this.#hardware = hardware;
     const { control, state } = hardware;
     const machineLock = new SharedLock(control.lock, control.lockWaiters);
@@ -135,10 +135,6 @@ export class PowerCycle {
     );
   }
 
-  static ramLayout(config: VmConfig): { start: number; size: number }[] {
-    return ramRegions(config.memory.size);
-  }
-
   /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again, also when `signal` aborts. */
   static async start(
     config: VmConfig,
@@ -159,21 +155,23 @@ export class PowerCycle {
       while (workers.length < sockets * cores * threads) workers.push(vcpuPool().acquire());
       const starting = workers.map(({ idle }) => idle);
       phases.run('start workers', () => Promise.all(starting)).catch(() => {}); // who needs one sees its failure
-      const { image } = origin;
+      const { image, clock = 'catch-up' } = origin;
       const plan = planMachine(config, disks.disks, context, image);
       await phases.run('create machine', () => {
         cycle = new PowerCycle(config, plan, context, workers, console, hooks, origin, owned);
       });
       // The workers create the vCPUs while main reads the kernel.
       const creating = abortable(
-        phases.run('create vCPUs', () => cycle!.#create(context)).then(() => cycle!.#prefault(phases, origin.prefault)),
+        phases
+          .run('create vCPUs', () => cycle!.#create(context))
+          .then(() => cycle!.#prefault(phases, origin.prefault, signal)),
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
       const boot = () => loadBoot(config, plan, disks, cycle!.regions, phases, hooks.bootProblems, signal);
       const entry = image === undefined ? await boot() : undefined;
       await creating;
-      if (image !== undefined) await phases.run('revive', () => cycle!.#revive(image, origin.clock ?? 'catch-up'));
+      if (image !== undefined) await phases.run('revive', () => cycle!.#revive(image, clock, signal));
       await phases.run('enter', () => cycle!.#enter(console, entry));
       return cycle!;
     } catch (error) {
@@ -248,6 +246,11 @@ export class PowerCycle {
     }
   }
 
+  /** Memory that comes from a source: undefined where all of it is there, as far as anybody is concerned. */
+  get source(): SourceMemory | undefined {
+    return this.#hardware.source;
+  }
+
   /** Guest-physical, in whole pages: what the guest, its devices and the program have touched since the machine is there. */
   touched(): MemoryRange[] {
     return this.#hardware.touched();
@@ -299,6 +302,7 @@ export class PowerCycle {
   async close(): Promise<void> {
     this.#told = true;
     this.#counted ??= this.metrics();
+    this.#hardware.source?.cut(); // whoever waits for memory waits no more
     try {
       await this.#owned.close();
     } catch (error) {
@@ -337,16 +341,17 @@ export class PowerCycle {
     this.#hardware.connectInterrupts();
   }
 
-  async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined): Promise<void> {
+  async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined, signal: AbortSignal): Promise<void> {
     const { regions } = this.#hardware;
     if (this.#config.memory.prefault) await phases.run('prefault', () => prefaultAll(this.#vcpus, regions));
-    if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
+    const { source } = this.#hardware;
+    if (source !== undefined) await phases.run('read memory', () => source.prepare(ranges ?? [], signal));
+    else if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
   }
 
   /** The state of then, in the kernel too; nothing runs before. */
-  async #revive(image: MachineImage, clock: ClockPolicy): Promise<void> {
-    this.#hardware.load(image, this.#vcpuFds, clock, kvmContext().saveFacts());
-    await this.#vcpus[0]!.revive();
+  async #revive(image: MachineImage, clock: ClockPolicy, signal: AbortSignal): Promise<void> {
+    await abortable(reviveVcpus(image, this.#hardware, this.#vcpus, clock, kvmContext().saveFacts()), signal);
     this.#dataPaths.attach();
   }
 
@@ -360,12 +365,9 @@ export class PowerCycle {
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter(vcpu.cpu === 0 ? boot : undefined)));
   }
 
-  /**
-   * A guest that prints would wake main for every byte. While there was output main looks again after a moment by itself,
-   * and `mainRung` stays set, so that nobody rings for more; events ring all the same.
-   */
+  /** While output gathers `mainRung` stays set, so that nobody rings for more; events ring all the same. */
   #onRing(): void {
-    clearTimeout(this.#gathering);
+    this.#gathering.stop();
     if (this.#owned.isClosing) return;
     const { control } = this.#hardware;
     let output = this.#hostEnds.service();
@@ -373,10 +375,7 @@ export class PowerCycle {
       Atomics.store(control.mainRung, 0, 0); // before the last look: what comes later rings again
       output = this.#hostEnds.pump.pending;
     }
-    if (output) {
-      this.#gathering = setTimeout(() => this.#onRing(), this.#gatherMs).unref();
-      this.#gatherMs = Math.min(2 * this.#gatherMs, gatherMs.most);
-    } else this.#gatherMs = gatherMs.first;
+    this.#gathering.looked(output);
     if (Atomics.load(control.memoryFailed, 0) !== 0) {
       this.#fail(noPage());
     }
@@ -392,6 +391,6 @@ export class PowerCycle {
     this.#hostEnds.pump.pump();
     // KVM, which meets it before us, says something else each time.
     const isMemory = !this.isClosing && this.#hardware.ram.isTruncated;
-    this.#hooks.failed(isMemory ? noPage(error) : error);
+    this.#hooks.failed(this.#hardware.source?.failure ?? (isMemory ? noPage(error) : error));
   }
 }

@@ -8,14 +8,16 @@ import { TsvmmError } from '../errors.js';
 import { missingOnHost } from '../kvm/cpu-fit.js';
 import { offered } from '../kvm/cpuid.js';
 import type { RamPiece } from '../memory/ram.js';
+import { openSnapshot } from '../snapshot/load-snapshot.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
 import { damaged } from '../snapshot/snapshot-error.js';
-import { bad, hasOptions, known, type Path } from './checks.js';
+import { bad, hasOptions, known, type Path, path } from './checks.js';
 import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
 import { minMemory } from './memory-options.js';
 import { type BootOptions, boot, signal, type VmConfig } from './options.js';
+import { inRegions, type PageSource, type PageSourceConfig, pageSource } from './page-source-options.js';
 import { type MemoryRange, memoryRanges } from './prefault.js';
 import { restoredDisks } from './saved-disks.js';
 import { readDescription, readImage, type SavedDescription } from './saved-machine.js';
@@ -29,6 +31,11 @@ export interface RestoreOptions extends ReviveOptions {
    * another machine of this snapshot after it had done what this one is to do.
    */
   prefault?: readonly MemoryRange[] | undefined;
+  /**
+   * Where memory comes from instead of the snapshot's own file, which need not be there: the guest goes on at once, and waits
+   * for what it touches until this has supplied it. A fork or a snapshot of the machine waits for all of it.
+   */
+  pages?: PageSource | PageSource['read'] | undefined;
   /**
    * What a reset of the guest boots. Default: its disk, if it was booted from one; else a reset is the machine's end, since the
    * kernel that a snapshot names would be a file of this host that somebody else has chosen.
@@ -46,12 +53,15 @@ export interface Restored extends AsyncDisposable {
 
 export async function openRestored(from: Path | Snapshot, options: RestoreOptions): Promise<Restored> {
   if (!hasOptions(options)) throw bad('restore: expected options', 'pass { clock }, or nothing');
-  known('restore', options, ['signal', 'prefault', 'boot', ...reviveOptionNames]);
+  known('restore', options, ['signal', 'prefault', 'boot', 'pages', ...reviveOptionNames]);
   signal(options.signal)?.throwIfAborted();
+  const source = options.pages === undefined ? undefined : pageSource(options.pages);
   const isOurs = !(from instanceof Snapshot);
-  const snapshot = isOurs ? await Snapshot.open(from) : from;
+  const snapshot = isOurs
+    ? await openSnapshot(path('restore', from), { memoryElsewhere: source !== undefined })
+    : from.opened;
   try {
-    const restored = await prepare(snapshot.opened, options);
+    const restored = await prepare(snapshot, options, source);
     return { ...restored, [Symbol.asyncDispose]: () => close(restored, isOurs ? snapshot : undefined) };
   } catch (error) {
     if (isOurs) await snapshot[Symbol.asyncDispose]();
@@ -59,7 +69,10 @@ export async function openRestored(from: Path | Snapshot, options: RestoreOption
   }
 }
 
-async function close({ origin }: Omit<Restored, typeof Symbol.asyncDispose>, own: Snapshot | undefined): Promise<void> {
+async function close(
+  { origin }: Omit<Restored, typeof Symbol.asyncDispose>,
+  own: OpenSnapshot | undefined,
+): Promise<void> {
   origin.image!.release();
   await own?.[Symbol.asyncDispose]();
 }
@@ -67,6 +80,7 @@ async function close({ origin }: Omit<Restored, typeof Symbol.asyncDispose>, own
 async function prepare(
   snapshot: OpenSnapshot,
   options: RestoreOptions,
+  source: PageSourceConfig | undefined,
 ): Promise<Omit<Restored, typeof Symbol.asyncDispose>> {
   const saved = readDescription(snapshot);
   if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
@@ -76,8 +90,7 @@ async function prepare(
   const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
   const reboot = options.boot && { boot: boot(options.boot, saved.drives.length), onReboot: 'reboot' as const };
   const context = kvmContext();
-  const { sockets, cores, threads } = saved.topology;
-  const image = readImage(snapshot, sockets * cores * threads, context.saveFacts());
+  const image = readImage(snapshot, saved, context.saveFacts(), source !== undefined);
   const missing = missingOnHost(image.parts.cpuid, offered(context.supported, context.tscDeadline));
   if (missing.length > 0) {
     image.release();
@@ -91,13 +104,16 @@ async function prepare(
     throw error;
   });
   const own = { name: revive.name ?? saved.name, disks, logger: revive.logger, signal: signal(options.signal) };
-  const config = { ...configOf(saved), ...own, ...reboot };
-  return { config, origin: { image, clock: revive.clock, prefault }, snapshot, pieces: image.parts.memory };
+  const pages = source && { source, ranges: inRegions(snapshot.ranges, snapshot.manifest.memory.regions) };
+  // Who serves its devices waits for its memory: no other machine shall wait with it.
+  const ioWorker = pages === undefined ? 'shared' : 'own';
+  const config = { ...configOf(saved), ...own, ...reboot, ioWorker } as const;
+  return { config, origin: { image, clock: revive.clock, prefault, pages }, snapshot, pieces: image.parts.memory };
 }
 
 function configOf(
   saved: SavedDescription & { readonly memory: number },
-): Omit<VmConfig, 'name' | 'disks' | 'logger' | 'signal'> {
+): Omit<VmConfig, 'name' | 'disks' | 'logger' | 'signal' | 'ioWorker'> {
   const { boot, topology, cpu, console, transport } = saved;
   return {
     memory: { size: saved.memory, hugepages: saved.hugepages, prefault: false },
@@ -107,6 +123,5 @@ function configOf(
         ? { kind: 'kernel', kernel: boot.kernel, initrd: boot.initrd, cmdline: boot.cmdline }
         : { kind: 'disk', disk: boot.disk, entry: boot.entry, append: boot.append },
     onReboot: boot.kind === 'kernel' ? 'exit' : saved.onReboot,
-    ioWorker: 'shared',
   };
 }

@@ -146,8 +146,14 @@ export function readDescription(snapshot: OpenSnapshot): SavedDescription & { re
   return { ...saved, memory: sizeOf(snapshot.manifest.memory.regions) };
 }
 
-/** Holds the snapshot's memory, and is released by the caller. */
-export function readImage(snapshot: OpenSnapshot, cpus: number, facts: VcpuSaveFacts): MachineImage {
+/** Holds the snapshot's memory, unless that comes from elsewhere, and is released by the caller. */
+export function readImage(
+  snapshot: OpenSnapshot,
+  { topology: { sockets, cores, threads }, shape }: SavedDescription,
+  facts: VcpuSaveFacts,
+  memoryElsewhere = false,
+): MachineImage {
+  const cpus = sockets * cores * threads;
   const clock = decodeClock(snapshot.section('clock'), cpus);
   if (clock === undefined) throw damaged(snapshot.directory, 'its clocks are not those of its vCPUs');
   const vcpus = Array.from({ length: cpus }, (_, cpu) => {
@@ -161,9 +167,8 @@ export function readImage(snapshot: OpenSnapshot, cpus: number, facts: VcpuSaveF
   checkVmSave(vm);
   const cpuid = snapshot.section('cpuid');
   if (cpuid.length % KvmCpuidEntry2.size !== 0) throw damaged(snapshot.directory, 'its CPUID is not one that KVM has');
-  const memory = mappable(snapshot);
+  const memory = memoryElsewhere ? [{ offset: 0, length: snapshot.memorySize }] : mappable(snapshot);
   try {
-    const { shape } = snapshot.machine(description);
     const state = snapshot.section('machine-state').slice().buffer;
     return new MachineImage({
       ...{ cpuid: parseCpuid(cpuid), shape: shape as PlatformShape, state, vcpus, vm, clock, memory },

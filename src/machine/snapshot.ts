@@ -30,7 +30,7 @@ export class Snapshot implements AsyncDisposable {
   /** The moment that it shows. */
   readonly createdAt: Date;
   /** RAM as it was: copies, read from the file when they are asked for. */
-  readonly memory: Omit<GuestMemory, 'write' | 'touched'>;
+  readonly memory: Omit<GuestMemory, 'write' | 'touched' | 'load'>;
 
   private constructor(key: symbol, opened: OpenSnapshot) {
     if (key !== token) throw new TypeError('use Snapshot.open(directory)');
@@ -72,7 +72,7 @@ export class Snapshot implements AsyncDisposable {
   }
 }
 
-function memoryOf(opened: OpenSnapshot): Omit<GuestMemory, 'write' | 'touched'> {
+function memoryOf(opened: OpenSnapshot): Omit<GuestMemory, 'write' | 'touched' | 'load'> {
   const { regions } = opened.manifest.memory;
   /** Where in RAM a guest-physical range is. */
   const locate = (address: number, length: number): number => {

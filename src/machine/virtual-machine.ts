@@ -96,7 +96,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.console = new GuestConsole(config.console);
     this.console.watch((chunk) => this.#boot.see(chunk));
     this.memory = machineMemory(
-      PowerCycle.ramLayout(config),
+      config.memory.size,
       () => this.#cycle,
       () => this.#voice.state,
     );

@@ -17,16 +17,17 @@ import { SnapshotFiles, type SnapshotFolder } from './snapshot-folder.js';
 
 /**
  * Opens the snapshot in a directory. Rejects with `ERR_TSVMM_SNAPSHOT` when there is none, or one that is damaged, of another
- * version, or a difference to one that is not there any more.
+ * version, or a difference to one that is not there any more. With `memoryElsewhere` neither memory nor the snapshots that it is
+ * a difference to are looked at; they need not be there.
  */
-export async function openSnapshot(path: string): Promise<OpenSnapshot> {
+export async function openSnapshot(path: string, { memoryElsewhere = false } = {}): Promise<OpenSnapshot> {
   const files = new SnapshotFiles();
   try {
     const folder = await files.openGiven(path);
+    folder.expect(manifestName, stateName, ...(memoryElsewhere ? [] : [memoryName, memoryHashesName]));
     const { manifest, sha256 } = await readManifest(folder);
     const sections = await readState(folder, manifest);
-    const layers = [await openLayer(folder, manifest)];
-    for (const parent of manifest.parents) layers.push(await openParent(files, folder.directory, parent, manifest));
+    const layers = memoryElsewhere ? [] : await openLayers(files, folder, manifest);
     const disks: (DigestedFile | undefined)[] = [];
     for (const [index, entry] of manifest.disks.entries()) disks.push(await openDisk(folder, index, entry));
     return new OpenSnapshot({ directory: folder.directory, manifest, sha256, sections, layers, disks, files });
@@ -57,8 +58,14 @@ async function readState(folder: SnapshotFolder, { state }: Manifest): Promise<M
   return sections;
 }
 
-/** Hashed at once: a fraction of a millisecond. */
-const quick = 64 * 1024;
+/** Hashed at once: less than a millisecond, which another thread would not save. */
+const quick = 512 * 1024;
+
+async function openLayers(files: SnapshotFiles, folder: SnapshotFolder, manifest: Manifest): Promise<SnapshotLayer[]> {
+  const layers = [await openLayer(folder, manifest)];
+  for (const parent of manifest.parents) layers.push(await openParent(files, folder.directory, parent, manifest));
+  return layers;
+}
 
 async function openLayer(folder: SnapshotFolder, manifest: Manifest): Promise<SnapshotLayer> {
   const size = memorySize(manifest);

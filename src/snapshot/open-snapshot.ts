@@ -4,6 +4,7 @@
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import type { PageFile } from '../memory/layer.js';
+import type { RamRange } from '../memory/page-blocks.js';
 import type { Piece } from '../memory/ram.js';
 import { readFullySync } from './file-io.js';
 import { type Manifest, memorySize } from './manifest.js';
@@ -47,7 +48,7 @@ export class OpenSnapshot implements AsyncDisposable {
   /** The identity of the manifest, by which differences to this snapshot know it. */
   readonly sha256: string;
   readonly sections: ReadonlyMap<string, Uint8Array>;
-  /** Its own memory, then that of its parents in the manifest's order. */
+  /** Its own memory, then that of its parents in the manifest's order; none where memory is elsewhere. */
   readonly layers: readonly SnapshotLayer[];
   /** The files of those disks that are in it. */
   readonly disks: readonly (DigestedFile | undefined)[];
@@ -66,7 +67,9 @@ export class OpenSnapshot implements AsyncDisposable {
     this.disks = disks;
     this.#files = files;
     let offset = 0;
-    this.#pieces = manifest.memory.pieces.map(({ length, layer }) => {
+    const isElsewhere = manifest.memory.pieces.some(({ layer = -1 }) => layer >= layers.length);
+    const pieces = isElsewhere ? [] : manifest.memory.pieces;
+    this.#pieces = pieces.map(({ length, layer }) => {
       const at = offset;
       offset += length;
       return layer === undefined
@@ -75,10 +78,19 @@ export class OpenSnapshot implements AsyncDisposable {
     });
   }
 
-  /** All of RAM, as `GuestRam.map` takes it: what is mapped stays when the snapshot is disposed of. */
+  /** All of RAM, as `GuestRam.map` takes it: what is mapped stays when the snapshot is disposed of. None without memory. */
   get pieces(): readonly SnapshotPiece[] {
     this.#assertOpen();
     return this.#pieces;
+  }
+
+  /** The parts of RAM that are not zeroes throughout, wherever they are. */
+  get ranges(): RamRange[] {
+    let end = 0;
+    return this.manifest.memory.pieces.flatMap(({ length, layer }) => {
+      end += length;
+      return layer === undefined ? [] : [{ offset: end - length, length }];
+    });
   }
 
   get memorySize(): number {

@@ -5,9 +5,9 @@
  * only then looked at: what the descriptor says counts, not the name (traps T31, T36). Files are reached through the
  * descriptor of their directory, so that all are of the same one whatever is renamed meanwhile.
  */
-import { constants } from 'node:fs';
-import { lstat, realpath } from 'node:fs/promises';
-import { fileStatus, openFd } from '../disk/file-calls.js';
+import { constants, fstatSync, readlinkSync } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import { openFd, pathOf } from '../disk/file-calls.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
 import { Descriptors, EndsEarly, readFully } from './file-io.js';
@@ -24,12 +24,15 @@ export class SnapshotFiles {
   readonly #descriptors = new Descriptors();
   /** By device and inode. */
   readonly #names = new Map<string, string>();
+  readonly #opening: Promise<unknown>[] = [];
 
   /** `path` is one that was given by a user: links on the way to it are theirs. */
   async openGiven(path: string): Promise<SnapshotFolder> {
-    const directory = await realpath(path).catch((cause) => missing(path, cause));
+    const fd = await openFd(path, constants.O_RDONLY | constants.O_DIRECTORY).catch((cause) => missing(path, cause));
+    this.#descriptors.add(fd);
+    const directory = readlinkSync(pathOf(fd));
     if (isUnfinished(directory)) throw isLeftover(directory);
-    return this.openDirectory(directory);
+    return new SnapshotFolder(directory, fd, this);
   }
 
   /** One that is no link itself. */
@@ -40,14 +43,21 @@ export class SnapshotFiles {
   }
 
   /** @internal By `SnapshotFolder`. */
-  async open(folder: SnapshotFolder, name: string, size: number | undefined): Promise<OpenedFile> {
-    const { directory } = folder;
+  begin(folder: SnapshotFolder, name: string): Promise<number> {
     // O_NONBLOCK: a pipe would wait for its writer. It means nothing for reading a regular file.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
-    const path = `/proc/self/fd/${folder.fd}/${name}`;
-    const fd = await openFd(path, flags).catch((cause) => Promise.reject(notOpened(directory, name, cause)));
-    this.#descriptors.add(fd);
-    const status = await fileStatus(fd, { bigint: true });
+    const opening = openFd(`${pathOf(folder.fd)}/${name}`, flags).then(
+      (fd) => this.#descriptors.add(fd),
+      (cause) => Promise.reject(notOpened(folder.directory, name, cause)),
+    );
+    opening.catch(() => {}); // who asks for the file hears of it
+    this.#opening.push(opening);
+    return opening;
+  }
+
+  /** @internal What `begin` has opened, looked at. */
+  look({ directory }: SnapshotFolder, name: string, fd: number, size: number | undefined): OpenedFile {
+    const status = fstatSync(fd, { bigint: true });
     if (!status.isFile()) throw damaged(directory, `${name} is not a regular file`);
     const inode = `${status.dev}:${status.ino}`;
     const other = this.#names.get(inode);
@@ -58,8 +68,9 @@ export class SnapshotFiles {
     return { fd, size: Number(status.size) };
   }
 
-  close(): Promise<void> {
-    return this.#descriptors.close();
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#opening);
+    await this.#descriptors.close();
   }
 }
 
@@ -69,6 +80,7 @@ export class SnapshotFolder {
   readonly directory: string;
   readonly fd: number;
   readonly #files: SnapshotFiles;
+  readonly #begun = new Map<string, Promise<number>>();
 
   constructor(directory: string, fd: number, files: SnapshotFiles) {
     this.directory = directory;
@@ -76,9 +88,15 @@ export class SnapshotFolder {
     this.#files = files;
   }
 
+  /** Begins to open files that will be asked for, all at once: each is a way to the thread pool and back. */
+  expect(...names: readonly string[]): void {
+    for (const name of names) this.#begun.set(name, this.#files.begin(this, name));
+  }
+
   /** A file of it, which has exactly `size` bytes where that is known. */
-  open(name: string, size?: number): Promise<OpenedFile> {
-    return this.#files.open(this, name, size);
+  async open(name: string, size?: number): Promise<OpenedFile> {
+    const fd = await (this.#begun.get(name) ?? this.#files.begin(this, name));
+    return this.#files.look(this, name, fd, size);
   }
 
   /** All of a file that has exactly `size` bytes, or at most `most`. */

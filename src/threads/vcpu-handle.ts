@@ -7,7 +7,9 @@
 import { asTsvmmError, fromWire, TsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import type { StartState } from '../kvm/start-state.js';
+import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
+import type { Revival } from './revive.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { HostRange, VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
@@ -20,7 +22,9 @@ export interface VcpuEvents {
   failed(error: TsvmmError): void;
 }
 
-type Answer = 'created' | 'prefaulted' | 'revived' | 'entered' | 'parked' | 'stopped';
+/** Of an order that may fail. */
+const answers = ['created', 'prefaulted', 'loaded', 'revived', 'entered'] as const;
+type Answer = (typeof answers)[number] | 'parked' | 'stopped';
 
 export class VcpuHandle {
   readonly cpu: number;
@@ -70,9 +74,14 @@ export class VcpuHandle {
     return this.#fd;
   }
 
-  /** Gives the kernel the doorbells of machine state that came from elsewhere. */
-  revive(): Promise<void> {
-    return this.#ask('revived', { type: 'revive' });
+  /** Puts back what KVM held of a vCPU of another machine. The next order need not wait for this. */
+  load(save: VcpuSave, facts: VcpuSaveFacts): Promise<void> {
+    return this.#ask('loaded', { type: 'load', save, facts });
+  }
+
+  /** Gives the kernel what it holds of machine state that came from elsewhere; every vCPU has been loaded. */
+  revive(revival: Revival): Promise<void> {
+    return this.#ask('revived', { type: 'revive', revival });
   }
 
   /**
@@ -190,11 +199,9 @@ export class VcpuHandle {
 
   #onFailed(wire: WireError): void {
     const error = fromWire(wire);
-    const answer = (['created', 'prefaulted', 'revived', 'entered'] as const).find((answer) =>
-      this.#waiting.has(answer),
-    );
-    if (answer === undefined) this.#events.failed(error);
-    else {
+    const waiting = answers.filter((answer) => this.#waiting.has(answer));
+    if (waiting.length === 0) this.#events.failed(error);
+    for (const answer of waiting) {
       this.#waiting.get(answer)!.reject(error);
       this.#waiting.delete(answer);
     }

@@ -6,9 +6,11 @@
 
 import type { WireError } from '../errors.js';
 import type { StartState } from '../kvm/start-state.js';
+import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import type { ControlLayout } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
+import type { Revival } from './revive.js';
 
 /** Everything a worker needs to create and run one vCPU; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
@@ -47,8 +49,10 @@ export type VcpuCommand =
   | { readonly type: 'prefault'; readonly ranges: readonly HostRange[]; readonly writes: boolean }
   /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */
   | { readonly type: 'enter'; readonly start: StartState | undefined }
-  /** Machine state was brought from elsewhere: the kernel is given the doorbells that it asks for. */
-  | { readonly type: 'revive' }
+  /** Puts back what KVM held of a vCPU of another machine. */
+  | { readonly type: 'load'; readonly save: VcpuSave; readonly facts: VcpuSaveFacts }
+  /** Machine state was brought from elsewhere: the kernel is given what it holds of it, doorbells too. Of vCPU 0, once all are loaded. */
+  | { readonly type: 'revive'; readonly revival: Revival }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 
@@ -58,11 +62,13 @@ export type VcpuReport =
   | { readonly type: 'idle' }
   /** `watch`: by which main kicks it; `fd`: of the vCPU, for as long as it is there (contract §2.4). */
   | { readonly type: 'created'; readonly watch: number; readonly fd: number }
+  | { readonly type: 'loaded' }
   | { readonly type: 'revived' }
   | { readonly type: 'prefaulted' }
   | { readonly type: 'entered' }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */
   | { readonly type: 'stopped' }
+  /** Orders that follow one that has failed are not answered. */
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'warning'; readonly device: string; readonly message: string; readonly suppressed: number };

@@ -18,6 +18,7 @@ import { must } from '../kvm/kvm.js';
 import { type StartState, setFirmwareMsrs, setStartState } from '../kvm/start-state.js';
 import { KvmRun, KvmRunExits } from '../kvm/structs.js';
 import { noteStop, Vcpu } from '../kvm/vcpu.js';
+import { loadVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { KvmVm } from '../kvm/vm.js';
 import {
   exitCounters,
@@ -32,6 +33,7 @@ import {
 import { SharedLock } from '../memory/lock.js';
 import { populate } from '../memory/populate.js';
 import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
+import { type Revival, reviveMachine } from './revive.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import type { HostRange, VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
 import { VcpuWires } from './vcpu-wires.js';
@@ -50,6 +52,7 @@ const holdDeadlineMs = 60_000;
 export class VcpuThread {
   readonly #assignment: VcpuAssignment;
   readonly #report: (report: VcpuReport) => void;
+  readonly #vm: KvmVm;
   readonly #vcpu: Vcpu;
   #watch = -1;
   readonly #machine: MachineControl;
@@ -73,6 +76,7 @@ export class VcpuThread {
     this.#lock = new SharedLock(this.#machine.lock, this.#machine.lockWaiters);
     this.#topology = new SharedLock(this.#machine.topologyLock, this.#machine.topologyWaiters);
     const vm = KvmVm.adopt(assignment.vmFd);
+    this.#vm = vm;
     const doorbells = { main: assignment.mainDoorbell, io: assignment.ioDoorbell };
     this.#wires = new VcpuWires(vm, this.#machine, doorbells, (device, message, suppressed) =>
       report({ type: 'warning', device, message, suppressed }),
@@ -131,8 +135,16 @@ export class VcpuThread {
     setImmediate(this.#turn);
   }
 
+  /** What KVM held of a vCPU of another machine. Its clocks have been set. */
+  load(save: VcpuSave, facts: VcpuSaveFacts): void {
+    loadVcpu(this.#vcpu.fd, save, facts);
+    noteStop(this.#vcpu.fd);
+    this.#report({ type: 'loaded' });
+  }
+
   /** Machine state came from elsewhere: what the kernel has of it is made so. No vCPU is in the guest yet. */
-  revive(): void {
+  revive(revival: Revival): void {
+    reviveMachine(this.#assignment, this.#vm, revival);
     for (const task of this.#platform.doorbells) this.#wires.afterwards(task);
     this.#runTasks();
     this.#report({ type: 'revived' });

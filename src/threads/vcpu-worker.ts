@@ -16,6 +16,8 @@ if (port === null) throw new Error('vcpu-worker is started by tsvmm as a worker'
 declare const keepCode: () => void;
 
 let thread: VcpuThread | undefined;
+/** Nothing follows what has failed but the end: main does not wait for each answer before the next order. */
+let hasFailed = false;
 
 const report = (message: VcpuReport): void => {
   if (message.type === 'stopped') {
@@ -26,6 +28,8 @@ const report = (message: VcpuReport): void => {
 };
 
 function obey(command: VcpuCommand): void {
+  if (command.type === 'create') hasFailed = false;
+  if (hasFailed && command.type !== 'close') return;
   switch (command.type) {
     case 'create':
       thread = new VcpuThread(command.assignment, report);
@@ -36,8 +40,11 @@ function obey(command: VcpuCommand): void {
     case 'enter':
       thread?.enter(command.start);
       break;
+    case 'load':
+      thread?.load(command.save, command.facts);
+      break;
     case 'revive':
-      thread?.revive();
+      thread?.revive(command.revival);
       break;
     case 'close':
       // Already gone if the kick reached it first; then it has reported.
@@ -55,6 +62,7 @@ port.on('message', (command: VcpuCommand) => {
     obey(command);
   } catch (error) {
     if (command.type === 'close') throw error;
+    hasFailed = true;
     report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_KVM_IOCTL').toWire() });
   }
 });

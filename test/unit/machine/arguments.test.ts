@@ -11,7 +11,12 @@ test.each(strange)('%#: prewarm, a console and guest memory refuse it', async (v
   const given = value as number;
   await expect(prewarm({ vcpus: given })).rejects.toMatchObject(refusal);
   const console = new GuestConsole({ buffer: 65_536, whenUnread: 'drop-oldest' });
-  const memory = guestMemoryApi([{ start: 0, size: 4096 }], { regions: () => [], wrote() {}, touched: () => [] });
+  const memory = guestMemoryApi([{ start: 0, size: 4096 }], {
+    regions: () => [],
+    source: () => undefined,
+    wrote() {},
+    touched: () => [],
+  });
   for (const call of [() => console.resize(80, given), () => memory.read(given, 1), () => memory.read(0, given)]) {
     let error: unknown;
     try {

@@ -27,7 +27,14 @@ import type { VcpuSave } from '../../../src/kvm/vcpu-save.js';
 import { MachineImage, type MachineParts } from '../../../src/machine/machine-image.js';
 import { normalize, type VmOptions } from '../../../src/machine/options.js';
 import type { SavedDrive } from '../../../src/machine/saved-disks.js';
-import { describe, readDescription, readImage, sectionsOf, stateVersion } from '../../../src/machine/saved-machine.js';
+import {
+  describe,
+  readDescription,
+  readImage,
+  type SavedDescription,
+  sectionsOf,
+  stateVersion,
+} from '../../../src/machine/saved-machine.js';
 import { byteRingSize } from '../../../src/memory/byte-ring.js';
 import { layoutControl, MachineControlMap, VcpuControlMap } from '../../../src/memory/control.js';
 import type { Manifest } from '../../../src/snapshot/manifest.js';
@@ -274,9 +281,10 @@ group('a stranger who writes the description', () => {
 
 group('the sections', () => {
   const told = describe(normalize({ boot: { kernel: '/k' } }), image, []);
+  const of = (cpus: number): SavedDescription => ({ ...told, topology: { sockets: 1, cores: cpus, threads: 1 } });
 
   test('are a machine again', () => {
-    const read = readImage(open(told), cpus, facts);
+    const read = readImage(open(told), of(cpus), facts);
     expect({ ...read.parts, state: new Uint8Array(read.parts.state) }).toEqual({
       ...parts,
       state: new Uint8Array(parts.state),
@@ -289,7 +297,9 @@ group('the sections', () => {
 
   test.each(names)('one that is missing is named: %s', (name) => {
     const rest = [...sectionsOf(image)].filter(([other]) => other !== name);
-    expect(refusal(() => readImage(open(told, rest), cpus, facts)).message).toContain(`it has no section "${name}"`);
+    expect(refusal(() => readImage(open(told, rest), of(cpus), facts)).message).toContain(
+      `it has no section "${name}"`,
+    );
   });
 
   test.each(
@@ -297,27 +307,27 @@ group('the sections', () => {
   )('%s of another length (%i) is refused', (name, more) => {
     const sections = sectionsOf(image);
     sections.set(name, new Uint8Array(sections.get(name)!.length + more));
-    refusal(() => readImage(open(told, sections), cpus, facts));
+    refusal(() => readImage(open(told, sections), of(cpus), facts));
   });
 
   test('of another number of vCPUs are refused', () => {
-    refusal(() => readImage(open(told), cpus + 1, facts));
-    refusal(() => readImage(open(told), cpus - 1, facts));
+    refusal(() => readImage(open(told), of(cpus + 1), facts));
+    refusal(() => readImage(open(told), of(cpus - 1), facts));
     const clock = encodeClock({ ...parts.clock, tscs: new Array(500).fill(parts.clock.tscs[0]) });
-    expect(refusal(() => readImage(open(told, sectionsOf(image).set('clock', clock)), 500, facts)).message).toContain(
-      'vcpu2',
-    );
+    expect(
+      refusal(() => readImage(open(told, sectionsOf(image).set('clock', clock)), of(500), facts)).message,
+    ).toContain('vcpu2');
   });
 
   test('with one interrupt controller in the place of another are refused', () => {
     const sections = sectionsOf(image);
     sections.set('ioapic', chip(0));
-    expect(refusal(() => readImage(open(told, sections), cpus, facts)).message).toContain('ioapic');
+    expect(refusal(() => readImage(open(told, sections), of(cpus), facts)).message).toContain('ioapic');
   });
 
   test('of a CPUID of any length that it can have are taken', () => {
     const sections = sectionsOf(image).set('cpuid', encodeCpuid(new Array(300).fill(parts.cpuid[0])));
-    expect(readImage(open(told, sections), cpus, facts).parts.cpuid).toHaveLength(300);
+    expect(readImage(open(told, sections), of(cpus), facts).parts.cpuid).toHaveLength(300);
   });
 });
 
