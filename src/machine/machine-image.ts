@@ -11,6 +11,7 @@ import type { ClockSave } from '../kvm/clock-save.js';
 import type { CpuidEntry } from '../kvm/cpuid-entry.js';
 import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import type { VmSave } from '../kvm/vm-save.js';
+import { type CopyJob, stopJob } from '../memory/copy-job.js';
 import type { RamPiece } from '../memory/ram.js';
 import type { PlatformShape } from '../virtio/transport/platform.js';
 import type { Hardware } from './hardware.js';
@@ -54,6 +55,8 @@ export class MachineImage {
 
 /** Bytes of memory frozen between two turns of the event loop: a millisecond or two. */
 const freezeStep = 4 * 2 ** 20;
+/** Chunks that are worth waking other threads for. */
+const manyChunks = 4;
 
 /**
  * Of a machine whose vCPUs are parked and whose devices are quiet, as it was when it came to stand still. Rejects, and nothing
@@ -65,17 +68,24 @@ export async function captureMachine(
   facts: VcpuSaveFacts,
   still: Standstill,
   isClosing: () => boolean,
+  help: (job: CopyJob) => Promise<void>,
 ): Promise<MachineImage> {
   const { plan, ram } = hardware;
   const stay = (): void => {
     if (isClosing()) throw new TsvmmError('ERR_TSVMM_STATE', 'the machine has ended meanwhile');
   };
   stay();
-  ram.beginFreeze();
+  const job = ram.beginFreeze();
+  const helped = job.chunks.length / 2 > manyChunks ? help(job) : Promise.resolve();
+  helped.catch(() => {}); // awaited below
   try {
     for (; !ram.copyFreeze(freezeStep); stay()) await setImmediate();
+    await helped;
+    stay();
     ram.endFreeze();
   } catch (error) {
+    stopJob(job);
+    await helped.catch(() => {}); // the first failure is what counts
     ram.abandonFreeze();
     throw error;
   }

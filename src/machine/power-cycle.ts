@@ -12,6 +12,7 @@ import { forVcpu } from '../kvm/cpuid.js';
 import { encodeCpuid } from '../kvm/cpuid-entry.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
+import type { CopyJob } from '../memory/copy-job.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { SharedLock } from '../memory/lock.js';
 import { VcpuHandle } from '../threads/vcpu-handle.js';
@@ -239,7 +240,8 @@ export class PowerCycle {
     this.#hostEnds.pump.pump(); // what was printed was printed here
     try {
       const facts = kvmContext().saveFacts();
-      return await captureMachine(this.#hardware, this.#vcpuFds, facts, this.#still!, () => this.isClosing);
+      const help = (job: CopyJob) => allSettled(this.#vcpus.map((vcpu) => vcpu.copy(job)));
+      return await captureMachine(this.#hardware, this.#vcpuFds, facts, this.#still!, () => this.isClosing, help);
     } catch (error) {
       if (this.#hardware.ram.isLost) this.#fail(asTsvmmError(error, 'ERR_TSVMM_STATE'));
       throw error;
@@ -264,8 +266,8 @@ export class PowerCycle {
   async resume(clock: ClockPolicy): Promise<void> {
     if (clock === 'keep' && this.#still !== undefined) goOnFrom(this.#still, this.#hardware, this.#vcpuFds);
     this.#still = undefined;
-    await this.#dataPaths.resume();
-    await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter()));
+    // What the guest asks for before the devices go on waits for them, as it waits for a worker that is busy.
+    await Promise.all([this.#dataPaths.resume(), ...this.#vcpus.map((vcpu) => vcpu.enter())]);
   }
 
   /** The guest has asked to end or to restart, or the machine is being closed. */

@@ -6,14 +6,12 @@
  * zeroes left out, in steps, so that the program's event loop turns meanwhile. What this program itself writes to guest memory
  * between two steps is copied again at the end.
  */
-import { native } from '../host/addon.js';
+import { type CopyJob, chunkSize, copyJob, copyPages, copySome } from './copy-job.js';
 import { type Layer, LayerFile } from './layer.js';
 import { privateRuns } from './pagemap.js';
 import type { RamPiece } from './ram.js';
 
 const pageSize = 4096;
-/** Bytes copied at a time: they stay in the cache between being read, looked at and written. */
-const chunkSize = 0x4_0000;
 /** More mappings would soon reach vm.max_map_count (contract §4.4). */
 export const maxPieces = 256;
 
@@ -24,15 +22,14 @@ export interface Run {
 }
 
 export class RamFreeze {
+  /** For other threads: what they copy, and this one need not. */
+  readonly job: CopyJob;
   readonly #address: number;
   readonly #pieces: readonly RamPiece[];
   readonly #written: readonly Run[];
   readonly #plan: FreezePlan;
   readonly #file: LayerFile;
   readonly #chunk = Buffer.allocUnsafeSlow(chunkSize);
-  /** The run that is being copied, and how far it is. */
-  #run = 0;
-  #at: number;
   /** Written by this program since it began. */
   readonly #touched: Run[] = [];
 
@@ -43,22 +40,13 @@ export class RamFreeze {
     privateRuns(address, size, (start, end) => written.push({ start, end }));
     this.#written = written;
     this.#plan = planFreeze(written, pieces);
-    this.#at = this.#plan.copy[0]?.start ?? 0;
     this.#file = new LayerFile(size);
+    this.job = copyJob(address, this.#file.fd, this.#plan.copy);
   }
 
-  /** Copies up to `bytes`; true when there is no more. */
+  /** Copies up to `bytes`; true when there is no more to begin: whoever helps may still be at it. */
   copy(bytes: number): boolean {
-    const { copy } = this.#plan;
-    for (let left = bytes; left > 0 && this.#run < copy.length; ) {
-      const { end } = copy[this.#run]!;
-      const length = Math.min(end - this.#at, chunkSize);
-      this.#copy(this.#at, length, false);
-      left -= length;
-      this.#at += length;
-      if (this.#at === end) this.#at = copy[++this.#run]?.start ?? 0;
-    }
-    return this.#run === copy.length;
+    return copySome(this.job, this.#chunk, bytes);
   }
 
   /** This program has written to guest memory meanwhile. */
@@ -67,39 +55,25 @@ export class RamFreeze {
     this.#touched.push({ start, end: Math.ceil((offset + length) / pageSize) * pageSize });
   }
 
-  /** Everything is copied: the layer, and what RAM is made of from now on. */
+  /** Everything is copied, by everybody: the layer, and what RAM is made of from now on. */
   finish(): { readonly layer: Layer; readonly pieces: readonly RamPiece[] } {
     let { cover } = this.#plan;
     if (this.#touched.length > 0) {
       const plan = planFreeze([...this.#written, ...this.#touched], this.#pieces);
       cover = plan.cover;
       for (const { start, end } of [...this.#touched, ...plan.gaps])
-        for (let at = start; at < end; at += chunkSize) this.#copy(at, Math.min(chunkSize, end - at), true);
+        for (let at = start; at < end; at += chunkSize)
+          copyPages(this.#address, this.#file.fd, at, this.#chunk.subarray(0, Math.min(chunkSize, end - at)), true);
     }
     const layer = this.#file.seal();
     return { layer, pieces: overlaid(this.#pieces, cover, layer) };
   }
 
+  /** Nobody copies any more. */
   abandon(): void {
     this.#file.discard();
   }
-
-  /** Pages of zeroes are holes, unless `again` says that something else may be there already. */
-  #copy(offset: number, length: number, again: boolean): void {
-    const chunk = this.#chunk.subarray(0, length);
-    native().copyOut(this.#address + offset, chunk);
-    let from = -1;
-    for (let at = 0; at < length; at += pageSize) {
-      const isHole = !again && zeroPage.equals(chunk.subarray(at, at + pageSize));
-      if (isHole && from >= 0) this.#file.write(chunk.subarray(from, at), offset + from);
-      if (isHole) from = -1;
-      else if (from < 0) from = at;
-    }
-    if (from >= 0) this.#file.write(chunk.subarray(from, length), offset + from);
-  }
 }
-
-const zeroPage = Buffer.alloc(pageSize);
 
 /** Runs are in order and apart from each other. */
 export interface FreezePlan {

@@ -58,11 +58,7 @@ export class LayerFile {
   }
 
   write(source: Uint8Array, offset: number): void {
-    for (let done = 0; done < source.length; ) {
-      const result = syscall(Sys.pwrite64, this.fd, source.subarray(done), source.length - done, offset + done);
-      if (result <= 0) throw noRoom(result);
-      done += result;
-    }
+    writeLayer(this.fd, source, offset);
   }
 
   /** Nobody can change it from here on; a mapping that still could is a bug of ours, and an error. */
@@ -74,6 +70,14 @@ export class LayerFile {
 
   discard(): void {
     if (this.fd >= 0) closeFd(this.fd);
+  }
+}
+
+export function writeLayer(fd: number, source: Uint8Array, offset: number): void {
+  for (let done = 0; done < source.length; ) {
+    const result = syscall(Sys.pwrite64, fd, source.subarray(done), source.length - done, offset + done);
+    if (result <= 0) throw noRoom(result);
+    done += result;
   }
 }
 

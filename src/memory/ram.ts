@@ -11,6 +11,7 @@ import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { hugePagePool } from '../host/memory-facts.js';
 import { Sys, syscall } from '../host/system.js';
+import type { CopyJob } from './copy-job.js';
 import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
 import type { Layer, PageFile } from './layer.js';
@@ -112,16 +113,20 @@ export class GuestRam {
     this.#advise(0, this.size, MADV_DONTNEED);
   }
 
-  /** Begins a freeze; no vCPU and no device runs until it has ended. Refused with `hugetlb`. */
-  beginFreeze(): void {
+  /**
+   * Begins a freeze; no vCPU and no device runs until it has ended. Other threads may help to copy, and have to have ended
+   * before that. Refused with `hugetlb`.
+   */
+  beginFreeze(): CopyJob {
     if (this.hugepages === 'hugetlb')
       throw new TsvmmError('ERR_TSVMM_SNAPSHOT', "memory of 'hugetlb' pages cannot be frozen: nobody can share it", {
         hint: "use transparent huge pages for machines that are forked or snapshotted: memory: { hugepages: 'thp' }",
       });
     this.#freezing = new RamFreeze(this.hostAddress, this.size, this.#pieces);
+    return this.#freezing.job;
   }
 
-  /** Copies up to `bytes` of what was written; true when everything is. */
+  /** Copies up to `bytes` of what was written; true when there is no more to begin. */
   copyFreeze(bytes: number): boolean {
     return this.#freezing!.copy(bytes);
   }

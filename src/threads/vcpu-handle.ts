@@ -9,6 +9,7 @@ import { native } from '../host/addon.js';
 import type { StartState } from '../kvm/start-state.js';
 import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
+import type { CopyJob } from '../memory/copy-job.js';
 import type { Revival } from './revive.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { HostRange, VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
@@ -24,7 +25,7 @@ export interface VcpuEvents {
 
 /** Of an order that may fail. */
 const answers = ['created', 'prefaulted', 'loaded', 'revived', 'entered'] as const;
-type Answer = (typeof answers)[number] | 'parked' | 'stopped';
+type Answer = (typeof answers)[number] | 'copied' | 'parked' | 'stopped';
 
 export class VcpuHandle {
   readonly cpu: number;
@@ -91,6 +92,11 @@ export class VcpuHandle {
   enter(start?: StartState): Promise<void> {
     this.#entered = true;
     return this.#ask('entered', { type: 'enter', start });
+  }
+
+  /** Helps to copy memory, while it is parked. */
+  copy(job: CopyJob): Promise<void> {
+    return this.#ask('copied', { type: 'copy', job });
   }
 
   /** Makes the vCPU leave the guest and stay out, its exits completed. It may be entered again. */
@@ -194,7 +200,8 @@ export class VcpuHandle {
     }
     const waiting = this.#waiting.get(report.type);
     this.#waiting.delete(report.type);
-    waiting?.resolve();
+    if (report.type === 'copied' && report.error !== undefined) waiting?.reject(fromWire(report.error));
+    else waiting?.resolve();
   };
 
   #onFailed(wire: WireError): void {

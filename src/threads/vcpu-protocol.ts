@@ -8,6 +8,7 @@ import type { WireError } from '../errors.js';
 import type { StartState } from '../kvm/start-state.js';
 import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import type { ControlLayout } from '../memory/control.js';
+import type { CopyJob } from '../memory/copy-job.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 import type { Revival } from './revive.js';
@@ -53,6 +54,8 @@ export type VcpuCommand =
   | { readonly type: 'load'; readonly save: VcpuSave; readonly facts: VcpuSaveFacts }
   /** Machine state was brought from elsewhere: the kernel is given what it holds of it, doorbells too. Of vCPU 0, once all are loaded. */
   | { readonly type: 'revive'; readonly revival: Revival }
+  /** Helps to copy memory, while it is parked. */
+  | { readonly type: 'copy'; readonly job: CopyJob }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 
@@ -66,6 +69,8 @@ export type VcpuReport =
   | { readonly type: 'revived' }
   | { readonly type: 'prefaulted' }
   | { readonly type: 'entered' }
+  /** With an error there is a chunk that was not copied; the vCPU is as it was. */
+  | { readonly type: 'copied'; readonly error: WireError | undefined }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */
   | { readonly type: 'stopped' }

@@ -4,8 +4,9 @@
  * The environment and flags of the embedding program are not inherited (contract §1.5).
  */
 import { parentPort } from 'node:worker_threads';
-import { asTsvmmError } from '../errors.js';
+import { asTsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
+import { type CopyJob, chunkSize, copySome } from '../memory/copy-job.js';
 import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
 
@@ -46,6 +47,9 @@ function obey(command: VcpuCommand): void {
     case 'revive':
       thread?.revive(command.revival);
       break;
+    case 'copy':
+      report({ type: 'copied', error: copy(command.job) });
+      break;
     case 'close':
       // Already gone if the kick reached it first; then it has reported.
       if (thread === undefined) break;
@@ -54,6 +58,15 @@ function obey(command: VcpuCommand): void {
       break;
     default:
       command satisfies never;
+  }
+}
+
+function copy(job: CopyJob): WireError | undefined {
+  try {
+    copySome(job, Buffer.allocUnsafeSlow(chunkSize));
+    return undefined;
+  } catch (error) {
+    return asTsvmmError(error, 'ERR_TSVMM_STATE').toWire();
   }
 }
 

@@ -1,4 +1,5 @@
 /** Machines that go on twice: forks and what they share with their parents, which is nothing that one of them writes. */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TsvmmError, type VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
@@ -83,6 +84,22 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     await say(child);
     await parent.resume();
     await say(parent);
+  });
+
+  test('has much memory that was written, whoever copied it', async () => {
+    await using parent = await startGuest('spin', { cpus: 3, memory: '128M' });
+    await parent.console.waitFor('looping');
+    const written = randomBytes(48 * 2 ** 20);
+    const at = 64 * 2 ** 20;
+    for (let round = 0; round < 3; round++) {
+      parent.memory.write(at, written);
+      await using child = await parent.fork();
+      written[round * 2 ** 20]! ^= 0xff;
+      parent.memory.write(at + round * 2 ** 20, written.subarray(round * 2 ** 20, round * 2 ** 20 + 1));
+      expect(parent.memory.read(at, written.length).equals(written)).toBe(true);
+      written[round * 2 ** 20]! ^= 0xff;
+      expect(child.memory.read(at, written.length).equals(written)).toBe(true);
+    }
   });
 
   test('T41: is one of many: each is alone, and they end as they like', async () => {

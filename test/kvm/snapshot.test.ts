@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Disk, type MemoryRange, type Snapshot, TsvmmError, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { openTargets } from '../support/descriptors.js';
+import { full } from '../support/effort.js';
 import { diskBytes, examine, lastRecord } from '../support/records.js';
 import { scratchFolder } from './support/disks.js';
 import { type GuestOptions, guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
@@ -232,6 +233,28 @@ describe.skipIf(whyNoKvm !== undefined)('the disk of a machine that goes on else
       expect(examine(readFileSync(image), told).missing).toEqual([]);
     },
   );
+
+  test('is each fork’s own, however many write at once', async () => {
+    const count = full ? 100 : 8;
+    const { vm, path } = await writer({ memory: '32M' });
+    await using _ = vm;
+    const forks = await vm.fork({ count });
+    const before = Math.max(...forks.map((fork) => lastRecord(fork.console.tail)));
+    // One after the other stops: what the others write from then on must not be on its disk.
+    for (const [i, fork] of forks.entries()) {
+      await until(fork, before + i + 1);
+      await fork.pause();
+      await using snapshot = await fork.snapshot(place());
+      const last = lastRecord(fork.console.tail);
+      const { highest, missing } = examine(readFileSync(`${snapshot.directory}/disk0.raw`), last);
+      expect(missing).toEqual([]);
+      expect(highest).toBeLessThanOrEqual(last + 1); // of one it may not have been told yet
+      expect((await fork.kill()).consoleTail).not.toContain('FAIL');
+    }
+    const last = lastRecord(vm.console.tail);
+    await vm.kill();
+    expect(examine(readFileSync(path), last).missing).toEqual([]);
+  });
 
   test('can be the image itself, for as long as nobody writes to it', async () => {
     const { vm, path } = await writer();

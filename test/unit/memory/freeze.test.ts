@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { Sys, syscall } from '../../../src/host/system.js';
+import { chunkSize, copySome, stopJob } from '../../../src/memory/copy-job.js';
 import { maxPieces, planFreeze, type Run } from '../../../src/memory/freeze.js';
 import { GuestRam, type RamPiece } from '../../../src/memory/ram.js';
 import { openTargets } from '../../support/descriptors.js';
@@ -103,6 +104,31 @@ describe('a freeze', () => {
     const now = content(ram);
     expect([now[2 * page], now[3 * page], now[60 * page], now[61 * page]]).toEqual([0xee, 0, 0xdd, 9]);
     expect(content(map(64, ram.pieces))).toEqual(now);
+  });
+
+  test('is copied by whoever takes a chunk, each once', () => {
+    const pages = 300;
+    const ram = map(pages);
+    for (let at = 0; at < pages; at += 3) write(ram, at, 1 + (at % 250));
+    const frozen = content(ram);
+    const job = ram.beginFreeze();
+    const buffer = Buffer.alloc(chunkSize);
+    expect(copySome(job, buffer, 1)).toBe(false);
+    ram.copyFreeze(chunkSize);
+    expect(copySome(job, buffer)).toBe(true);
+    expect(ram.copyFreeze(1)).toBe(true);
+    ram.endFreeze();
+    expect(content(map(pages, ram.pieces))).toEqual(frozen);
+  });
+
+  test('is not begun anew by who comes late: after a stop nobody copies', () => {
+    const ram = map(300);
+    for (let at = 0; at < 300; at++) write(ram, at, 1);
+    const job = ram.beginFreeze();
+    stopJob(job);
+    expect(copySome(job, Buffer.alloc(chunkSize))).toBe(true);
+    expect(blocks(job.fd)).toBe(0);
+    ram.abandonFreeze();
   });
 
   test('that is abandoned changes nothing', () => {
