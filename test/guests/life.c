@@ -9,7 +9,7 @@
  * paravirtual clock said that the host had stopped it), "jump" allows the clocks one step of any size forward, "end" ends it with "life ok: N rounds".
  *
  * Options: pages=N pages for each CPU (default 64); cpus=N (default 1); by=msix | intx | poll; rng=none; jump=N: the most
- * milliseconds that a clock may step between two rounds (default: any).
+ * milliseconds that a clock may step between two rounds (default: any); patience=N.
  */
 #include "runtime/acpi.h"
 #include "runtime/apic.h"
@@ -29,7 +29,7 @@
 #include "runtime/watchdog.h"
 
 enum { GENERATION_VECTOR = 0x32, GENERATION_GSI = 12 };
-enum { TIMER_VECTOR = 0x31, HERTZ = 200, PAGE_WORDS = 512, PER_ROUND = 16, FEW_BARKS = 4, PATIENCE_MS = 10000, SAMPLES = 9, MAX_NAME = 32, LINE_BYTES = 64 };
+enum { TIMER_VECTOR = 0x31, HERTZ = 200, PAGE_WORDS = 512, PER_ROUND = 16, FEW_BARKS = 4, SAMPLES = 9, MAX_NAME = 32, LINE_BYTES = 64 };
 #define SCRAMBLE 0x9e3779b97f4a7c15ul
 
 struct life {
@@ -233,7 +233,7 @@ void guest_main(void) {
     if (life->rounds % 8 == 0) draw();
     look_at_clocks(life);
     u32 before = ticks;
-    u64 deadline = deadline_in(PATIENCE_MS);
+    u64 deadline = deadline_in(patience_ms());
     /* Whoever stood still for long may find time gone and its interrupts still to come. */
     for (u32 barks = watchdog_ticks(); ticks == before; wait_for_interrupt())
       check(watchdog_ticks() - barks < FEW_BARKS || !expired(deadline), "no interrupt of the PIT after %u", before);

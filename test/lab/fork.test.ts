@@ -14,7 +14,7 @@ import { readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 const { VirtualMachine } = await import('/project/dist/index.js');
 const newest = (kind) => '/boot/' + readdirSync('/boot').filter((name) => name.startsWith(kind)).sort().at(-1);
-const boot = { kernel: newest('vmlinuz-'), initrd: newest('initrd.img-'), cmdline: 'console=ttyS0 rdinit=/bin/sh quiet' };
+const boot = { kernel: newest('vmlinuz-'), initrd: newest('initrd.img-'), cmdline: 'console=ttyS0 rdinit=/bin/sh quiet rcupdate.rcu_cpu_stall_timeout=120' }; // see pause.test.ts
 const vm = await VirtualMachine.start({ boot, cpus: 2, memory: '384M', signal: AbortSignal.timeout(600_000) });
 let number = 1000;
 // What the shell echoes is not what it says: the sum is the shell's.
@@ -44,7 +44,8 @@ const late = await vm.fork();
 await vm.resume();
 const machines = { parent: vm, kept, late };
 for (const [name, machine] of Object.entries(machines)) {
-  said[name] = { time: await time(machine), random: await draw(machine), dmesg: await ask(machine, 'dmesg'), date: Date.now() / 1000 };
+  const date = Date.now() / 1000;
+  said[name] = { time: await time(machine), random: await draw(machine), dmesg: await ask(machine, 'dmesg'), date };
 }
 said.before = before;
 for (const machine of Object.values(machines)) await machine.kill();
@@ -85,7 +86,7 @@ test('a stock kernel knows that it was forked, and what time it is', async () =>
 
   const [uptime] = parent.time;
   expect(late.time[0]).toBeGreaterThanOrEqual(uptime);
-  expect(uptime - kept.time[0]).toBeGreaterThan(awaySeconds / 2); // its clocks stood still
+  expect(uptime - kept.time[0] + kept.date - parent.date).toBeGreaterThan(awaySeconds / 2); // its clocks stood still
   for (const { dmesg } of [parent, kept, late])
-    expect(dmesg).not.toMatch(/soft lockup|rcu.*stall|clocksource.*unstable|Marking clocksource/i);
+    expect(dmesg).not.toMatch(/soft lockup|detected stall|clocksource.*unstable|Marking clocksource/i);
 });

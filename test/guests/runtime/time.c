@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "exit.h"
 #include "machine.h"
+#include "start-info.h"
 
 enum { CALIBRATION_TICKS = PIT_HERTZ / 200, MAX_POLLS = 1000000, MAX_MEASUREMENTS = 20, UNSURE_PER_MILLE = 50 };
 
@@ -72,4 +73,10 @@ bool expired(u64 deadline) { return (int64_t)(rdtsc() - deadline) >= 0; }
 void delay_microseconds(u64 microseconds) {
   u64 end = rdtsc() + microseconds * tsc_per_millisecond() / 1000;
   while (!expired(end)) cpu_relax();
+}
+
+u64 patience_ms(void) {
+  static u64 patience;
+  if (patience == 0) patience = option_number("patience", 10000);
+  return patience;
 }

@@ -7,7 +7,7 @@
 #include "virtio-interrupts.h"
 #include "watchdog.h"
 
-enum { AWAIT_PATIENCE_MS = 10000, INTERRUPT_PATIENCE_MS = 2000, LAST = 0xffff };
+enum { INTERRUPT_PATIENCE_MS = 2000, LAST = 0xffff };
 
 static void enable(struct virtqueue *q) {
   struct virtio_device *d = q->device;
@@ -138,11 +138,11 @@ static void expect_interrupt(struct virtqueue *q, u32 before) {
 
 void virtqueue_await(struct virtqueue *q, u16 *head, u32 *length) {
   struct virtio_device *d = q->device;
-  u64 deadline = deadline_in(AWAIT_PATIENCE_MS);
+  u64 patience = patience_ms(), deadline = deadline_in(patience);
   if (d->mode != BY_POLLING) watchdog_start();
   while (!virtqueue_take(q, head, length)) {
     check((virtio_status(d) & STATUS_NEEDS_RESET) == 0, "queue %u: the device needs a reset", q->index);
-    check(!expired(deadline), "queue %u: nothing used for %u ms, %u interrupts", q->index, AWAIT_PATIENCE_MS,
+    check(!expired(deadline), "queue %u: nothing used for %lu ms, %u interrupts", q->index, patience,
           *q->interrupts);
     if (d->mode == BY_POLLING) {
       for (int i = 0; i < 200 && q->used->index == q->next_used; i++) cpu_relax();
