@@ -1,7 +1,8 @@
 /**
  * How long snapshots, restores and forks of tiny guests take, and what forks cost in memory.
  *
- * A restore ends when its guest runs; it happens in a running process that has warm workers, and so QEMU, the peer, has been
+ * A restore ends when its guest runs (`...-opened`: from a snapshot that the program has opened before, as one would that
+ * makes many machines of it); it happens in a running process that has warm workers, and so QEMU, the peer, has been
  * started and waits for what it is to go on from. Each is also told by its phases: `...-open` is all that comes before the machine
  * is made. A pause is what the guest itself sees (bench/guests/gaps.c). A snapshot is written when the file system has it.
  */
@@ -72,10 +73,10 @@ const sleepingGuest = (memoryMiB: number) => async (): Promise<VirtualMachine> =
 const phaseNames = ['open', 'start workers', 'create machine', 'create vCPUs', 'revive', 'enter'] as const;
 type Restored = Readonly<Record<'whole' | (typeof phaseNames)[number], number>>;
 
-async function restore(snapshot: Snapshot): Promise<Restored> {
+async function restore(from: string | Snapshot): Promise<Restored> {
   return withPool(1, async () => {
     const begun = performance.now();
-    await using vm = await VirtualMachine.restore(snapshot.directory);
+    await using vm = await VirtualMachine.restore(from);
     const whole = performance.now() - begun;
     const end = Math.max(...vm.phases.map(({ startMs, durationMs }) => startMs + durationMs));
     const took = (name: string): number =>
@@ -104,7 +105,7 @@ function restoreCases(label: string, memoryMiB: number): Case[] {
   // The phases are those of the restores that the first case has measured.
   const taken: Restored[] = [];
   const ours = async (): Promise<number> => {
-    taken.push(await restore(await snapshot()));
+    taken.push(await restore((await snapshot()).directory));
     return taken.at(-1)!.whole;
   };
   const phase = (name: (typeof phaseNames)[number]): Measure => {
@@ -116,6 +117,7 @@ function restoreCases(label: string, memoryMiB: number): Case[] {
   };
   return [
     { name: label, unit: 'ms', ours, peer: { name: 'qemu, waiting', measure: theirs } },
+    { name: `${label}-opened`, unit: 'ms', ours: async () => (await restore(await snapshot())).whole },
     ...phaseNames.map((name) => ({ name: `${label}-${name.replaceAll(' ', '-')}`, unit: 'ms', ours: phase(name) })),
   ];
 }

@@ -1,5 +1,6 @@
 /** Does the host have what a guest may use? Main thread, once a start. */
 import { TsvmmError } from '../errors.js';
+import { monotonicMs } from '../host/clock.js';
 import { cgroupLimit, memInfo } from '../host/memory-facts.js';
 import type { MemoryConfig } from './memory-options.js';
 import { formatSize } from './units.js';
@@ -23,12 +24,22 @@ export function hostMemory(): HostMemory | undefined {
     : { most, available: info.available, limitedBy: 'host' };
 }
 
+/** Asking takes the better part of a millisecond, as much as some machines take to be made. */
+const recentMs = 1000;
+let recent: { readonly at: number; readonly memory: HostMemory | undefined } | undefined;
+
+function recentMemory(mustBeExact: boolean): HostMemory | undefined {
+  if (mustBeExact || recent === undefined || monotonicMs() - recent.at > recentMs)
+    recent = { at: monotonicMs(), memory: hostMemory() };
+  return recent.memory;
+}
+
 /**
  * What the user should know about a guest that may want more than there is; undefined if all is well. Throws
  * `ERR_TSVMM_CONFIG` when memory that is to be faulted in at once is not there. Huge pages of the pool are reserved, so
  * that they are there or the start fails.
  */
-export function checkMemory(config: MemoryConfig, host = hostMemory()): string | undefined {
+export function checkMemory(config: MemoryConfig, host = recentMemory(config.prefault)): string | undefined {
   if (host === undefined || config.hugepages === 'hugetlb') return undefined;
   if (config.prefault && config.size > host.available) {
     throw new TsvmmError(

@@ -15,6 +15,7 @@ import { bad, hasOptions, known, type Path, path } from './checks.js';
 import { type ReviveOptions, reviveConfig, reviveOptionNames } from './fork.js';
 import type { Origin } from './hardware.js';
 import { kvmContext } from './kvm-context.js';
+import type { MachineImage } from './machine-image.js';
 import { minMemory } from './memory-options.js';
 import { type BootOptions, boot, signal, type VmConfig } from './options.js';
 import { inRegions, type PageSource, type PageSourceConfig, pageSource } from './page-source-options.js';
@@ -61,7 +62,7 @@ export async function openRestored(from: Path | Snapshot, options: RestoreOption
     ? await openSnapshot(path('restore', from), { memoryElsewhere: source !== undefined })
     : from.opened;
   try {
-    const restored = await prepare(snapshot, options, source);
+    const restored = await prepare(snapshot, isOurs, options, source);
     return { ...restored, [Symbol.asyncDispose]: () => close(restored, isOurs ? snapshot : undefined) };
   } catch (error) {
     if (isOurs) await snapshot[Symbol.asyncDispose]();
@@ -77,38 +78,69 @@ async function close(
   await own?.[Symbol.asyncDispose]();
 }
 
-async function prepare(
-  snapshot: OpenSnapshot,
-  options: RestoreOptions,
-  source: PageSourceConfig | undefined,
-): Promise<Omit<Restored, typeof Symbol.asyncDispose>> {
+interface SavedMachine {
+  readonly saved: SavedDescription & { readonly memory: number };
+  readonly image: MachineImage;
+}
+
+/** Of snapshots that a program has opened, from which it may restore many machines: each goes with its snapshot. */
+const opened = new WeakMap<OpenSnapshot, SavedMachine>();
+
+/** Checked, and that this host will do. Holds its image, which is released by the caller. */
+function savedMachine(snapshot: OpenSnapshot, memoryElsewhere: boolean): SavedMachine {
   const saved = readDescription(snapshot);
   if (!isDeepStrictEqual(snapshot.manifest.memory.regions, ramRegions(saved.memory)))
     throw damaged(snapshot.directory, 'its memory does not lie where that of a machine does');
   if (saved.memory < minMemory) throw damaged(snapshot.directory, 'no machine has as little memory');
-  const revive = reviveConfig(options, saved.drives.length);
-  const prefault = options.prefault && memoryRanges(options.prefault, snapshot.manifest.memory.regions);
-  const reboot = options.boot && { boot: boot(options.boot, saved.drives.length), onReboot: 'reboot' as const };
   const context = kvmContext();
-  const image = readImage(snapshot, saved, context.saveFacts(), source !== undefined);
+  const image = readImage(snapshot, saved, context.saveFacts(), memoryElsewhere);
   const missing = missingOnHost(image.parts.cpuid, offered(context.supported, context.tscDeadline));
-  if (missing.length > 0) {
-    image.release();
-    throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the guest uses what this host cannot give it: ${missing.join(', ')}`, {
-      hint: 'restore it on a host with the processor that it ran on, or take the snapshot of a machine with an older CPU model (cpu: "x86-64-v3")',
-      details: { missing },
-    });
+  if (missing.length === 0) return { saved, image };
+  image.release();
+  throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the guest uses what this host cannot give it: ${missing.join(', ')}`, {
+    hint: 'restore it on a host with the processor that it ran on, or take the snapshot of a machine with an older CPU model (cpu: "x86-64-v3")',
+    details: { missing },
+  });
+}
+
+/** The same; looked at once. */
+function savedOnce(snapshot: OpenSnapshot): SavedMachine {
+  let machine = opened.get(snapshot);
+  if (machine === undefined) {
+    machine = savedMachine(snapshot, false);
+    const { image } = machine;
+    snapshot.onClose(() => image.release());
+    opened.set(snapshot, machine);
   }
-  const disks = await restoredDisks(snapshot, saved.drives, revive.disks).catch((error) => {
+  snapshot.assertOpen();
+  machine.image.hold();
+  return machine;
+}
+
+async function prepare(
+  snapshot: OpenSnapshot,
+  isOurs: boolean,
+  options: RestoreOptions,
+  source: PageSourceConfig | undefined,
+): Promise<Omit<Restored, typeof Symbol.asyncDispose>> {
+  const { saved, image } =
+    isOurs || source !== undefined ? savedMachine(snapshot, source !== undefined) : savedOnce(snapshot);
+  try {
+    const { regions } = snapshot.manifest.memory;
+    const revive = reviveConfig(options, saved.drives.length);
+    const prefault = options.prefault && memoryRanges(options.prefault, regions);
+    const reboot = options.boot && { boot: boot(options.boot, saved.drives.length), onReboot: 'reboot' as const };
+    const disks = await restoredDisks(snapshot, saved.drives, revive.disks);
+    const own = { name: revive.name ?? saved.name, disks, logger: revive.logger, signal: signal(options.signal) };
+    const pages = source && { source, ranges: inRegions(snapshot.ranges, regions) };
+    // Who serves its devices waits for its memory: no other machine shall wait with it.
+    const ioWorker = pages === undefined ? 'shared' : 'own';
+    const config = { ...configOf(saved), ...own, ...reboot, ioWorker } as const;
+    return { config, origin: { image, clock: revive.clock, prefault, pages }, snapshot, pieces: image.parts.memory };
+  } catch (error) {
     image.release();
     throw error;
-  });
-  const own = { name: revive.name ?? saved.name, disks, logger: revive.logger, signal: signal(options.signal) };
-  const pages = source && { source, ranges: inRegions(snapshot.ranges, snapshot.manifest.memory.regions) };
-  // Who serves its devices waits for its memory: no other machine shall wait with it.
-  const ioWorker = pages === undefined ? 'shared' : 'own';
-  const config = { ...configOf(saved), ...own, ...reboot, ioWorker } as const;
-  return { config, origin: { image, clock: revive.clock, prefault, pages }, snapshot, pieces: image.parts.memory };
+  }
 }
 
 function configOf(

@@ -56,6 +56,8 @@ export class OpenSnapshot implements AsyncDisposable {
   readonly #pieces: readonly SnapshotPiece[];
   readonly #work = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
+  /** What was made of it and goes with it. */
+  readonly #leftovers: (() => void)[] = [];
 
   /** @internal By `openSnapshot`. */
   constructor({ directory, manifest, sha256, sections, layers, disks, files }: Parts) {
@@ -80,7 +82,7 @@ export class OpenSnapshot implements AsyncDisposable {
 
   /** All of RAM, as `GuestRam.map` takes it: what is mapped stays when the snapshot is disposed of. None without memory. */
   get pieces(): readonly SnapshotPiece[] {
-    this.#assertOpen();
+    this.assertOpen();
     return this.#pieces;
   }
 
@@ -138,7 +140,7 @@ export class OpenSnapshot implements AsyncDisposable {
 
   /** Does what reads its files, which stay open until that is done. */
   async use<T>(work: () => Promise<T>): Promise<T> {
-    this.#assertOpen();
+    this.assertOpen();
     const result = work();
     this.#work.add(result);
     try {
@@ -148,13 +150,25 @@ export class OpenSnapshot implements AsyncDisposable {
     }
   }
 
+  /** Calls `release` when it is disposed of. */
+  onClose(release: () => void): void {
+    this.assertOpen();
+    this.#leftovers.push(release);
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
-    this.#closing ??= Promise.allSettled(this.#work).then(() => this.#files.close());
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  /** The numbers of its descriptors may be those of other files by now. */
-  #assertOpen(): void {
+  async #close(): Promise<void> {
+    for (const release of this.#leftovers) release();
+    await Promise.allSettled(this.#work);
+    await this.#files.close();
+  }
+
+  /** Throws when it has been disposed: the numbers of its descriptors may be those of other files by now. */
+  assertOpen(): void {
     if (this.#closing === undefined) return;
     throw new TsvmmError('ERR_TSVMM_STATE', `the snapshot ${quote(this.directory)} has been disposed`);
   }

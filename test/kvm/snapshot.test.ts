@@ -56,6 +56,25 @@ describe.skipIf(whyNoKvm !== undefined)('a snapshot', () => {
     },
   );
 
+  test('is good for many machines while it is open, and they for long after', async () => {
+    await using vm = await startLife();
+    await call(vm, 'one');
+    const before = holdings();
+    const snapshot = await vm.snapshot(place());
+    const machines: VirtualMachine[] = [];
+    for (let i = 0; i < 3; i++) machines.push(await VirtualMachine.restore(snapshot));
+    for (const [i, machine] of machines.entries()) await call(machine, `copy${i}`);
+    await snapshot[Symbol.asyncDispose]();
+    await expect(VirtualMachine.restore(snapshot)).rejects.toMatchObject({ code: 'ERR_TSVMM_STATE' });
+    expect(await Promise.all(machines.map(async (machine) => (await say(machine)).name))).toEqual([
+      'copy0',
+      'copy1',
+      'copy2',
+    ]);
+    await Promise.all(machines.map(endLife));
+    await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds + 1); // the layer that `vm` goes on over
+  });
+
   test('of a paused machine leaves it paused; one that is restored can be snapshotted and forked', async () => {
     await using vm = await startLife();
     await call(vm, 'one');
