@@ -8,6 +8,7 @@
         "native/calls.cc",
         "native/memory.cc",
         "native/guard.cc",
+        "native/cut.cc",
         "native/loop_watch.cc",
         "native/fd_watch.cc",
         "native/layouts.cc"

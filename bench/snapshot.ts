@@ -8,15 +8,20 @@
  */
 import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { prewarm, type Snapshot, VirtualMachine } from 'tsvmm';
 import { type Bench, type Case, type Measure, whyNoKvm, whyNoQemu } from './harness.js';
 import { Qemu } from './peers/qemu-migration.js';
+import { command, nodeAlone } from './support/command.js';
 import { footprint, unit as memoryUnit } from './support/footprint.js';
 import { GapsGuest, pageBytes } from './support/gaps.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/halt.elf');
 const gaps = join(root, 'build/guests/gaps.elf');
+const awake = join(root, 'build/guests/awake.elf');
+/** Longer than that guest takes for no time. */
+const awakeMs = 1000;
 const child = join(root, 'bench/snapshot-child.js');
 const MiB = 2 ** 20;
 const manyForks = 100;
@@ -121,6 +126,21 @@ function restoreCases(label: string, memoryMiB: number): Case[] {
     ...phaseNames.map((name) => ({ name: `${label}-${name.replaceAll(' ', '-')}`, unit: 'ms', ours: phase(name) })),
   ];
 }
+
+/** Of a guest that ends when it finds that time has passed. */
+const waiting = once(async () => {
+  await using vm = await VirtualMachine.start({ memory: '128M', boot: { kernel: awake } });
+  await vm.console.waitFor('awake: waiting');
+  await vm.pause(); // it must not see that it is forked
+  return await vm.snapshot(place());
+});
+/** From nothing to the end of that guest. */
+const restoreCommand = async (): Promise<number> => {
+  const { directory, createdAt } = await waiting();
+  await delay(Math.max(0, createdAt.getTime() + awakeMs - Date.now()));
+  const tsvmm = join(root, 'bin/tsvmm.js');
+  return command(process.execPath, [tsvmm, 'restore', directory], { prints: 'awake: again' });
+};
 
 const writtenMiB = 50;
 const writtenPages = (writtenMiB * MiB) / pageBytes;
@@ -234,6 +254,7 @@ export const bench: Bench = {
   cases: () => [
     ...restoreCases('restore-128MiB', 128),
     ...restoreCases('restore-4GiB', 4096),
+    { name: 'restore-command', unit: 'ms', ours: restoreCommand, peer: nodeAlone },
     {
       name: `snapshot-${writtenMiB}MiB`,
       unit: 'ms',

@@ -14,6 +14,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportCalls(env, exports);
   ExportMemory(env, exports);
   ExportGuard(env, exports);
+  ExportCut(env, exports);
   ExportLoopWatch(env, exports);
   ExportFdWatch(env, exports);
   ExportLayouts(env, exports);

@@ -37,6 +37,7 @@ void GiveBack(const Holding& holding) {
     case Held::kFd: close(static_cast<int>(holding.value)); break;
     case Held::kMapping: ReleaseMapping(static_cast<uintptr_t>(holding.value)); break;
     case Held::kGuard: ReleaseGuard(static_cast<size_t>(holding.value)); break;
+    case Held::kCut: MakeCut(holding.value); break;
   }
 }
 

@@ -1,7 +1,7 @@
 // The SIGBUS guard: a page of guest RAM that the host cannot supply ends one VM, not the process.
 //
 // A truncated backing file, a huge page shortage or a disk error under a mapping is a SIGBUS that kills Node. For
-// addresses in a guarded range the handler maps a zero page over the fault, marks that VM failed, rings its eventfd and
+// addresses in a guarded range the handler marks that VM failed, maps a zero page over the fault, rings its eventfd and
 // returns; every other address goes to the handler that was there before (contract §4.10). The table is read without
 // locks: a handler may take none.
 #include <errno.h>
@@ -43,8 +43,9 @@ void OnSigbus(int signal, siginfo_t* info, void* context) {
     if (start == 0 || fault < start || fault >= ranges[i].end.load(std::memory_order_acquire)) continue;
     const size_t page = ranges[i].page.load(std::memory_order_acquire);
     void* at = reinterpret_cast<void*>(fault & ~(page - 1));
-    if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+    // First: who reads these zeroes, on whichever thread, can see afterwards that they are none of the guest's.
     if (auto* word = ranges[i].failed.load(std::memory_order_acquire)) word->store(1);
+    if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
     const int doorbell = ranges[i].doorbell.load(std::memory_order_acquire);
     const uint64_t one = 1;
     if (doorbell >= 0 && write(doorbell, &one, sizeof one) < 0) { /* a full counter has rung already */ }

@@ -23,16 +23,17 @@ inline napi_value NumberOf(napi_env env, int64_t value) {
 }
 
 // What the calling environment holds until it is dropped or the environment ends (environment.cc).
-enum class Held { kFd, kMapping, kGuard };
+enum class Held { kFd, kMapping, kGuard, kCut };
 void Hold(napi_env env, Held kind, int64_t value);
 // Strikes it off, or answers that it is not this environment's.
 bool Drop(napi_env env, Held kind, int64_t value);
 int ReleaseMapping(uintptr_t address);
 void ReleaseGuard(size_t slot);
+void MakeCut(int64_t handle);
 
 // The version of what TypeScript calls here; src/host/native.ts has the same. One that is left over from another version of
 // tsvmm is refused by it.
-constexpr int kAbi = 2;
+constexpr int kAbi = 3;
 
 // Signal sent to a vCPU thread to make KVM_RUN return; 0 until KickSignal() has chosen one.
 int KickSignalNumber();
@@ -41,6 +42,7 @@ void ExportEnvironment(napi_env env, Napi::Object exports);
 void ExportCalls(napi_env env, Napi::Object exports);
 void ExportMemory(napi_env env, Napi::Object exports);
 void ExportGuard(napi_env env, Napi::Object exports);
+void ExportCut(napi_env env, Napi::Object exports);
 void ExportLoopWatch(napi_env env, Napi::Object exports);
 void ExportFdWatch(napi_env env, Napi::Object exports);
 void ExportLayouts(napi_env env, Napi::Object exports);

@@ -54,6 +54,10 @@ export interface Native {
   guard(address: number, length: number, pageSize: number, failedWord: number, doorbell: number): number;
   unguard(slot: number): number;
 
+  /** Takes this memory away (native/cut.cc) when the calling environment ends, unless `dropCut` comes before. */
+  cutAtEnd(address: number, length: number, emptyFile: number, faults: number): number;
+  dropCut(handle: number): number;
+
   /** Chooses the kick signal (once per process) and checks that it is still ours. */
   kickSignal(): number;
   /** Watches the calling thread's event loop on behalf of Node; `immediateExit` is that byte's address in kvm_run. */

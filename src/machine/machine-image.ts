@@ -78,6 +78,7 @@ export async function captureMachine(
   const job = ram.beginFreeze();
   const helped = job.chunks.length / 2 > manyChunks ? help(job) : Promise.resolve();
   helped.catch(() => {}); // awaited below
+  const alive = setInterval(() => {}, 1000); // the program, whose other threads may be all that is at work
   try {
     for (; !ram.copyFreeze(freezeStep); stay()) await setImmediate();
     await helped;
@@ -85,9 +86,12 @@ export async function captureMachine(
     ram.endFreeze();
   } catch (error) {
     stopJob(job);
-    await helped.catch(() => {}); // the first failure is what counts
-    ram.abandonFreeze();
+    const failure: unknown = await helped.catch((reason) => reason); // the first one is what counts
+    // A thread that is stuck may still write to the file: it goes with the machine, when that thread has left.
+    if (!(failure instanceof TsvmmError && failure.code === 'ERR_TSVMM_TIMEOUT')) ram.abandonFreeze();
     throw error;
+  } finally {
+    clearInterval(alive);
   }
   return new MachineImage({
     cpuid: plan.cpuid,

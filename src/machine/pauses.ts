@@ -60,23 +60,40 @@ export class Pauses {
     });
   }
 
-  /** `task` while the machine stands still: one that runs goes on afterwards, one that is paused stays so. */
-  still<T>(
+  /**
+   * `task` while the machine stands still: one that runs goes on afterwards, one that is paused stays so. Resolves with what
+   * `task` has made of it, when the machine is about to go on: whoever makes another of that need not wait.
+   */
+  async still<T>(what: string, options: CallOptions, task: (cycle: PowerCycle) => Promise<T>): Promise<T> {
+    options.signal?.throwIfAborted();
+    // Nobody can share what is not there. It may take long, and what was there stays: whoever else asks comes first.
+    await abortable(this.#machine.cycle()?.source?.complete() ?? Promise.resolve(), options.signal);
+    return new Promise((resolve, reject) => {
+      const done = this.#inTurn(async () => {
+        const { value, goesOn } = await this.#still(what, options, task);
+        resolve(value);
+        await goesOn; // if it cannot, it has ended, and its listeners hear of that
+      });
+      done.catch(reject);
+    });
+  }
+
+  async #still<T>(
     what: string,
     { signal, timeout = defaultTimeout }: CallOptions,
     task: (cycle: PowerCycle) => Promise<T>,
-  ): Promise<T> {
-    return this.#inTurn(async () => {
-      signal?.throwIfAborted();
-      await abortable(this.#machine.cycle()?.source?.complete() ?? Promise.resolve(), signal); // nobody can share what is not there
-      if (this.#machine.state() === 'paused') return task(this.#inState('paused', what));
-      const cycle = await this.#stopRunning(what, { signal, timeout });
-      try {
-        return await task(cycle);
-      } finally {
-        if (!cycle.isOver) await cycle.resume('catch-up');
-      }
-    });
+  ): Promise<{ readonly value: T; readonly goesOn: Promise<void> | undefined }> {
+    signal?.throwIfAborted();
+    if (this.#machine.state() === 'paused')
+      return { value: await task(this.#inState('paused', what)), goesOn: undefined };
+    const cycle = await this.#stopRunning(what, { signal, timeout });
+    const goOn = (): Promise<void> | undefined => (cycle.isOver ? undefined : cycle.resume('catch-up'));
+    try {
+      return { value: await task(cycle), goesOn: goOn() };
+    } catch (error) {
+      await goOn();
+      throw error;
+    }
   }
 
   /** Its power cycle, which stands still; the state is as it was. */

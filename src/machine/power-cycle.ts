@@ -88,7 +88,7 @@ export class PowerCycle {
     this.#owned = owned;
     const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, {
       rung: () => this.#onRing(),
-      failed: (error) => this.#fail(error),
+      failed: (error) => this.#vcpus !== undefined && this.#fail(error), // else it has failed to be made
     });
     this.#hardware = hardware;
     const { control, state } = hardware;
@@ -179,7 +179,7 @@ export class PowerCycle {
       for (const worker of workers) vcpuPool().release(worker);
       // What a constructor that failed half way had opened is owned all the same.
       await (cycle ?? owned).close();
-      throw error;
+      throw cycle?.source?.failure ?? error;
     }
   }
 
@@ -215,7 +215,9 @@ export class PowerCycle {
    */
   async pause({ signal, timeout }: Limits): Promise<void> {
     try {
-      await allSettled(this.#vcpus.map((vcpu) => vcpu.park()));
+      // One that waits for a page may not hear of it before.
+      const patienceMs = this.#hardware.source?.patienceMs ?? 0;
+      await allSettled(this.#vcpus.map((vcpu) => vcpu.park(patienceMs)));
     } catch (error) {
       if (!this.isOver) this.#fail(asTsvmmError(error, 'ERR_TSVMM_TIMEOUT'));
       throw error;

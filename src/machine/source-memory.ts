@@ -30,6 +30,11 @@ export class SourceMemory {
     return this.#pager?.failure;
   }
 
+  /** How long somebody may wait for a page. */
+  get patienceMs(): number {
+    return this.#pager === undefined ? 0 : this.#sourced.source.timeoutMs;
+  }
+
   /** Of this process. */
   isThere(hostAddress: number, length: number): boolean {
     return this.#pager?.isThere(hostAddress - this.#regions[0]!.hostAddress, length) ?? true;

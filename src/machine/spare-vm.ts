@@ -14,8 +14,8 @@ let timer: NodeJS.Timeout | undefined;
 
 /** Keeps one there from now on; released by the result. */
 export function keepSpareVm(kvm: Kvm): () => void {
-  holders++;
   spare ??= KvmVm.create(kvm);
+  holders++;
   let isReleased = false;
   return () => {
     if (isReleased) return;
@@ -34,7 +34,9 @@ export function takeVm(kvm: Kvm): KvmVm {
   if (taken === undefined) return KvmVm.create(kvm);
   spare = undefined;
   timer = setTimeout(() => {
-    if (holders > 0) spare ??= KvmVm.create(kvm);
+    try {
+      if (holders > 0) spare ??= KvmVm.create(kvm);
+    } catch {} // it may be possible when one is wanted, and whoever wants it hears of it
   }, restMs).unref();
   return taken;
 }

@@ -30,13 +30,21 @@ interface Window {
 export class GuestMemory {
   readonly regions: readonly RamRegion[];
   readonly #wrap: Wrap;
+  readonly #failed: Int32Array | undefined;
   /** Per region, made at first use and kept until `release`. */
   readonly #windows: (Window | undefined)[][];
 
-  constructor(regions: readonly RamRegion[], wrap: Wrap) {
+  /** `failed`: the word that the SIGBUS guard sets (native/guard.cc). */
+  constructor(regions: readonly RamRegion[], wrap: Wrap, failed?: Int32Array) {
     this.regions = regions;
     this.#wrap = wrap;
+    this.#failed = failed;
     this.#windows = regions.map(() => []);
+  }
+
+  /** A page that the host could not supply has been taken for zeroes: what was read until now may be none of the guest's. */
+  get isLost(): boolean {
+    return this.#failed !== undefined && Atomics.load(this.#failed, 0) !== 0;
   }
 
   /** Bytes of RAM. */

@@ -80,7 +80,7 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#attachment = attachment;
     this.#report = report;
     this.#control = MachineControlMap.over(attachment.state, attachment.machineControl);
-    this.memory = new GuestMemory(attachment.regions, wrap);
+    this.memory = new GuestMemory(attachment.regions, wrap, this.#control.memoryFailed);
     const { state, platform, descriptors, devices } = attachment;
     const vm = KvmVm.adopt(attachment.vmFd);
     const targets = interruptTargets(state, platform, descriptors, (gsi, level) => vm.setIrqLine(gsi, level));

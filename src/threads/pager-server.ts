@@ -5,6 +5,7 @@
  * A block that does not come in time takes all of memory away from under the machine, whatever main is doing: nobody waits for
  * ever, and nobody takes zeroes for what the guest had written.
  */
+import { native } from '../host/addon.js';
 import { monotonicMs } from '../host/clock.js';
 import { Errno } from '../host/errno.js';
 import { FdWatch } from '../host/fd-watch.js';
@@ -32,6 +33,8 @@ export class PagerServer {
   readonly #words: Int32Array;
   readonly #reader: FaultReader;
   readonly #watch: FdWatch;
+  /** Should this thread be terminated. */
+  readonly #cut: number;
   /** When each block was asked for, in that order. */
   readonly #asked = new Map<number, number>();
   readonly #loads = new Set<Load>();
@@ -44,6 +47,7 @@ export class PagerServer {
     this.#words = new Int32Array(data.state);
     this.#reader = new FaultReader(data.faults);
     this.#watch = new FdWatch(data.faults, () => this.#onFaults());
+    this.#cut = native().cutAtEnd(data.address, data.size, data.empty, data.faults);
   }
 
   /** What the source has said of a block that was asked for. */
@@ -71,6 +75,7 @@ export class PagerServer {
   close(): void {
     this.#watch.close();
     clearTimeout(this.#timer);
+    native().dropCut(this.#cut);
   }
 
   get #isOver(): boolean {

@@ -73,9 +73,9 @@ export class Pager {
       });
       this.#gone = new Promise((resolve) => {
         worker.once('exit', () => {
+          resolve();
           if (this.#closing === undefined)
             this.#fail(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'the worker that supplies memory has died', { cause }));
-          resolve();
         });
       });
     } catch (error) {
@@ -83,6 +83,8 @@ export class Pager {
       if (empty >= 0) closeFd(empty);
       throw error;
     }
+    pagers.add(this);
+    if (pagers.size === 1) process.on('exit', cutAll);
   }
 
   /** Why memory was taken away; the machine may notice that before it is told. */
@@ -111,6 +113,7 @@ export class Pager {
 
   /** Resolves when all of memory is there, and needs nobody any more. */
   async complete(): Promise<void> {
+    if (this.#isWhole) return;
     await this.load({ offset: 0, length: this.#data.size });
     this.#isWhole = true;
     await this.close();
@@ -134,6 +137,8 @@ export class Pager {
     this.cut();
     this.#post({ type: 'end' });
     await this.#worker.until(this.#gone);
+    pagers.delete(this);
+    if (pagers.size === 0) process.off('exit', cutAll);
     closeFd(this.#data.faults);
     closeFd(this.#data.empty);
   }
@@ -199,5 +204,11 @@ export class Pager {
     return region.start + host - region.hostAddress;
   }
 }
+
+/** Of this environment, and its one hook: at its end Node joins threads that may wait for memory, and asks nobody for it. */
+const pagers = new Set<Pager>();
+const cutAll = (): void => {
+  for (const pager of pagers) pager.cut();
+};
 
 const ended = (): TsvmmError => new TsvmmError('ERR_TSVMM_STATE', 'the machine has ended');

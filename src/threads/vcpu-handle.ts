@@ -99,9 +99,9 @@ export class VcpuHandle {
     return this.#ask('copied', { type: 'copy', job });
   }
 
-  /** Makes the vCPU leave the guest and stay out, its exits completed. It may be entered again. */
-  park(): Promise<void> {
-    return this.#demand(VcpuRequest.park, 'parked');
+  /** Makes the vCPU leave the guest and stay out, its exits completed. It may be entered again. `patienceMs`: beyond the deadline. */
+  park(patienceMs = 0): Promise<void> {
+    return this.#demand(VcpuRequest.park, 'parked', patienceMs);
   }
 
   /** Ends the vCPU and gives its worker back. Idempotent; never rejects for a worker that is dead already. */
@@ -140,14 +140,14 @@ export class VcpuHandle {
       idle = true;
     } finally {
       this.#detach();
-      if (!idle) this.#giveUp();
+      if (!idle) this.#giveUp(new TsvmmError('ERR_TSVMM_TIMEOUT', `vCPU ${this.cpu} is stuck`));
       else if (this.#dead === undefined) this.#pool.release(this.#pooled);
     }
   }
 
-  async #demand(request: number, answer: Answer): Promise<void> {
+  async #demand(request: number, answer: Answer, patienceMs: number): Promise<void> {
     Atomics.store(this.#control.request, 0, request);
-    const answered = this.#wait(answer, stopDeadlineMs);
+    const answered = this.#wait(answer, stopDeadlineMs + patienceMs);
     this.#kick();
     await answered;
     Atomics.store(this.#control.request, 0, VcpuRequest.none);
@@ -237,7 +237,9 @@ export class VcpuHandle {
   }
 
   /** Stuck: for no machine any more. The program does not wait for it, which `terminate` would have it do. */
-  #giveUp(): void {
+  #giveUp(reason: TsvmmError): void {
+    for (const { reject } of this.#waiting.values()) reject(reason);
+    this.#waiting.clear();
     void this.#pooled.worker.terminate();
     this.#pooled.worker.unref();
   }

@@ -1,7 +1,9 @@
 /** Machines whose memory comes from functions of the program. */
+import { spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type PageSource, Snapshot, VirtualMachine } from 'tsvmm';
+import { fileURLToPath } from 'node:url';
+import { Disk, type DiskHandlers, type PageSource, Snapshot, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { diskBytes, examine, lastRecord } from '../support/records.js';
 import { scratchFolder } from './support/disks.js';
@@ -215,28 +217,61 @@ describe.skipIf(whyNoKvm !== undefined)('T50: memory that does not come', () => 
     await expect.poll(() => holdings().fds).toBeLessThanOrEqual(before.fds);
   });
 
-  test('is not taken for zeroes: what is on the disk stays what the guest wrote', async () => {
-    const slots = 16;
-    const path = scratch.file('records.img', diskBytes(slots)) as string;
-    await using vm = await startGuest('records', { disks: [path], cmdline: `slots=${slots} cache=flush` });
-    await expect.poll(() => lastRecord(vm.console.tail)).toBeGreaterThan(10);
-    await using snapshot = await vm.snapshot(place(), { disks: 'reference' });
-    await vm.kill();
-    for (let i = 0; i < 10; i++) {
-      const image = scratch.path(`records${i}.img`);
-      cpSync(path, image);
+  test.each(['an image', 'functions'] as const)(
+    'is not taken for zeroes: what is on the disk stays what the guest wrote (%s)',
+    async (kind) => {
+      const slots = 16;
+      const path = scratch.file(`records${++numbers}.img`, diskBytes(slots)) as string;
+      await using vm = await startGuest('records', { disks: [path], cmdline: `slots=${slots} cache=flush` });
+      await expect.poll(() => lastRecord(vm.console.tail)).toBeGreaterThan(10);
+      await using snapshot = await vm.snapshot(place(), { disks: 'reference' });
+      await vm.kill();
       await using opened = await Snapshot.open(snapshot.directory);
-      const source = stalling((address, into) => opened.memory.readInto(address, into));
-      const machine = await VirtualMachine.restore(snapshot, {
-        disks: { 0: image },
-        pages: { read: source.read, blockSize: '4K', timeout: '100ms' },
-      });
-      await delay(i * 3);
-      source.stop();
-      await delay(i % 2 === 0 ? 150 : 20); // longer than the guest may wait, if it waits for anything; or not
-      const { consoleTail } = await machine.kill();
-      expect(consoleTail).not.toContain('FAIL');
-      expect(examine(readFileSync(image), lastRecord(consoleTail)).missing).toEqual([]);
-    }
+      for (let i = 0; i < 10; i++) {
+        const image = scratch.path(`records${++numbers}.img`);
+        cpSync(path, image);
+        const content = readFileSync(path);
+        const disk = kind === 'an image' ? image : Disk.from(inMemory(content));
+        const source = stalling((address, into) => opened.memory.readInto(address, into));
+        const machine = await VirtualMachine.restore(snapshot, {
+          disks: { 0: disk },
+          pages: { read: source.read, blockSize: '4K', timeout: '100ms' },
+        });
+        await delay(i * 3);
+        source.stop();
+        await delay(i % 2 === 0 ? 150 : 20); // longer than the guest may wait, if it waits for anything; or not
+        const { consoleTail } = await machine.kill();
+        expect(consoleTail).not.toContain('FAIL');
+        const now = kind === 'an image' ? readFileSync(image) : content;
+        expect(examine(now, lastRecord(consoleTail)).missing).toEqual([]);
+      }
+    },
+  );
+
+  test.each([
+    ['exits', ''],
+    ['fails', ''],
+    ['terminates the thread that has it', 'worker'],
+  ])('keeps no program that %s', async (how, where) => {
+    const { bare, snapshot } = await written();
+    await using _ = snapshot;
+    const started = performance.now();
+    const file = fileURLToPath(new URL('programs/stalled-pages.js', import.meta.url));
+    const { status, stdout } = spawnSync(process.execPath, [file, bare, snapshot.directory, how, where], {
+      encoding: 'utf8',
+      timeout: 25_000,
+    });
+    expect(stdout).toContain('stalled\n');
+    expect({ status, took: performance.now() - started < 20_000 }).toEqual({
+      status: how === 'fails' ? 1 : 0,
+      took: true,
+    });
   });
+});
+
+const inMemory = (content: Buffer): DiskHandlers => ({
+  size: content.length,
+  read: (offset, into) => void content.copy(into, 0, offset),
+  write: (offset, data) => void content.set(data, offset),
+  flush: () => {},
 });

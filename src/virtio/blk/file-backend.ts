@@ -242,7 +242,9 @@ export class FileBackend implements BlkBackend {
       return;
     }
     bounce.gather(request, this.#vectors, bytes);
-    slots.write(request, fd, buffer, bytes, offset, flags);
+    if (this.#host.memory.isLost)
+      this.#fail(request, -Errno.EIO); // never zeroes in the place of what was to be written
+    else slots.write(request, fd, buffer, bytes, offset, flags);
   }
 
   #allocate(request: number, kind: number): void {

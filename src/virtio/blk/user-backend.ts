@@ -209,6 +209,10 @@ export class UserBackend implements BlkBackend {
         this.#requests.moves(length);
       } else this.#buffers.copyOut(this.#host.memory, request, at, data);
       this.#copied += length;
+      if (this.#host.memory.isLost) {
+        this.#loseMemory(request);
+        return;
+      }
     }
     this.#owner[slot] = request;
     this.#partAt[slot] = at;
@@ -218,6 +222,15 @@ export class UserBackend implements BlkBackend {
     if (at + length === this.#bytes[request]) this.#current = -1;
     this.#sequence = (this.#sequence + 1) | 0;
     this.#channel.submit(slot, this.#sequence, operation, this.#offset[request]! + at, length);
+  }
+
+  /** Never zeroes in the place of what was to be written: the rest is not asked for. */
+  #loseMemory(request: number): void {
+    this.#result[request] ||= -Errno.EIO;
+    this.#asked[request] = this.#bytes[request]!;
+    this.#current = -1;
+    this.#parts[request]! += 1;
+    this.#partEnded(request);
   }
 
   /** A place that nobody has: also one whose answer nobody waits for. */

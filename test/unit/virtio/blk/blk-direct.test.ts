@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type DiskFileOptions, openDiskFile } from '../../../../src/disk/disk-file.js';
 import type { OpenDisk } from '../../../../src/disk/disk-map.js';
 import { DIRECT } from '../../../../src/host/engine-slots.js';
@@ -172,6 +172,14 @@ describe('what is asked of the kernel', () => {
     expect(ask(bench, write(8, data.subarray(0, 5000), data.subarray(5000))).status).toBe(BlkStatus.ok);
     data.copy(content, 4096);
     expect(ask(bench, read(0, 100, 8092, 4096)).data.equals(content.subarray(0, 12_288))).toBe(true);
+  });
+
+  test('what was copied of memory that the host has lost is not written', () => {
+    const { bench, engine } = scripted(open(), features);
+    bench.driver.place(4096 - 15, 4096);
+    vi.spyOn(bench.memory, 'isLost', 'get').mockReturnValue(true);
+    expect(ask(bench, write(0, Buffer.alloc(4096))).status).toBe(BlkStatus.ioError);
+    expect(engine.log).toEqual([]);
   });
 
   test('every operation says that it waits for the device; durable ones are so', () => {

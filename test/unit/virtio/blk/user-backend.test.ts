@@ -1,7 +1,7 @@
 /** A disk of functions, asked by the mock driver: nothing is lost, doubled or mixed up, whatever the functions do. */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { partBytes } from '../../../../src/disk/user-channel.js';
 import type { UserDiskFacts, UserDiskFunctions } from '../../../../src/disk/user-disk.js';
 import { BlkFeature, BlkStatus, writebackOffset } from '../../../../src/virtio/blk/blk-format.js';
@@ -49,6 +49,24 @@ describe.each(engineKinds)('on %s', (kind) => {
     expect(content.subarray(100 * sector, 103 * sector).equals(data)).toBe(true);
     expect(await bench.answer(bench.offer(flush()))).toMatchObject({ status: BlkStatus.ok });
     expect(bench.warnings).toEqual([]);
+  });
+
+  maybe('is not given what was copied of memory that the host has lost', async () => {
+    const calls: number[] = [];
+    const bench = onBench({
+      ...memoryDisk(Buffer.alloc(sectors * sector)),
+      write: (offset) => void calls.push(offset),
+    });
+    const lost = vi.spyOn(bench.bench.memory, 'isLost', 'get').mockReturnValue(true);
+    const data = Buffer.alloc(2 * partBytes);
+    expect(await bench.answer(bench.offer(write(0, data.subarray(0, sector))))).toMatchObject({
+      status: BlkStatus.ioError,
+    });
+    expect(await bench.answer(bench.offer(flush()))).toMatchObject({ status: BlkStatus.ok });
+    expect(calls).toEqual([]);
+    lost.mockRestore();
+    expect(await bench.answer(bench.offer(write(0, data.subarray(0, sector))))).toMatchObject({ status: BlkStatus.ok });
+    expect(calls).toEqual([0]);
   });
 
   maybe('asks a long request in parts, in whatever order they come back', async () => {

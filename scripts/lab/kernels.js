@@ -1,0 +1,72 @@
+/**
+ * Kernels that Debian does not have. For microVMs: virtio-mmio and its drivers built in, no PCI, no modules
+ * (kernel/microvm.config). And one with a driver for the generation identifier (kernel/generation.config).
+ *
+ * An artefact `kernel-KEY` holds `bzImage` and `vmlinux` (with PVH's entry note), `generation-kernel-KEY` also `symbols`, its
+ * `vmlinux` for debuggers. They are built from
+ * Debian's source package, which takes a quarter of an hour on an idle machine, and therefore only when they are asked for:
+ * `node scripts/lab.js kernel`, or by the test that boots them.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { ensureArtefact, keyOf } from './cache.js';
+import { runTool } from './process.js';
+import { installPackages, LabError, requireTools } from './tools.js';
+
+const microvmConfig = join(import.meta.dirname, 'kernel/microvm.config');
+const generationConfig = join(import.meta.dirname, 'kernel/generation.config');
+/** Debian's package, whose file holds the sources as one archive. */
+const sourcePackage = 'linux-source-6.1';
+const tools = /** @type {const} */ ([
+  ...['apt-get', 'dpkg-deb', 'tar', 'xz', 'nice'],
+  ...['make', 'gcc', 'g++', 'perl', 'flex', 'bison', 'bc', 'strip'],
+]);
+/** The kernel's own objtool reads objects with it. */
+const elfHeader = '/usr/include/libelf.h';
+
+/** The kernel for microVMs, built if need be. */
+export const ensureMicrovmKernel = () => ensureKernel('kernel', [microvmConfig]);
+
+/** The one that hears of its generation, and that debuggers can look into. */
+export const ensureGenerationKernel = () => ensureKernel('generation-kernel', [microvmConfig, generationConfig]);
+
+/**
+ * @param {string} kind
+ * @param {string[]} configs later ones override
+ * @returns {Promise<{ bzImage: string, vmlinux: string, symbols: string }>} paths; there are no symbols without debug information
+ */
+async function ensureKernel(kind, configs) {
+  const folder = await ensureArtefact(kind, keyOf([sourcePackage], configs), (directory) => build(directory, configs));
+  return { bzImage: join(folder, 'bzImage'), vmlinux: join(folder, 'vmlinux'), symbols: join(folder, 'symbols') };
+}
+
+/** @param {string} directory @param {string[]} configs */
+async function build(directory, configs) {
+  const why = 'build a kernel';
+  requireTools(tools, why);
+  if (!existsSync(elfHeader)) installPackages(['libelf-dev'], why);
+  console.error('building a kernel (a quarter of an hour or more, once)');
+  const work = join(directory, 'work');
+  mkdirSync(work);
+  await runTool('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', sourcePackage], { cwd: work });
+  const archive = readdirSync(work).find((name) => name.endsWith('.deb'));
+  if (archive === undefined) throw new LabError(`apt-get has not downloaded ${sourcePackage}`);
+  await runTool('dpkg-deb', ['-x', archive, '.'], { cwd: work });
+  await runTool('tar', ['-xf', `usr/src/${sourcePackage}.tar.xz`], { cwd: work });
+  const tree = join(work, sourcePackage);
+  /** @param {string[]} targets */
+  const make = (...targets) =>
+    runTool('nice', ['-n', '19', 'make', '-s', 'ARCH=x86_64', `-j${availableParallelism()}`, ...targets], {
+      cwd: tree,
+    });
+  await make('tinyconfig');
+  const merged = ['-m', '.config', ...configs];
+  await runTool('scripts/kconfig/merge_config.sh', merged, { cwd: tree, env: { ARCH: 'x86_64' } });
+  await make('olddefconfig');
+  await make('bzImage');
+  renameSync(join(tree, 'arch/x86/boot/bzImage'), join(directory, 'bzImage'));
+  await runTool('strip', ['-o', join(directory, 'vmlinux'), join(tree, 'vmlinux')]);
+  if (configs.includes(generationConfig)) renameSync(join(tree, 'vmlinux'), join(directory, 'symbols'));
+  rmSync(work, { recursive: true });
+}
