@@ -81,6 +81,11 @@ export class DataPaths {
     return readCounters(this.#attachment);
   }
 
+  /** `quiesce` follows soon: a thread that has slept for long takes a third of a millisecond to hear of it. */
+  wake(): void {
+    if (this.#attaching !== undefined) native().ring(this.doorbell.fd);
+  }
+
   /** Nothing of its requests is under way any more, and none begins until `resume`; with what `IoMachine.quiesce` names. */
   async quiesce(): Promise<readonly string[]> {
     return (await (await this.#attaching)?.quiesce()) ?? [];

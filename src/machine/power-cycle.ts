@@ -215,9 +215,9 @@ export class PowerCycle {
    */
   async pause({ signal, timeout }: Limits): Promise<void> {
     try {
+      this.#dataPaths.wake();
       // One that waits for a page may not hear of it before.
-      const patienceMs = this.#hardware.source?.patienceMs ?? 0;
-      await allSettled(this.#vcpus.map((vcpu) => vcpu.park(patienceMs)));
+      await allSettled(this.#vcpus.map((vcpu) => vcpu.park(this.#hardware.source?.patienceMs)));
     } catch (error) {
       if (!this.isOver) this.#fail(asTsvmmError(error, 'ERR_TSVMM_TIMEOUT'));
       throw error;

@@ -5,7 +5,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { asTsvmmError, TsvmmError } from '../errors.js';
-import type { VcpuReport } from './vcpu-protocol.js';
+import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 import { startVcpuWorker } from './worker-start.js';
 
 /** A started worker; `idle` resolves when it can be given a vCPU, and rejects if it died before. */
@@ -31,6 +31,7 @@ export class VcpuPool {
   acquire(): PooledWorker {
     const pooled = this.#warm.shift() ?? this.#start();
     pooled.worker.ref();
+    pooled.worker.postMessage({ type: 'wake' } satisfies VcpuCommand); // its machine is about to be made
     return pooled;
   }
 

@@ -45,6 +45,8 @@ export interface HostRange {
 
 /** main -> vCPU worker */
 export type VcpuCommand =
+  /** An order will come soon. A thread that has slept for long takes a third of a millisecond to hear of one. */
+  | { readonly type: 'wake' }
   | { readonly type: 'create'; readonly assignment: VcpuAssignment }
   /** Faults a share of guest RAM in, before the guest is entered; `writes`: as pages of its own. */
   | { readonly type: 'prefault'; readonly ranges: readonly HostRange[]; readonly writes: boolean }

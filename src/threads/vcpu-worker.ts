@@ -32,6 +32,8 @@ function obey(command: VcpuCommand): void {
   if (command.type === 'create') hasFailed = false;
   if (hasFailed && command.type !== 'close') return;
   switch (command.type) {
+    case 'wake':
+      break;
     case 'create':
       thread = new VcpuThread(command.assignment, report);
       break;

@@ -267,6 +267,22 @@ describe.skipIf(whyNoKvm !== undefined)('T50: memory that does not come', () => 
       took: true,
     });
   });
+
+  test('as there are too few descriptors is a reason, at each step, and nothing is left', async () => {
+    const { bare, snapshot } = await written();
+    await using _ = snapshot;
+    const file = fileURLToPath(new URL('programs/few-files.js', import.meta.url));
+    const { stdout, stderr } = spawnSync(
+      'sh',
+      ['-c', 'ulimit -n 128; exec "$0" "$@"', process.execPath, file, bare, snapshot.directory],
+      { encoding: 'utf8', timeout: 60_000 },
+    );
+    expect(stderr).toBe('');
+    const ends = stdout.trimEnd().split('\n');
+    expect(ends.pop()).toBe('killed');
+    expect(ends.length).toBeGreaterThan(20);
+    for (const code of ends) expect(code).toMatch(/^ERR_TSVMM_/);
+  });
 });
 
 const inMemory = (content: Buffer): DiskHandlers => ({
