@@ -98,8 +98,8 @@ export function ensureDisk(name: DiskName): Promise<string>;
 export function ensureFioDisk(): Promise<string>;
 /** The paths of a kernel without PCI and modules, built if need be, which takes a quarter of an hour. */
 export function ensureMicrovmKernel(): Promise<{ bzImage: string; vmlinux: string }>;
-/** The same of one with PCI, a driver for the identifier of a machine's generation, and symbols for debuggers. */
-export function ensureGenerationKernel(): Promise<{ bzImage: string; vmlinux: string; symbols: string }>;
+/** The same of one with PCI and a driver for the identifier of a machine's generation. */
+export function ensureGenerationKernel(): Promise<{ bzImage: string; vmlinux: string }>;
 /** The cache folder of the test beds. */
 export function cacheFolder(): string;
 /** As root on Debian installs them, otherwise throws an error with the command to run. */

@@ -2,8 +2,7 @@
  * Kernels that Debian does not have. For microVMs: virtio-mmio and its drivers built in, no PCI, no modules
  * (kernel/microvm.config). And one with a driver for the generation identifier (kernel/generation.config).
  *
- * An artefact `kernel-KEY` holds `bzImage` and `vmlinux` (with PVH's entry note), `generation-kernel-KEY` also `symbols`, its
- * `vmlinux` for debuggers. They are built from
+ * An artefact `kernel-KEY` or `generation-kernel-KEY` holds `bzImage` and `vmlinux` (with PVH's entry note). They are built from
  * Debian's source package, which takes a quarter of an hour on an idle machine, and therefore only when they are asked for:
  * `node scripts/lab.js kernel`, or by the test that boots them.
  */
@@ -28,17 +27,17 @@ const elfHeader = '/usr/include/libelf.h';
 /** The kernel for microVMs, built if need be. */
 export const ensureMicrovmKernel = () => ensureKernel('kernel', [microvmConfig]);
 
-/** The one that hears of its generation, and that debuggers can look into. */
+/** The one that hears of its generation. */
 export const ensureGenerationKernel = () => ensureKernel('generation-kernel', [microvmConfig, generationConfig]);
 
 /**
  * @param {string} kind
  * @param {string[]} configs later ones override
- * @returns {Promise<{ bzImage: string, vmlinux: string, symbols: string }>} paths; there are no symbols without debug information
+ * @returns {Promise<{ bzImage: string, vmlinux: string }>} paths
  */
 async function ensureKernel(kind, configs) {
   const folder = await ensureArtefact(kind, keyOf([sourcePackage], configs), (directory) => build(directory, configs));
-  return { bzImage: join(folder, 'bzImage'), vmlinux: join(folder, 'vmlinux'), symbols: join(folder, 'symbols') };
+  return { bzImage: join(folder, 'bzImage'), vmlinux: join(folder, 'vmlinux') };
 }
 
 /** @param {string} directory @param {string[]} configs */
@@ -67,6 +66,5 @@ async function build(directory, configs) {
   await make('bzImage');
   renameSync(join(tree, 'arch/x86/boot/bzImage'), join(directory, 'bzImage'));
   await runTool('strip', ['-o', join(directory, 'vmlinux'), join(tree, 'vmlinux')]);
-  if (configs.includes(generationConfig)) renameSync(join(tree, 'vmlinux'), join(directory, 'symbols'));
   rmSync(work, { recursive: true });
 }

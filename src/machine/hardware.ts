@@ -12,7 +12,7 @@ import { Doorbell } from '../host/doorbell.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
-import type { KvmVm } from '../kvm/vm.js';
+import { KvmVm } from '../kvm/vm.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { presentRuns } from '../memory/pagemap.js';
@@ -29,7 +29,6 @@ import type { SourcedMemory } from './page-source-options.js';
 import type { MachinePlan } from './plan.js';
 import type { MemoryRange } from './prefault.js';
 import { SourceMemory } from './source-memory.js';
-import { takeVm } from './spare-vm.js';
 
 /** What the SIGBUS guard puts in place of a page that the host cannot supply. */
 const guardPage = 4096;
@@ -99,7 +98,7 @@ export class Hardware {
       owned.own('source of memory', () => source.close());
       this.source = source;
     }
-    const vm = takeVm(kvm);
+    const vm = KvmVm.create(kvm);
     owned.own('KVM machine', () => vm.closeLater());
     this.vm = vm;
     vm.reservePages(kvmTss.start, kvmIdentityMap.start);

@@ -4,8 +4,6 @@ import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { VcpuPool } from '../threads/vcpu-pool.js';
 import { maxCpus } from './cpu-options.js';
-import { kvmContext } from './kvm-context.js';
-import { keepSpareVm } from './spare-vm.js';
 import { show } from './units.js';
 
 /** Beside this module once bundled (scripts/build.js). */
@@ -23,8 +21,8 @@ export function adoptVcpu(worker: Worker): void {
 }
 
 /**
- * Keeps `vcpus` workers started and idle, and what else can be there before a machine is, so that machines start in a few
- * milliseconds instead of 50 or more. They keep nothing alive. Disposing of the result ends those that are not in use; workers come back to the pool until then.
+ * Keeps `vcpus` workers started and idle, so that machines start in a few milliseconds instead of 50 or more. They keep
+ * nothing alive. Disposing of the result ends those that are not in use; workers come back to the pool until then.
  */
 export async function prewarm(options: { vcpus: number }): Promise<AsyncDisposable> {
   const vcpus = options?.vcpus;
@@ -34,17 +32,6 @@ export async function prewarm(options: { vcpus: number }): Promise<AsyncDisposab
     });
   }
   native(); // refuses a runtime that cannot have it here and not in the workers
-  const release = keepSpareVm(kvmContext().kvm);
-  try {
-    const reservation = await vcpuPool().reserve(vcpus);
-    return {
-      [Symbol.asyncDispose]: async () => {
-        release();
-        await reservation.release();
-      },
-    };
-  } catch (error) {
-    release();
-    throw error;
-  }
+  const reservation = await vcpuPool().reserve(vcpus);
+  return { [Symbol.asyncDispose]: () => reservation.release() };
 }

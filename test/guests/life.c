@@ -9,7 +9,7 @@
  * paravirtual clock said that the host had stopped it), "jump" allows the clocks one step of any size forward, "end" ends it with "life ok: N rounds".
  *
  * Options: pages=N pages for each CPU (default 64); cpus=N (default 1); by=msix | intx | poll; rng=none; jump=N: the most
- * milliseconds that a clock may step between two rounds (default: any); patience=N.
+ * milliseconds that a clock may step between two rounds (default: any); await=N (runtime/time.h).
  */
 #include "runtime/acpi.h"
 #include "runtime/apic.h"

@@ -38,7 +38,6 @@ const draw = (vm) => last(vm, 'head -c 16 /dev/urandom | od -An -tx1');
 const time = async (vm) => (await last(vm, 'read up rest < /proc/uptime; echo $up $(date +%s)')).split(' ').map(Number);
 await draw(vm);
 await vm.pause();
-const before = Date.now() / 1000;
 await delay(${awaySeconds} * 1000);
 const kept = await vm.fork({ clock: 'keep' });
 const late = await vm.fork();
@@ -50,7 +49,6 @@ for (const [name, machine] of Object.entries(machines)) {
   const date = Date.now() / 1000;
   said[name] = { time: await time(machine), random: await draw(machine), dmesg: await ask(machine, 'dmesg'), date };
 }
-said.before = before;
 for (const machine of Object.values(machines)) await machine.kill();
 console.log(JSON.stringify(said));
 `;

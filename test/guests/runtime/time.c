@@ -77,6 +77,6 @@ void delay_microseconds(u64 microseconds) {
 
 u64 patience_ms(void) {
   static u64 patience;
-  if (patience == 0) patience = option_number("patience", 10000);
+  if (patience == 0) patience = option_number("await", 10000);
   return patience;
 }

@@ -16,7 +16,7 @@ void delay_microseconds(u64 microseconds);
 /* A TSC value `milliseconds` from now, for expired(). */
 u64 deadline_in(u64 milliseconds);
 bool expired(u64 deadline);
-/* How long to wait for what has to come, unless the host has so much else to do: the option patience=N, else 10000. */
+/* How long to wait for what has to come, unless the host has so much else to do: the option await=N, else 10000. */
 u64 patience_ms(void);
 
 #endif
