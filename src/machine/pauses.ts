@@ -56,7 +56,8 @@ export class Pauses {
       signal?.throwIfAborted();
       if (this.#machine.state() === 'running') return;
       await this.#inState('paused', 'resumed').resume(policy);
-      this.#machine.moveTo('running');
+      // Its guest may have ended it already: then `exited` says how.
+      if (this.#machine.state() === 'paused') this.#machine.moveTo('running');
     });
   }
 
