@@ -1,7 +1,7 @@
 /** Reads all of a machine's memory from its source before anybody runs, where nobody may supply it later. Main thread. */
 import { setMaxListeners } from 'node:events';
 import { native } from '../host/addon.js';
-import type { RamRegion } from '../memory/guest-memory.js';
+import { guestAddressOf, type RamRegion } from '../memory/guest-memory.js';
 import { PageBlocks } from '../memory/page-blocks.js';
 import { readBlock } from '../threads/page-source.js';
 import { inTime } from './abortable.js';
@@ -26,8 +26,7 @@ export async function readEagerly(
   const readSome = async (): Promise<void> => {
     while (next < blocks.count && !either.aborted) {
       const { offset, length } = blocks.extent(next++);
-      const region = regions.find(({ hostAddress, size }) => address + offset < hostAddress + size)!;
-      const from = region.start + address + offset - region.hostAddress;
+      const from = guestAddressOf(regions, offset);
       const bytes = await inTime(readBlock(read, from, length, either), `pages: no answer for 0x${from.toString(16)}`, {
         signal: either,
         timeout: timeoutMs,

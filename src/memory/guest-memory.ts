@@ -14,6 +14,13 @@ export interface RamRegion {
   readonly hostAddress: number;
 }
 
+/** Where the guest sees the byte at `offset` of RAM, whose regions lie in it one after the other. */
+export function guestAddressOf(regions: readonly RamRegion[], offset: number): number {
+  const host = regions[0]!.hostAddress + offset;
+  const region = regions.find(({ hostAddress, size }) => host < hostAddress + size)!;
+  return region.start + host - region.hostAddress;
+}
+
 /** Makes an ArrayBuffer over mapped host memory: the shim's `wrapMemory`, or a fake in tests. */
 export type Wrap = (hostAddress: number, length: number) => ArrayBuffer;
 

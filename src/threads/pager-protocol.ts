@@ -21,6 +21,10 @@ export interface PagerData {
 /** Words of `PagerData.state`: why memory was taken away, for which block, and a bit for each block that is there. */
 export const PagerWord = { failure: 0, failedBlock: 1, blocks: 2 } as const;
 
+/** Whether that block is there, by `PagerData.state` as words. */
+export const isBlockThere = (words: Int32Array, block: number): boolean =>
+  (Atomics.load(words, PagerWord.blocks + (block >>> 5)) & (1 << (block & 31))) !== 0;
+
 /** 0: none; a negative one is the -errno with which the host could not supply a page. */
 export const late = 1;
 

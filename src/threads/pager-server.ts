@@ -11,7 +11,7 @@ import { Errno } from '../host/errno.js';
 import { FdWatch } from '../host/fd-watch.js';
 import { PageBlocks, type RamRange } from '../memory/page-blocks.js';
 import { cutOff, FaultReader, supply, wake } from '../memory/user-faults.js';
-import { late, type PagerData, type PagerReport, PagerWord } from './pager-protocol.js';
+import { isBlockThere, late, type PagerData, type PagerReport, PagerWord } from './pager-protocol.js';
 
 const pageSize = 4096;
 /** Reads of faults in one callback. */
@@ -82,10 +82,6 @@ export class PagerServer {
     return Atomics.load(this.#words, PagerWord.failure) !== 0;
   }
 
-  #isThere(block: number): boolean {
-    return (Atomics.load(this.#words, PagerWord.blocks + (block >>> 5)) & (1 << (block & 31))) !== 0;
-  }
-
   #onFaults(): void {
     for (let i = 0; i < readsAtOnce && this.#reader.read(this.#onFault); i++);
   }
@@ -93,7 +89,7 @@ export class PagerServer {
   readonly #onFault = (address: number): void => {
     const block = this.#blocks.at(address - this.#data.address);
     // Another thread has touched it a moment earlier, and it has come since.
-    if (this.#isThere(block)) wake(this.#data.faults, address - (address % pageSize), pageSize);
+    if (isBlockThere(this.#words, block)) wake(this.#data.faults, address - (address % pageSize), pageSize);
     else this.#want(block);
   };
 
@@ -122,7 +118,7 @@ export class PagerServer {
     while (load.missing.size < loadsAtOnce) {
       const { value: block, done } = load.blocks.next();
       if (done === true) break;
-      if (this.#isThere(block)) continue;
+      if (isBlockThere(this.#words, block)) continue;
       load.missing.add(block);
       this.#want(block);
     }

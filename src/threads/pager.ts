@@ -9,12 +9,19 @@ import { TsvmmError } from '../errors.js';
 import { outOfDescriptors } from '../host/doorbell.js';
 import { errnoName } from '../host/errno.js';
 import { closeFd } from '../host/system.js';
-import type { RamRegion } from '../memory/guest-memory.js';
+import { guestAddressOf, type RamRegion } from '../memory/guest-memory.js';
 import { PageBlocks, type RamRange } from '../memory/page-blocks.js';
 import { cutOff, emptyFile, openUserFaults, registerMissing } from '../memory/user-faults.js';
 import { AwaitedWorker } from './awaited-worker.js';
 import { readBlock, type SourceFunction } from './page-source.js';
-import { late, type PagerCommand, type PagerData, type PagerReport, PagerWord } from './pager-protocol.js';
+import {
+  isBlockThere,
+  late,
+  type PagerCommand,
+  type PagerData,
+  type PagerReport,
+  PagerWord,
+} from './pager-protocol.js';
 import { startWorker } from './worker-start.js';
 
 export interface PagerOptions {
@@ -94,8 +101,7 @@ export class Pager {
 
   /** Whether this part of RAM may be touched by main. */
   isThere(offset: number, length: number): boolean {
-    for (const block of this.#blocks.within(offset, length))
-      if ((Atomics.load(this.#words, PagerWord.blocks + (block >>> 5)) & (1 << (block & 31))) === 0) return false;
+    for (const block of this.#blocks.within(offset, length)) if (!isBlockThere(this.#words, block)) return false;
     return true;
   }
 
@@ -199,9 +205,7 @@ export class Pager {
   }
 
   #addressOf(offset: number): number {
-    const host = this.#data.address + offset;
-    const region = this.#options.regions.find(({ hostAddress, size }) => host < hostAddress + size)!;
-    return region.start + host - region.hostAddress;
+    return guestAddressOf(this.#options.regions, offset);
   }
 }
 
