@@ -14,10 +14,14 @@ for (let left = 0; ; left++) {
     for (;;) taken.push(openSync('/dev/null'));
   } catch {}
   for (let i = 0; i < left; i++) closeSync(taken.pop());
-  const ended = await VirtualMachine.restore(bare, { pages }).then(
-    async (vm) => (await vm.kill()).reason,
-    (error) => error.code,
-  );
+  const ended = await VirtualMachine.restore(bare, { pages })
+    .then(async (vm) => {
+      // Its devices may still be on their way to a thread when it is there.
+      const failed = await vm.pause().catch(({ code }) => code);
+      const { reason } = await vm.kill();
+      return failed ?? reason;
+    })
+    .catch(({ code }) => code);
   for (const fd of taken) closeSync(fd);
   console.log(ended);
   if (ended === 'killed') break;
