@@ -4,6 +4,8 @@
  * `performance.now()` counts from the start of its thread, so it is set against `process.hrtime()` (CLOCK_MONOTONIC, the
  * same everywhere) once; afterwards a reading costs no allocation and two threads agree to well under a microsecond.
  */
+import { monotonicNs } from '../host/clock.js';
+
 export interface Clocks {
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -13,11 +15,13 @@ export interface Clocks {
 
 export function hostClocks(): Clocks {
   let origin: number | undefined; // a guest that never looks at a timer does not pay for node:perf_hooks
-  const monotonicNs = (): number => {
-    origin ??= alignedOrigin();
-    return origin + performance.now() * 1e6;
+  return {
+    now: Date.now,
+    monotonicNs: () => {
+      origin ??= alignedOrigin();
+      return origin + performance.now() * 1e6;
+    },
   };
-  return { now: Date.now, monotonicNs };
 }
 
 /** CLOCK_MONOTONIC at the moment from which this thread's `performance.now()` counts, in nanoseconds. */
@@ -27,11 +31,11 @@ function alignedOrigin(): number {
   // A thread may be preempted between the two readings; the closest pair of several is taken.
   for (let i = 0; i < 8; i++) {
     const before = performance.now();
-    const [seconds, nanoseconds] = process.hrtime();
+    const now = monotonicNs();
     const after = performance.now();
     if (after - before >= narrowest) continue;
     narrowest = after - before;
-    origin = seconds * 1e9 + nanoseconds - ((before + after) / 2) * 1e6;
+    origin = now - ((before + after) / 2) * 1e6;
   }
   return origin;
 }

@@ -25,25 +25,27 @@ export function setU64(view: DataView, offset: number, value: number): void {
 }
 
 export class KvmVm {
-  readonly fd: number;
+  #fd = -1;
   // Reused: these run on every interrupt level change.
   readonly #level = new Uint32Array(KvmIrqLevel.size / 4);
 
-  private constructor(fd: number) {
-    this.fd = fd;
+  /** -1 until there is a machine: what is asked of it fails with EBADF. */
+  get fd(): number {
+    return this.#fd;
   }
 
-  static create(kvm: Kvm): KvmVm {
+  create(kvm: Kvm): this {
     let fd: number;
     do {
       fd = native().openFd(Sys.ioctl, kvm.fd, Ioctl.KVM_CREATE_VM, 0);
     } while (fd === -Errno.EINTR); // a signal, a profiler's for one, while KVM takes the locks of our address space
-    return new KvmVm(must('KVM_CREATE_VM', fd));
+    return this.adopt(must('KVM_CREATE_VM', fd));
   }
 
-  /** Another thread's handle on the same machine; the descriptor stays the creator's. */
-  static adopt(fd: number): KvmVm {
-    return new KvmVm(fd);
+  /** A handle on a machine of another thread; the descriptor stays the creator's. */
+  adopt(fd: number): this {
+    this.#fd = fd;
+    return this;
   }
 
   /** On this thread. */
@@ -51,9 +53,9 @@ export class KvmVm {
     closeFd(this.fd);
   }
 
-  /** On libuv's thread pool: see docs/decisions/0002-closing-a-machine.md. Resolves when the machine is gone. */
-  closeLater(): Promise<void> {
-    return native().closeFdLater(this.fd);
+  /** On libuv's thread pool: see docs/decisions/0002-closing-a-machine.md. Resolves when the machine is gone, if there was one. */
+  async closeLater(): Promise<void> {
+    if (this.fd >= 0) await native().closeFdLater(this.fd);
   }
 
   /** Three pages that VMX needs in guest-physical space below 4 GiB, and one for its identity map (KVM API §4.42, §4.91). */

@@ -4,19 +4,21 @@
  * A machine with disks or a virtio console is attached as soon as it exists, while its guest already runs: doorbells are
  * counted and resets wait. One without gets its I/O worker when a driver first brings a device to life, so that a guest
  * that never does costs no worker. With virtio-mmio a vCPU waits for a reset inside the access (contract §2.7), and must not
- * wait for main: such a machine is attached at once as well.
+ * wait for main: such a machine is attached at once as well. One that goes on as another was is attached when its state is that
+ * of then; the worker starts as early as the others.
  */
 import { quote } from '../disk/range.js';
 import { asTsvmmError, TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { Doorbell } from '../host/doorbell.js';
+import type { KvmVm } from '../kvm/vm.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { giveShared } from '../memory/shared-pool.js';
 import { type IoMachine, IoWorker, sharedIoWorker } from '../threads/io-handle.js';
 import { type DeviceMetrics, type IoAttachment, type IoDeviceSpec, readCounters } from '../threads/io-protocol.js';
 import { allocateCounters } from '../virtio/device-counters.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
-import type { VirtioDescriptors } from '../virtio/registers.js';
+import { bindVirtio, Lifecycle, type VirtioDescriptors } from '../virtio/registers.js';
 import { inTime } from './abortable.js';
 import type { MediumChange } from './disk-host.js';
 import type { Warning } from './events.js';
@@ -37,9 +39,9 @@ export interface DataPathsOptions {
   readonly state: SharedArrayBuffer;
   readonly regions: readonly RamRegion[];
   readonly descriptors: readonly VirtioDescriptors[];
-  readonly vmFd: number;
+  readonly vm: KvmVm;
   readonly mainDoorbell: number;
-  /** Machine state comes from another machine: attached when `attach` is called. */
+  /** Machine state comes from another machine: attached when `goOn` is called. */
   readonly revived: boolean;
   failed(error: TsvmmError): void;
   warning(warning: Warning): void;
@@ -49,17 +51,16 @@ export class DataPaths {
   /** What vCPUs and main ring when a device's life or a shared ring changed. */
   readonly doorbell: Doorbell;
   readonly #options: DataPathsOptions;
-  readonly #attachment: IoAttachment;
+  readonly #attachment: Omit<IoAttachment, 'vmFd'>;
   #attaching: Promise<IoMachine> | undefined;
   #own: IoWorker | undefined;
 
   constructor(options: DataPathsOptions) {
     this.#options = options;
-    this.doorbell = new Doorbell(() => this.attach());
+    this.doorbell = new Doorbell(() => this.#attach());
     const { plan } = options;
     this.#attachment = {
       name: options.name,
-      vmFd: options.vmFd,
       state: options.state,
       platform: plan.platform,
       descriptors: { virtio: options.descriptors },
@@ -71,10 +72,28 @@ export class DataPaths {
       revived: options.revived,
       counters: allocateCounters(plan.devices.length),
     };
-    if (options.revived) return;
-    const { transport } = plan.platform.shape;
-    if (transport === 'mmio' || plan.devices.some(({ kind }) => kind !== 'rng')) this.attach();
-    else this.doorbell.unref();
+  }
+
+  /** The KVM machine is there; what its registers say is only then true if it is a new one. */
+  begin(): void {
+    if (!this.#isNeeded) this.doorbell.unref();
+    else if (this.#options.revived) this.#start();
+    else this.#attach();
+  }
+
+  /** Machine state is that of another machine, in the kernel too. */
+  goOn(): void {
+    if (this.#isNeeded) this.#attach();
+  }
+
+  get #isNeeded(): boolean {
+    const { plan, state } = this.#options;
+    const { shape, virtio } = plan.platform;
+    return (
+      shape.transport === 'mmio' ||
+      plan.devices.some(({ kind }) => kind !== 'rng') ||
+      virtio.some((layout) => Atomics.load(bindVirtio(state, layout).device.lifecycle, 0) !== Lifecycle.inactive)
+    );
   }
 
   metrics(): DeviceMetrics {
@@ -129,7 +148,7 @@ export class DataPaths {
   }
 
   /** Serves the devices from here on. Idempotent. */
-  attach(): void {
+  #attach(): void {
     if (this.#attaching !== undefined) return;
     this.doorbell.unwatch(); // from here on the I/O worker answers it
     this.#attaching = this.#attachNow();
@@ -141,12 +160,15 @@ export class DataPaths {
 
   /** Rejects, too, when the host cannot start a thread: the doorbell's callback has nobody to throw to. */
   async #attachNow(): Promise<IoMachine> {
-    const worker = this.#options.ioWorker === 'own' ? this.#ownWorker() : sharedIoWorker({ url: workerUrl });
-    return worker.attach(this.#attachment, {
-      warning: (source, device, message, suppressed) => this.#options.warning({ source, device, message, suppressed }),
-      deviceFailed: (device, message) => this.#options.failed(this.#diskFailed(device, message)),
-      failed: (error) => this.#options.failed(error),
-    });
+    return this.#start().attach(
+      { ...this.#attachment, vmFd: this.#options.vm.fd },
+      {
+        warning: (source, device, message, suppressed) =>
+          this.#options.warning({ source, device, message, suppressed }),
+        deviceFailed: (device, message) => this.#options.failed(this.#diskFailed(device, message)),
+        failed: (error) => this.#options.failed(error),
+      },
+    );
   }
 
   #diskFailed(device: string, message: string): TsvmmError {
@@ -158,8 +180,9 @@ export class DataPaths {
     });
   }
 
-  #ownWorker(): IoWorker {
-    this.#own = new IoWorker({ url: workerUrl });
+  #start(): IoWorker {
+    if (this.#options.ioWorker === 'shared') return sharedIoWorker({ url: workerUrl });
+    this.#own ??= new IoWorker({ url: workerUrl });
     return this.#own;
   }
 }

@@ -44,7 +44,7 @@ const code = Uint8Array.of(
 
 export function probe(kvm: Kvm): ProbeResult {
   const ram = GuestRam.map(ramSize);
-  const vm = KvmVm.create(kvm);
+  const vm = new KvmVm().create(kvm);
   let vcpu: Vcpu | undefined;
   try {
     vm.setMemoryRegion(0, 0, ramSize, ram.hostAddress);

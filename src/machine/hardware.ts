@@ -2,7 +2,8 @@
  * What the kernel and shared memory hold of one power cycle: guest RAM, the KVM machine, machine state, eventfds. Main
  * thread.
  *
- * Made in the order of docs/decisions/0001-order-of-creation.md; each part is registered for closing as soon as it exists.
+ * The KVM machine comes last, in the order of docs/decisions/0001-order-of-creation.md: meanwhile the workers of its vCPUs build the
+ * code of its registers. What is made is registered for closing as soon as it exists.
  */
 
 import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
@@ -60,7 +61,7 @@ export interface HardwareHooks {
 
 export class Hardware {
   readonly plan: MachinePlan;
-  readonly vm: KvmVm;
+  readonly vm = new KvmVm();
   readonly ram: GuestRam;
   readonly regions: readonly RamRegion[];
   /** Where memory comes from, if not all of it is there. */
@@ -72,8 +73,8 @@ export class Hardware {
   readonly descriptors: readonly VirtioDescriptors[];
   #keptBattery: Battery | undefined;
 
+  /** Everything but the KVM machine. */
   constructor(
-    kvm: Kvm,
     plan: MachinePlan,
     hugepages: HugePages,
     { battery, image, pages }: Origin,
@@ -98,15 +99,7 @@ export class Hardware {
       owned.own('source of memory', () => source.close());
       this.source = source;
     }
-    const vm = KvmVm.create(kvm);
-    owned.own('KVM machine', () => vm.closeLater());
-    this.vm = vm;
-    vm.reservePages(kvmTss.start, kvmIdentityMap.start);
-    this.regions.forEach(({ start, size, hostAddress }, slot) => {
-      vm.setMemoryRegion(slot, start, size, hostAddress);
-    });
-    vm.createIrqchip();
-    vm.createPit();
+    owned.own('KVM machine', () => this.vm.closeLater());
 
     if (image === undefined) this.#reset(battery);
     else this.#take(image);
@@ -123,6 +116,16 @@ export class Hardware {
     const fds = new EventFds();
     owned.own('eventfds', () => fds.close());
     this.descriptors = fds.forDevices(platform.shape.transport, platform.shape.virtio);
+  }
+
+  createVm(kvm: Kvm): void {
+    const vm = this.vm.create(kvm);
+    vm.reservePages(kvmTss.start, kvmIdentityMap.start);
+    this.regions.forEach(({ start, size, hostAddress }, slot) => {
+      vm.setMemoryRegion(slot, start, size, hostAddress);
+    });
+    vm.createIrqchip();
+    vm.createPit();
   }
 
   #reset(battery: Battery | undefined): void {

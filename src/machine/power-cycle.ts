@@ -8,8 +8,6 @@ import type { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
-import { forVcpu } from '../kvm/cpuid.js';
-import { encodeCpuid } from '../kvm/cpuid-entry.js';
 import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { CopyJob } from '../memory/copy-job.js';
@@ -20,6 +18,7 @@ import type { PooledWorker } from '../threads/vcpu-pool.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
 import { abortable, inTime, type Limits } from './abortable.js';
 import { allSettled } from './all-settled.js';
+import { vcpuAssignments } from './assignments.js';
 import type { GuestConsole } from './console.js';
 import { loadBoot } from './cycle-boot.js';
 import { type CycleMetrics, countExits } from './cycle-metrics.js';
@@ -41,9 +40,6 @@ import { vcpuPool } from './prewarm.js';
 import { reviveVcpus } from './revival.js';
 import type { SourceMemory } from './source-memory.js';
 import { goOnFrom, refuseHeld, type Standstill, standStill } from './standstill.js';
-
-/** Contract §1.8: the program that embeds us stays responsive. */
-const vcpuNice = 10;
 
 export interface CycleHooks {
   /** The guest asked to end or to restart; at most once. */
@@ -76,7 +72,6 @@ export class PowerCycle {
   private constructor(
     config: VmConfig,
     plan: MachinePlan,
-    context: KvmContext,
     workers: PooledWorker[],
     console: GuestConsole,
     hooks: CycleHooks,
@@ -86,7 +81,7 @@ export class PowerCycle {
     this.#config = config;
     this.#hooks = hooks;
     this.#owned = owned;
-    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, {
+    const hardware = new Hardware(plan, config.memory.hugepages, origin, this.#owned, {
       rung: () => this.#onRing(),
       failed: (error) => this.#vcpus !== undefined && this.#fail(error), // else it has failed to be made
     });
@@ -102,7 +97,7 @@ export class PowerCycle {
       state,
       regions: hardware.regions,
       descriptors: hardware.descriptors,
-      vmFd: hardware.vm.fd,
+      vm: hardware.vm,
       mainDoorbell: hardware.doorbell.fd,
       revived: origin.image !== undefined,
       failed: (error) => this.#fail(error),
@@ -159,12 +154,13 @@ export class PowerCycle {
       const { image, clock = 'catch-up' } = origin;
       const plan = planMachine(config, disks.disks, context, image);
       await phases.run('create machine', () => {
-        cycle = new PowerCycle(config, plan, context, workers, console, hooks, origin, owned);
+        cycle = new PowerCycle(config, plan, workers, console, hooks, origin, owned);
+        cycle.#createMachine(context);
       });
       // The workers create the vCPUs while main reads the kernel.
       const creating = abortable(
         phases
-          .run('create vCPUs', () => cycle!.#create(context))
+          .run('create vCPUs', () => cycle!.#createVcpus(image === undefined))
           .then(() => cycle!.#prefault(phases, origin.prefault, signal)),
         signal,
       );
@@ -172,8 +168,12 @@ export class PowerCycle {
       const boot = () => loadBoot(config, plan, disks, cycle!.regions, phases, hooks.bootProblems, signal);
       const entry = image === undefined ? await boot() : undefined;
       await creating;
-      if (image !== undefined) await phases.run('revive', () => cycle!.#revive(image, clock, signal));
-      await phases.run('enter', () => cycle!.#enter(console, entry));
+      console.attach(cycle!.#hostEnds.pump);
+      if (image === undefined) await phases.run('enter', () => cycle!.#enter(entry!));
+      else {
+        const { entering } = await phases.run('revive', () => cycle!.#revive(image, clock, signal));
+        await phases.run('enter', () => cycle!.#goOn(entering));
+      }
       return cycle!;
     } catch (error) {
       for (const worker of workers) vcpuPool().release(worker);
@@ -320,29 +320,18 @@ export class PowerCycle {
     return this.#owned.left();
   }
 
-  async #create({ runPageSize, enforcesPv }: KvmContext): Promise<void> {
-    const { plan, vm, state, regions, descriptors, doorbell } = this.#hardware;
-    await Promise.all(
-      this.#vcpus.map((vcpu, cpu) =>
-        vcpu.create({
-          cpu,
-          vmFd: vm.fd,
-          runPageSize,
-          enforcesPv,
-          apicId: plan.apicIds[cpu]!,
-          cpuid: encodeCpuid(forVcpu(plan.cpuid, plan.apicIds[cpu]!, this.#config.topology)),
-          state,
-          control: plan.control,
-          platform: plan.platform,
-          descriptors: { virtio: descriptors },
-          regions,
-          mainDoorbell: doorbell.fd,
-          ioDoorbell: this.#dataPaths.doorbell.fd,
-          nice: vcpuNice,
-        }),
-      ),
-    );
-    this.#hardware.connectInterrupts();
+  /** The workers build what they need of the machine while this thread makes it. */
+  #createMachine(context: KvmContext): void {
+    const ioDoorbell = this.#dataPaths.doorbell.fd;
+    const assignments = vcpuAssignments(this.#hardware, context, this.#config.topology, ioDoorbell);
+    for (const [cpu, vcpu] of this.#vcpus.entries()) vcpu.build(assignments[cpu]!);
+    this.#hardware.createVm(context.kvm);
+    this.#dataPaths.begin();
+  }
+
+  async #createVcpus(isNew: boolean): Promise<void> {
+    await Promise.all(this.#vcpus.map((vcpu) => vcpu.create(this.#hardware.vm.fd)));
+    if (isNew) this.#hardware.connectInterrupts(); // else while they are loaded
   }
 
   async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined, signal: AbortSignal): Promise<void> {
@@ -353,19 +342,22 @@ export class PowerCycle {
     else if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
   }
 
-  /** The state of then, in the kernel too; nothing runs before. */
-  async #revive(image: MachineImage, clock: ClockPolicy, signal: AbortSignal): Promise<void> {
-    await abortable(reviveVcpus(image, this.#hardware, this.#vcpus, clock, kvmContext().saveFacts()), signal);
-    this.#dataPaths.attach();
+  /** The state of then, in the kernel too, from where the guest goes on. */
+  #revive(image: MachineImage, clock: ClockPolicy, signal: AbortSignal): Promise<{ readonly entering: Promise<void> }> {
+    return abortable(reviveVcpus(image, this.#hardware, this.#vcpus, clock, kvmContext().saveFacts()), signal);
+  }
+
+  async #goOn(first: Promise<void>): Promise<void> {
+    this.#dataPaths.goOn();
+    await allSettled([first, ...this.#vcpus.slice(1).map((vcpu) => vcpu.enter())]);
   }
 
   get #vcpuFds(): number[] {
     return this.#vcpus.map(({ fd }) => fd);
   }
 
-  /** Without `boot` where they were. The other vCPUs of a boot wait for INIT and SIPI. */
-  async #enter(console: GuestConsole, boot: StartState | undefined): Promise<void> {
-    console.attach(this.#hostEnds.pump);
+  /** The other vCPUs wait for INIT and SIPI. */
+  async #enter(boot: StartState): Promise<void> {
     await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter(vcpu.cpu === 0 ? boot : undefined)));
   }
 

@@ -6,17 +6,26 @@ import { allSettled } from './all-settled.js';
 import type { Hardware } from './hardware.js';
 import type { MachineImage } from './machine-image.js';
 
-/** They exist, and none has run. */
+/**
+ * They exist, and none has run. Resolves when the machine is as it was; the first vCPU enters the guest then, since a worker takes
+ * its orders in turn, and only what concerns another one is waited for.
+ */
 export async function reviveVcpus(
   { parts }: MachineImage,
-  { vm }: Hardware,
+  hardware: Hardware,
   vcpus: readonly VcpuHandle[],
   clock: ClockPolicy,
   facts: VcpuSaveFacts,
-): Promise<void> {
+): Promise<{ readonly entering: Promise<void> }> {
   const fds = vcpus.map(({ fd }) => fd);
-  const elapsedNs = loadClock(vm.fd, fds, parts.clock, clock);
-  const loads = vcpus.map((vcpu, cpu) => vcpu.load(parts.vcpus[cpu]!, facts));
-  if (loads.length > 1) await allSettled(loads); // a single one takes its orders in turn
-  await allSettled([...loads, vcpus[0]!.revive({ vm: parts.vm, elapsedNs })]);
+  const elapsedNs = loadClock(hardware.vm.fd, fds, parts.clock, clock);
+  const loading = allSettled(vcpus.map((vcpu, cpu) => vcpu.load(parts.vcpus[cpu]!, facts)));
+  loading.catch(() => {}); // awaited below, unless the next call throws
+  hardware.connectInterrupts();
+  if (vcpus.length > 1) await loading;
+  const reviving = vcpus[0]!.revive({ vm: parts.vm, elapsedNs });
+  const entering = vcpus[0]!.enter();
+  entering.catch(() => {}); // the caller's, unless it is not revived
+  await allSettled([loading, reviving]);
+  return { entering };
 }

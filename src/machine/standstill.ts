@@ -5,8 +5,8 @@
  * The host's time passes meanwhile, and with it every clock and timer that counts from it; the moment that counts is this one.
  */
 import { keepTimer, stampChipset } from '../devices/chipset.js';
-import { hostClocks } from '../devices/clocks.js';
 import { TsvmmError } from '../errors.js';
+import { monotonicNs } from '../host/clock.js';
 import { asHeld, type HeldClocks, holdClocks, letClocksGoOn } from '../kvm/held-clocks.js';
 import { saveVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { saveVm, type VmSave } from '../kvm/vm-save.js';
@@ -15,14 +15,14 @@ import type { Hardware } from './hardware.js';
 export interface Standstill {
   readonly clocks: HeldClocks;
   /** The host's, as the timer of power management counts it. */
-  readonly monotonicNs: number;
+  readonly ns: number;
   /** Devices that hold answers for drivers which cannot be told (io-protocol.ts): they are not in the machine's state. */
   readonly held: readonly string[];
 }
 
 export const standStill = ({ vm }: Hardware, vcpuFds: readonly number[], held: readonly string[]): Standstill => ({
   clocks: holdClocks(vm.fd, vcpuFds),
-  monotonicNs: hostClocks().monotonicNs(),
+  ns: monotonicNs(),
   held,
 });
 
@@ -37,20 +37,20 @@ export function refuseHeld({ held }: Standstill): void {
 }
 
 /** It goes on as if no time had passed. */
-export function goOnFrom({ clocks, monotonicNs }: Standstill, hardware: Hardware, vcpuFds: readonly number[]): void {
+export function goOnFrom({ clocks, ns }: Standstill, hardware: Hardware, vcpuFds: readonly number[]): void {
   letClocksGoOn(hardware.vm.fd, vcpuFds, clocks);
-  keepTimer(hardware.state, hardware.plan.platform.chipset, monotonicNs, hostClocks().monotonicNs());
+  keepTimer(hardware.state, hardware.plan.platform.chipset, ns, monotonicNs());
 }
 
 /** Everything but memory, as it was then. */
 export function saveStandstill(
-  { clocks, monotonicNs }: Standstill,
+  { clocks, ns }: Standstill,
   { plan, vm, state: own }: Hardware,
   vcpuFds: readonly number[],
   facts: VcpuSaveFacts,
 ): { readonly state: ArrayBufferLike; readonly vcpus: readonly VcpuSave[]; readonly vm: VmSave } {
   const state = own.slice(0);
-  stampChipset(state, plan.platform.chipset, monotonicNs);
+  stampChipset(state, plan.platform.chipset, ns);
   const vcpus = vcpuFds.map((fd, cpu) => asHeld(saveVcpu(fd, facts), clocks.timers[cpu]!));
   return { state, vcpus, vm: { ...saveVm(vm.fd), pit: clocks.pit } };
 }

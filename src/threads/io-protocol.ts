@@ -66,7 +66,7 @@ export interface DeviceMetrics {
   readonly latencies: Record<string, Record<string, number[]>>;
 }
 
-export function readCounters(attachment: IoAttachment): DeviceMetrics {
+export function readCounters(attachment: Pick<IoAttachment, 'devices' | 'platform' | 'counters'>): DeviceMetrics {
   const devices: DeviceMetrics['devices'] = {};
   const latencies: DeviceMetrics['latencies'] = {};
   attachment.devices.forEach((spec, number) => {

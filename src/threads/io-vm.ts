@@ -82,7 +82,7 @@ export class IoVm implements IoClient, IoDeviceHost {
     this.#control = MachineControlMap.over(attachment.state, attachment.machineControl);
     this.memory = new GuestMemory(attachment.regions, wrap, this.#control.memoryFailed);
     const { state, platform, descriptors, devices } = attachment;
-    const vm = KvmVm.adopt(attachment.vmFd);
+    const vm = new KvmVm().adopt(attachment.vmFd);
     const targets = interruptTargets(state, platform, descriptors, (gsi, level) => vm.setIrqLine(gsi, level));
     if (devices.length !== targets.length)
       throw new RangeError(`${devices.length} data paths for ${targets.length} devices`);

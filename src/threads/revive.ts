@@ -4,10 +4,10 @@
  *
  * Not main: parts of this touch guest memory, and whoever does may have to wait until it is there.
  */
-import { hostClocks } from '../devices/clocks.js';
 import { generationId, gsi } from '../devices/memory-map.js';
 import type { SetLine } from '../devices/wires.js';
 import { native } from '../host/addon.js';
+import { monotonicNs } from '../host/clock.js';
 import { entropy } from '../host/random.js';
 import type { KvmVm } from '../kvm/vm.js';
 import { loadVm, type VmSave } from '../kvm/vm-save.js';
@@ -29,7 +29,7 @@ export function reviveMachine(
   loadVm(vm.fd, save);
   const setLine: SetLine = (gsi, level) => void vm.setIrqLine(gsi, level);
   const targets = interruptTargets(state, platform, descriptors, setLine);
-  reviveLines(state, platform, targets, setLine, { ns: hostClocks().monotonicNs(), elapsedNs });
+  reviveLines(state, platform, targets, setLine, { ns: monotonicNs(), elapsedNs });
   native().ring(mainDoorbell); // main plans the interrupts of the clock
   // Another machine goes on from there, too: a driver is told before the guest draws anything that must not repeat (trap T41).
   native().copyIn(regions[0]!.hostAddress + generationId.start, entropy(generationId.size));

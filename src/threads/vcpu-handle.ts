@@ -1,5 +1,5 @@
 /**
- * Main's end of one vCPU: create, enter, park, stop, and what it reports in between. Main thread.
+ * Main's end of one vCPU: build, create, enter, park, stop, and what it reports in between. Main thread.
  *
  * Stopping is one function in one order with a deadline (contract §2.2): the request word, then the kick, which reaches
  * the thread in KVM_RUN and in a lock's wait alike.
@@ -38,7 +38,9 @@ export class VcpuHandle {
   #watch = -1;
   #fd = -1;
   #created = false;
-  #creating: Promise<void> | undefined;
+  /** Of what is being built, and then of its vCPU. */
+  #making: Promise<void> | undefined;
+  #isOrdered = false;
   #entered = false;
   #stopped: Promise<void> | undefined;
   #dead: TsvmmError | undefined;
@@ -59,10 +61,17 @@ export class VcpuHandle {
     );
   }
 
-  /** A worker that is still starting finds the order when it is up. */
-  create(assignment: VcpuAssignment): Promise<void> {
-    this.#creating = this.#ask('created', { type: 'create', assignment });
-    return this.#creating;
+  /** For a KVM machine that is made meanwhile. A worker that is still starting finds the order when it is up. */
+  build(assignment: VcpuAssignment): void {
+    this.#making = this.#ask('created', { type: 'build', assignment });
+    this.#making.catch(() => {}); // whoever has it created is told
+  }
+
+  /** What was built gets its vCPU. */
+  create(vmFd: number): Promise<void> {
+    this.#isOrdered = true;
+    if (this.#dead === undefined) this.#pooled.worker.postMessage({ type: 'create', vmFd } satisfies VcpuCommand);
+    return this.#making!;
   }
 
   /** Faults a share of guest RAM in; before the guest is entered. */
@@ -127,7 +136,8 @@ export class VcpuHandle {
   async #end(): Promise<void> {
     // A start was given up. Nobody waits for a thread that is still on its way; what one that is up is making is closed.
     if (!this.#pooled.isUp) await this.#pooled.worker.terminate();
-    await this.#creating?.catch(() => {});
+    if (this.#isOrdered) await this.#making?.catch(() => {});
+    else if (this.#dead === undefined) this.#pooled.worker.postMessage({ type: 'forget' } satisfies VcpuCommand);
     this.#waiting.get('parked')?.reject(new TsvmmError('ERR_TSVMM_STATE', `vCPU ${this.cpu} ends`));
     let idle = false;
     try {

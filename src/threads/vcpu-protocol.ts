@@ -13,12 +13,11 @@ import type { RamRegion } from '../memory/guest-memory.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 import type { Revival } from './revive.js';
 
-/** Everything a worker needs to create and run one vCPU; plain data, numbers and one shared buffer. */
+/** Everything a worker needs to run one vCPU of a KVM machine; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
   readonly cpu: number;
   /** Its number in KVM, which is its APIC id. */
   readonly apicId: number;
-  readonly vmFd: number;
   readonly runPageSize: number;
   /** This KVM can refuse paravirtual features that `cpuid` does not have. */
   readonly enforcesPv: boolean;
@@ -47,7 +46,11 @@ export interface HostRange {
 export type VcpuCommand =
   /** An order will come soon. A thread that has slept for long takes a third of a millisecond to hear of one. */
   | { readonly type: 'wake' }
-  | { readonly type: 'create'; readonly assignment: VcpuAssignment }
+  /** The code of its registers, while main makes the machine; not answered unless it fails. */
+  | { readonly type: 'build'; readonly assignment: VcpuAssignment }
+  | { readonly type: 'create'; readonly vmFd: number }
+  /** What was built is not needed after all; not answered. */
+  | { readonly type: 'forget' }
   /** Faults a share of guest RAM in, before the guest is entered; `writes`: as pages of its own. */
   | { readonly type: 'prefault'; readonly ranges: readonly HostRange[]; readonly writes: boolean }
   /** Enter the guest: after creation, and after a park. `start`: where the boot processor begins. */

@@ -19,24 +19,23 @@ import { type StartState, setFirmwareMsrs, setStartState } from '../kvm/start-st
 import { KvmRun, KvmRunExits } from '../kvm/structs.js';
 import { noteStop, Vcpu } from '../kvm/vcpu.js';
 import { loadVcpu, type VcpuSave, type VcpuSaveFacts } from '../kvm/vcpu-save.js';
-import { KvmVm } from '../kvm/vm.js';
+import type { KvmVm } from '../kvm/vm.js';
 import {
   exitCounters,
   lockOwner,
   type MachineControl,
-  MachineControlMap,
   type VcpuControl,
-  VcpuControlMap,
   VcpuRequest,
   VcpuState,
 } from '../memory/control.js';
-import { SharedLock } from '../memory/lock.js';
+import type { SharedLock } from '../memory/lock.js';
 import { populate } from '../memory/populate.js';
-import { buildPlatform, type Platform } from '../virtio/transport/platform.js';
+import type { Platform } from '../virtio/transport/platform.js';
 import { type Revival, reviveMachine } from './revive.js';
+import type { VcpuBoard } from './vcpu-board.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import type { HostRange, VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
-import { VcpuWires } from './vcpu-wires.js';
+import type { VcpuWires } from './vcpu-wires.js';
 
 /** Bytes of RAM faulted in between two looks at the event loop: some milliseconds. */
 const prefaultStep = 16 * 1024 ** 2;
@@ -66,28 +65,22 @@ export class VcpuThread {
   #heldSince: number | undefined;
   #closed = false;
 
-  constructor(assignment: VcpuAssignment, report: (report: VcpuReport) => void) {
-    const { cpu, state, control } = assignment;
+  /** The machine of its board is there. */
+  constructor(
+    { assignment, vm, machine, control, lock, topology, wires, platform }: VcpuBoard,
+    report: (report: VcpuReport) => void,
+  ) {
     this.#assignment = assignment;
     this.#report = report;
-    this.#owner = lockOwner(cpu);
-    this.#machine = MachineControlMap.over(state, control.machine);
-    this.#control = VcpuControlMap.over(state, control.vcpus[cpu]!);
-    this.#lock = new SharedLock(this.#machine.lock, this.#machine.lockWaiters);
-    this.#topology = new SharedLock(this.#machine.topologyLock, this.#machine.topologyWaiters);
-    const vm = KvmVm.adopt(assignment.vmFd);
+    this.#owner = lockOwner(assignment.cpu);
     this.#vm = vm;
-    const doorbells = { main: assignment.mainDoorbell, io: assignment.ioDoorbell };
-    this.#wires = new VcpuWires(vm, this.#machine, doorbells, (device, message, suppressed) =>
-      report({ type: 'warning', device, message, suppressed }),
-    );
-    this.#platform = buildPlatform(state, assignment.platform, this.#wires, {
-      vm,
-      regions: assignment.regions,
-      descriptors: assignment.descriptors,
-      wakeMain: () => this.#wires.wakeMain(),
-    });
-    this.#vcpu = new Vcpu(cpu, vm.createVcpu(assignment.apicId), assignment.runPageSize);
+    this.#machine = machine;
+    this.#control = control;
+    this.#lock = lock;
+    this.#topology = topology;
+    this.#wires = wires;
+    this.#platform = platform;
+    this.#vcpu = new Vcpu(assignment.cpu, vm.createVcpu(assignment.apicId), assignment.runPageSize);
     try {
       if (assignment.enforcesPv) this.#vcpu.enforcePvFeatures();
       this.#vcpu.setCpuid(assignment.cpuid);

@@ -7,6 +7,7 @@ import { parentPort } from 'node:worker_threads';
 import { asTsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { type CopyJob, chunkSize, copySome } from '../memory/copy-job.js';
+import { buildBoard, type VcpuBoard } from './vcpu-board.js';
 import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
 
@@ -16,6 +17,7 @@ if (port === null) throw new Error('vcpu-worker is started by tsvmm as a worker'
 /** From host/start-bundle.ts. */
 declare const keepCode: () => void;
 
+let board: VcpuBoard | undefined;
 let thread: VcpuThread | undefined;
 /** Nothing follows what has failed but the end: main does not wait for each answer before the next order. */
 let hasFailed = false;
@@ -23,19 +25,27 @@ let hasFailed = false;
 const report = (message: VcpuReport): void => {
   if (message.type === 'stopped') {
     thread = undefined;
+    board = undefined;
     keepCode(); // main may end this thread as soon as it knows
   }
   port.postMessage(message);
 };
 
 function obey(command: VcpuCommand): void {
-  if (command.type === 'create') hasFailed = false;
-  if (hasFailed && command.type !== 'close') return;
+  if (command.type === 'build') hasFailed = false;
+  if (hasFailed && command.type !== 'close' && command.type !== 'forget') return;
   switch (command.type) {
     case 'wake':
       break;
+    case 'build':
+      board = buildBoard(command.assignment, report);
+      break;
     case 'create':
-      thread = new VcpuThread(command.assignment, report);
+      board!.vm.adopt(command.vmFd);
+      thread = new VcpuThread(board!, report);
+      break;
+    case 'forget':
+      board = undefined;
       break;
     case 'prefault':
       thread?.prefault(command.ranges, command.writes);

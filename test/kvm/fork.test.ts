@@ -1,12 +1,14 @@
 /** Machines that go on twice: forks and what they share with their parents, which is nothing that one of them writes. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { TsvmmError, type VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
 import { Kvm } from '../../src/kvm/kvm.js';
 import { probe } from '../../src/machine/doctor-probe.js';
 import { full } from '../support/effort.js';
-import { holdings, startGuest, whyNoKvm } from './support/guests.js';
+import { guestFile, holdings, startGuest, whyNoKvm } from './support/guests.js';
 import { call, endLife, say, startLife } from './support/lives.js';
 
 describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
@@ -49,6 +51,15 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
     await using _ = last;
     expect((await say(last)).name).toBe('g8');
     await endLife(last);
+  });
+
+  test('starts no thread but that of its vCPU where no device has a driver', () => {
+    const file = fileURLToPath(new URL('programs/fork-threads.js', import.meta.url));
+    const { stdout, stderr } = spawnSync(process.execPath, [file, guestFile('halt')], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: '1\n', stderr: '' });
   });
 
   test('sees nothing of what its parent writes to memory afterwards, and the parent nothing of it', async () => {

@@ -152,8 +152,9 @@ describe.skipIf(whyNoKvm !== undefined)('T50: memory that does not come', () => 
     const vm = await VirtualMachine.restore(bare, { pages: { read: source.read, timeout: '300ms', blockSize: '4K' } });
     await say(vm);
     source.stop();
+    const loading = vm.memory.load(vm.memory.regions[0]!.start, 2 ** 22);
     vm.console.write('who other\n'); // writes all of its memory anew
-    await expect(vm.memory.load(vm.memory.regions[0]!.start, 2 ** 22)).rejects.toThrow('no answer in 300 ms');
+    await expect(loading).rejects.toThrow('no answer in 300 ms');
     const { reason, ...rest } = await vm.exited;
     expect({ reason, error: (rest as { error?: Error }).error }).toMatchObject({
       reason: 'error',
@@ -223,7 +224,7 @@ describe.skipIf(whyNoKvm !== undefined)('T50: memory that does not come', () => 
       const slots = 16;
       const path = scratch.file(`records${++numbers}.img`, diskBytes(slots)) as string;
       await using vm = await startGuest('records', { disks: [path], cmdline: `slots=${slots} cache=flush` });
-      await expect.poll(() => lastRecord(vm.console.tail)).toBeGreaterThan(10);
+      await expect.poll(() => lastRecord(vm.console.tail), { timeout: 20_000 }).toBeGreaterThan(10);
       await using snapshot = await vm.snapshot(place(), { disks: 'reference' });
       await vm.kill();
       await using opened = await Snapshot.open(snapshot.directory);

@@ -23,20 +23,23 @@ function make({ isUp = true, isGone = false, terminates = true } = {}) {
   const handle = new VcpuHandle(0, pool, pooled, control, { warning() {}, failed() {} });
   return { handle, worker, sent, released };
 }
-const assignment = {} as VcpuAssignment; // only handed on
+const create = (handle: VcpuHandle): Promise<void> => {
+  handle.build({} as VcpuAssignment); // only handed on
+  return handle.create(7);
+};
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('a vCPU that is stopped while it is made is closed before its worker goes back', async () => {
   const { handle, worker, sent, released } = make();
-  const created = handle.create(assignment);
+  const created = create(handle);
   await turn();
   const stopped = handle.stop();
   await turn();
-  expect([sent, released]).toEqual([['create'], []]);
+  expect([sent, released]).toEqual([['build', 'create'], []]);
   worker.emit('message', { type: 'created', watch: 1 });
   await created;
   await turn();
-  expect([sent, released]).toEqual([['create', 'close'], []]);
+  expect([sent, released]).toEqual([['build', 'create', 'close'], []]);
   worker.emit('message', { type: 'stopped' });
   await stopped;
   expect(released).toHaveLength(1);
@@ -44,35 +47,35 @@ test('a vCPU that is stopped while it is made is closed before its worker goes b
 
 test('a vCPU that cannot be made gives its worker back', async () => {
   const { handle, worker, sent, released } = make();
-  const created = handle.create(assignment);
+  const created = create(handle);
   await turn();
   const stopped = handle.stop();
   worker.emit('message', { type: 'failed', error: { code: 'ERR_TSVMM_KVM_IOCTL', message: 'no' } });
   await expect(created).rejects.toThrow('no');
   await stopped;
-  expect([sent, released.length]).toEqual([['create'], 1]);
+  expect([sent, released.length]).toEqual([['build', 'create'], 1]);
 });
 
 test('a worker that is gone already fails the creation', async () => {
   const { handle } = make({ isGone: true });
-  await expect(handle.create(assignment)).rejects.toMatchObject({ code: 'ERR_TSVMM_WORKER_DIED' });
+  await expect(create(handle)).rejects.toMatchObject({ code: 'ERR_TSVMM_WORKER_DIED' });
   await handle.stop();
 });
 
 test('a worker that is still starting is not waited for', async () => {
   const { handle, sent, released } = make({ isUp: false });
-  const created = handle.create(assignment);
+  const created = create(handle);
   const refused = expect(created).rejects.toMatchObject({ code: 'ERR_TSVMM_WORKER_DIED' });
   await handle.stop();
   await refused;
-  expect([sent, released]).toEqual([['create', 'terminate'], []]);
+  expect([sent, released]).toEqual([['build', 'create', 'terminate'], []]);
 });
 
 test('a vCPU that misses its deadline is given up: the program does not wait for it, and hears when it has left', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   try {
     const { handle, worker, sent, released } = make({ terminates: false });
-    const created = handle.create(assignment);
+    const created = create(handle);
     worker.emit('message', { type: 'created', watch: 1 });
     await created;
     const stopped = handle.stop();
@@ -84,7 +87,7 @@ test('a vCPU that misses its deadline is given up: the program does not wait for
     await vi.advanceTimersByTimeAsync(2000);
     await refused;
     // In this order: `terminate` refers to the worker.
-    expect([sent, released]).toEqual([['create', 'close', 'terminate', 'unref'], []]);
+    expect([sent, released]).toEqual([['build', 'create', 'close', 'terminate', 'unref'], []]);
     expect(left).toBe(false);
     worker.emit('exit', 1);
     await leaving;
@@ -95,7 +98,7 @@ test('a vCPU that misses its deadline is given up: the program does not wait for
 
 test('a vCPU that stopped in time has left, though its worker lives on', async () => {
   const { handle, worker } = make();
-  const created = handle.create(assignment);
+  const created = create(handle);
   worker.emit('message', { type: 'created', watch: 1 });
   await created;
   const stopped = handle.stop();
@@ -103,4 +106,20 @@ test('a vCPU that stopped in time has left, though its worker lives on', async (
   worker.emit('message', { type: 'stopped' });
   await stopped;
   await handle.left();
+});
+
+test('what was built for a machine that could not be made is forgotten', async () => {
+  const { handle, sent, released } = make();
+  handle.build({} as VcpuAssignment);
+  await handle.stop();
+  expect([sent, released.length]).toEqual([['build', 'forget'], 1]);
+});
+
+test('what cannot be built fails the creation', async () => {
+  const { handle, worker, sent, released } = make();
+  handle.build({} as VcpuAssignment);
+  worker.emit('message', { type: 'failed', error: { code: 'ERR_TSVMM_STATE', message: 'no' } });
+  await expect(handle.create(7)).rejects.toThrow('no');
+  await handle.stop();
+  expect([sent, released.length]).toEqual([['build', 'create'], 1]);
 });

@@ -6,7 +6,7 @@ import { eventDetail, eventOf, MachineControlMap } from '../../../src/memory/con
 import { VcpuWires } from '../../../src/threads/vcpu-wires.js';
 
 const wires = (control = MachineControlMap.over(new SharedArrayBuffer(MachineControlMap.size), 0)): VcpuWires => {
-  return new VcpuWires(KvmVm.adopt(-1), control, { main: -1, io: -1 }, () => {});
+  return new VcpuWires(new KvmVm(), control, { main: -1, io: -1 }, () => {});
 };
 
 test('the first event wins, and is never seen without its detail', () => {

@@ -21,7 +21,7 @@ test('ten a second pass; the next that does says how many did not', () => {
 test('a vCPU goes on warning when the clock on the wall is set back', () => {
   const told: [string, number][] = [];
   const control = MachineControlMap.over(new SharedArrayBuffer(MachineControlMap.size), 0);
-  const wires = new VcpuWires(KvmVm.adopt(-1), control, { main: -1, io: -1 }, (_device, message, suppressed) => {
+  const wires = new VcpuWires(new KvmVm(), control, { main: -1, io: -1 }, (_device, message, suppressed) => {
     told.push([message, suppressed]);
   });
   const wall = vi.spyOn(Date, 'now').mockReturnValue(2e12);
