@@ -12,6 +12,8 @@ export interface LabOptions {
   memory?: number;
   /** Files and folders from here into the lab, as `cp -a` does it; a `to` that ends in / keeps the name. */
   copy?: Transfer[];
+  /** Packages of this checkout, with what they depend on, that the product itself does not need. */
+  packages?: string[];
   /** Whether the test disks are in /images; true by default. */
   disks?: boolean;
   /**
@@ -100,6 +102,8 @@ export function ensureFioDisk(): Promise<string>;
 export function ensureMicrovmKernel(): Promise<{ bzImage: string; vmlinux: string }>;
 /** The same of one with PCI and a driver for the identifier of a machine's generation. */
 export function ensureGenerationKernel(): Promise<{ bzImage: string; vmlinux: string }>;
+/** The path of the `vmlinux` of a kernel of Debian's, by its `uname -r`: downloaded if need be, 280 MB. */
+export function ensureDebugSymbols(release: string): Promise<string>;
 /** The cache folder of the test beds. */
 export function cacheFolder(): string;
 /** As root on Debian installs them, otherwise throws an error with the command to run. */

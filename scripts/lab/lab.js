@@ -25,6 +25,7 @@ export const defaults = /** @type {const} */ ({ smp: 1, memory: 3072 });
  * @property {number} [memory] MiB; 3072 by default
  * @property {{ from: string, to: string }[]} [copy] files and folders from here into the lab, as `cp -a` does it
  * @property {boolean} [disks] whether the test disks are in /images; true by default
+ * @property {string[]} [packages] of this checkout's node_modules, with what they depend on, beside those of the product
  * @property {string} [scratch] a file here that is the drive /run/drives/scratch and outlives the lab, as a disk outlives a
  *   power cut: written past the page cache; made if it does not exist
  */
@@ -45,7 +46,7 @@ export async function openLab(options = {}) {
   const run = makeRunFolder();
   const incoming = join(run, 'in');
   mkdirSync(incoming);
-  await stageProduct(incoming);
+  await stageProduct(incoming, options.packages ?? []);
   await stageCopies(incoming, options.copy ?? []);
   const files = { in: join(run, 'in.img'), out: join(run, 'out.raw'), blank: join(run, 'blank') };
   await makeFileSystem(incoming, files.in, driveSizes.in);

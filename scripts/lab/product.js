@@ -45,7 +45,22 @@ async function link(from, to) {
  * @param {string} root
  * @returns {string[]} relative to it
  */
-export function runtimePackages(root) {
+export const runtimePackages = (root) => packagesOf(root, dependencies(root));
+
+/** @param {string} folder */
+function dependencies(folder) {
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  return Object.keys({ ...dependencies, ...optionalDependencies });
+}
+
+/**
+ * The folders of these packages and of those that they depend on.
+ *
+ * @param {string} root
+ * @param {readonly string[]} wanted
+ * @returns {string[]} relative to it
+ */
+function packagesOf(root, wanted) {
   /** @type {Set<string>} */
   const found = new Set();
   /** @param {string} folder @param {string[]} names */
@@ -60,12 +75,7 @@ export function runtimePackages(root) {
       visit(path, dependencies(path));
     }
   };
-  /** @param {string} folder */
-  const dependencies = (folder) => {
-    const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    return Object.keys({ ...dependencies, ...optionalDependencies });
-  };
-  visit(root, dependencies(root));
+  visit(root, wanted);
   // A package inside another one's folder comes with it.
   const all = [...found].sort();
   return all
@@ -73,11 +83,11 @@ export function runtimePackages(root) {
     .map((path) => path.slice(root.length + 1));
 }
 
-/** @param {string} folder gets `project/` */
-export async function stageProduct(folder) {
+/** @param {string} folder gets `project/` @param {readonly string[]} packages that are in it too */
+export async function stageProduct(folder, packages) {
   const target = join(folder, 'project');
   mkdirSync(target);
-  const paths = [...productPaths, ...runtimePackages(projectRoot)];
+  const paths = [...productPaths, ...packagesOf(projectRoot, [...dependencies(projectRoot), ...packages])];
   const release = join(projectRoot, 'build/Release');
   if (existsSync(release))
     paths.push(

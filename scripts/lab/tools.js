@@ -38,6 +38,7 @@ const packageOf = /** @type {const} */ ({
   bison: 'bison',
   bc: 'bc',
   strip: 'binutils',
+  crash: 'crash',
 });
 
 /** @typedef {keyof typeof packageOf} Tool */

@@ -14,6 +14,8 @@ const EM_X86_64 = 62;
 const EV_CURRENT = 1;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
+/** Of a segment's alignment. crash takes a file whose segments have one for a netdump, and then looks for no kernel in it. */
+const unaligned = 0;
 const NT_PRSTATUS = 1;
 
 const headerSize = 64;
@@ -30,7 +32,7 @@ export function coreHead(regions: readonly MemoryRegion[], vcpus: readonly VcpuR
   let offset = size;
   const loads = regions.map((region) => {
     offset += region.size;
-    return programHeader(PT_LOAD, offset - region.size, region.start, region.size, pageSize);
+    return programHeader(PT_LOAD, offset - region.size, region.start, region.size, unaligned);
   });
   const head = [
     fileHeader(1 + regions.length),
