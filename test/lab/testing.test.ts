@@ -7,14 +7,8 @@ const timeout = 800;
 
 test('tests that have forks of Linux pass, each with one of its own', async () => {
   await using lab = await openLab({ disks: false, packages: ['vitest'] });
-  const command = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--root', 'test/lab/inside', '--reporter', 'json'];
-  const { stdout, stderr, exitCode } = await lab.exec(command, { timeout });
-  expect({ exitCode, stderr: stderr.slice(-4000), stdout: exitCode === 0 ? '' : stdout.slice(-4000) }).toEqual({
-    exitCode: 0,
-    stderr: '',
-    stdout: '',
-  });
-  const results = JSON.parse(stdout) as { numPassedTests: number; numTotalTests: number };
-  expect(results.numTotalTests).toBeGreaterThanOrEqual(5);
-  expect(results.numPassedTests).toBe(results.numTotalTests);
+  const command = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--root', 'test/lab/inside'];
+  const { stdout, stderr, exitCode } = await lab.exec(command, { timeout, env: { NO_COLOR: '1' } });
+  expect(exitCode, `${stdout}\n${stderr}`).toBe(0);
+  expect(stdout).toMatch(/Tests +5 passed \(5\)/);
 });

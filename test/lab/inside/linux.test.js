@@ -50,8 +50,12 @@ describe('a fork', () => {
 
   test('may be forked again, and outlives nobody’s changes', async ({ vm }) => {
     await ask(vm, 'mkdir -p /tmp; echo parent > /tmp/file');
-    await using child = await vm.fork();
-    await ask(child, 'echo child > /tmp/file');
-    expect([await line(vm, 'cat /tmp/file'), await line(child, 'cat /tmp/file')]).toEqual(['parent', 'child']);
+    const child = await vm.fork();
+    try {
+      await ask(child, 'echo child > /tmp/file');
+      expect([await line(vm, 'cat /tmp/file'), await line(child, 'cat /tmp/file')]).toEqual(['parent', 'child']);
+    } finally {
+      await child.kill();
+    }
   });
 });

@@ -32,11 +32,12 @@ export const shellTest = (options = {}) =>
   vmTest({
     memory: '384M',
     cpus: 2,
+    onReboot: 'exit', // which is what panic=-1 comes to
     ...options,
     boot: {
       kernel: newest('vmlinuz-'),
       initrd: newest('initrd.img-'),
-      cmdline: 'console=ttyS0 rdinit=/bin/sh quiet rcupdate.rcu_cpu_stall_timeout=120', // see test/lab/pause.test.ts
+      cmdline: 'console=ttyS0 rdinit=/bin/sh quiet panic=-1 rcupdate.rcu_cpu_stall_timeout=120', // see test/lab/pause.test.ts
     },
     timeout: '10m',
     ready: async (vm) => {
