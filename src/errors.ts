@@ -35,7 +35,7 @@ export interface Phase {
 }
 
 export interface TsvmmErrorOptions extends ErrorOptions {
-  /** How to fix it, as one sentence or one command. A cause that has one by itself stands before it. */
+  /** How to fix it, as one sentence or one command. A cause that has one by itself stands before it; default: that of the cause. */
   hint?: string | undefined;
   details?: Record<string, unknown> | undefined;
   consoleTail?: string | undefined;
@@ -61,6 +61,12 @@ const metLimit = ({ code, message }: { code?: unknown; message?: unknown }): boo
 const remedyOf = (cause: unknown): string | undefined =>
   typeof cause === 'object' && cause !== null && metLimit(cause) ? raiseOpenFiles : undefined;
 
+/** Of an error of ours, also of one that has ended its thread: Node keeps the fields of such, and not the class. */
+function hintOf(cause: unknown): string | undefined {
+  const { name, hint } = (cause ?? {}) as Partial<TsvmmError>;
+  return name === 'TsvmmError' ? hint : undefined;
+}
+
 const brand = Symbol.for('tsvmm.error');
 
 export class TsvmmError extends Error {
@@ -74,7 +80,7 @@ export class TsvmmError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'TsvmmError';
     this.code = code;
-    const hint = remedyOf(options.cause) ?? options.hint;
+    const hint = remedyOf(options.cause) ?? options.hint ?? hintOf(options.cause);
     if (hint !== undefined) this.hint = hint;
     if (options.details !== undefined) this.details = options.details;
     if (options.consoleTail !== undefined) this.consoleTail = options.consoleTail;

@@ -20,3 +20,11 @@ test('a worker that got no event loop for want of descriptors says how to raise 
   cause.message = 'Worker initialization failure: ENOMEM';
   expect(asTsvmmError(cause, 'ERR_TSVMM_WORKER_DIED').hint).toBeUndefined();
 });
+
+test('what an error of a thread that it has ended says of a remedy is kept', async () => {
+  const { Worker } = await import('node:worker_threads');
+  const thrower = `throw Object.assign(new Error('no'), { name: 'TsvmmError', code: 'ERR_TSVMM_CONFIG', hint: 'do that' });`;
+  const cause = await new Promise<unknown>((resolve) => new Worker(thrower, { eval: true }).once('error', resolve));
+  expect(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'it died', { cause }).hint).toBe('do that');
+  expect(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'it died', { cause, hint: 'do this' }).hint).toBe('do this');
+});
