@@ -9,7 +9,7 @@ import { TsvmmError } from '../errors.js';
 import { sha256, sha256Later } from '../host/digest.js';
 import { packageVersion } from '../host/package-version.js';
 import { randomUUID } from '../host/random.js';
-import { newFile, writeFully } from './file-io.js';
+import { NewFiles, writeFully } from './file-io.js';
 import {
   chunksIn,
   type DiskEntry,
@@ -68,15 +68,24 @@ export async function writeDraft(path: string, draft: Draft, options: WorkOption
   await newDirectory(
     path,
     async (directory) => {
-      progress.expect(draft.ram.size);
-      const hashes = await writeMemory(directory, draft.ram, progress);
-      await newFile(join(directory, stateName), (fd) => writeFully(fd, Buffer.concat([...draft.sections.values()]), 0));
-      const written = { sha256: hex(sha256(hashes)), pieces: withHoles(draft.planned, hashes, mostWithHoles) };
-      const entries: DiskEntry[] = [];
-      for (const [index, disk] of draft.disks.entries())
-        entries.push(disk.kind === 'copy' ? await writeDisk(directory, index, disk, progress) : disk);
-      const text = textOf(manifestOf(draft, facts, { ...written, disks: entries }));
-      await newFile(join(directory, manifestName), (fd) => writeFully(fd, Buffer.from(text), 0));
+      const files = new NewFiles();
+      const write = (name: string, bytes: Uint8Array): Promise<void> =>
+        files.write(join(directory, name), (fd) => writeFully(fd, bytes, 0));
+      try {
+        progress.expect(draft.ram.size);
+        const hashes = new Uint8Array(chunksIn(draft.ram.size) * digestSize);
+        await files.write(join(directory, memoryName), (fd) => writeSparse({ fd, hashes }, draft.ram, progress));
+        await write(memoryHashesName, hashes);
+        await write(stateName, Buffer.concat([...draft.sections.values()]));
+        const written = { sha256: hex(sha256(hashes)), pieces: withHoles(draft.planned, hashes, mostWithHoles) };
+        const entries: DiskEntry[] = [];
+        for (const [index, disk] of draft.disks.entries())
+          entries.push(disk.kind === 'copy' ? await writeDisk(directory, index, disk, progress, write) : disk);
+        await write(manifestName, Buffer.from(textOf(manifestOf(draft, facts, { ...written, disks: entries }))));
+        await files.sync();
+      } finally {
+        await files.close();
+      }
     },
     options.signal,
   );
@@ -144,22 +153,16 @@ function textOf(manifest: Manifest): string {
   }
 }
 
-async function writeMemory(directory: string, ram: ChunkSource, progress: Progress): Promise<Uint8Array> {
-  const hashes = new Uint8Array(chunksIn(ram.size) * digestSize);
-  await newFile(join(directory, memoryName), (fd) => writeSparse({ fd, hashes }, ram, progress));
-  await newFile(join(directory, memoryHashesName), (fd) => writeFully(fd, hashes, 0));
-  return hashes;
-}
-
 async function writeDisk(
   directory: string,
   index: number,
   { write }: Extract<DraftDisk, { kind: 'copy' }>,
   progress: Progress,
+  writeFile: (name: string, bytes: Uint8Array) => Promise<void>,
 ): Promise<DiskEntry> {
   const file = diskName(index);
   const { size, hashes } = await write(join(directory, file), progress);
   if (hashes === undefined) return { kind: 'copy', file, size };
-  await newFile(join(directory, diskHashesName(index)), (fd) => writeFully(fd, hashes, 0));
+  await writeFile(diskHashesName(index), hashes);
   return { kind: 'copy', file, size, sha256: hex(sha256(hashes)) };
 }

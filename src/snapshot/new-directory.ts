@@ -12,7 +12,7 @@ import { syncDirectory } from './file-io.js';
 import { isUnfinished, temporaryName } from './names.js';
 import { alreadyThere, notRemoved, unwritten } from './snapshot-error.js';
 
-/** `fill` makes each file durable by itself. Rejects with everything as it was. */
+/** `fill` makes its files durable. Rejects with everything as it was. */
 export async function newDirectory(
   path: string,
   fill: (temporary: string) => Promise<void>,

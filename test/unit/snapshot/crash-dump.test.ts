@@ -119,12 +119,13 @@ describe.skipIf(!has('readelf'))(has('readelf') ? 'readelf' : 'readelf (not inst
     expect(output).toMatch(/Class: +ELF64/);
     expect(output).toMatch(/Type: +CORE/);
     expect(output).toMatch(/Machine: +Advanced Micro Devices X86-64/);
-    const loads = [...output.matchAll(/LOAD +0x(\w+) 0x(\w+) 0x(\w+) 0x(\w+) 0x(\w+) RWE 0x(\w+)/g)].map((found) =>
+    const loads = [...output.matchAll(/LOAD +0x(\w+) 0x(\w+) 0x(\w+) 0x(\w+) 0x(\w+) RWE (?:0x)?(\w+)/g)].map((found) =>
       found.slice(1).map((digits) => Number.parseInt(digits, 16)),
     );
     expect(loads).toEqual([
-      [page, 0, 0, 24 * MIB, 24 * MIB, page],
-      [page + 24 * MIB, high, high, 16 * MIB, 16 * MIB, page],
+      // Without alignment, as QEMU's: test/lab/crash.test.ts.
+      [page, 0, 0, 24 * MIB, 24 * MIB, 0],
+      [page + 24 * MIB, high, high, 16 * MIB, 16 * MIB, 0],
     ]);
   });
 
