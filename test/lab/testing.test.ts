@@ -10,5 +10,5 @@ test('tests that have forks of Linux pass, each with one of its own', async () =
   const command = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--root', 'test/lab/inside'];
   const { stdout, stderr, exitCode } = await lab.exec(command, { timeout, env: { NO_COLOR: '1' } });
   expect(exitCode, `${stdout}\n${stderr}`).toBe(0);
-  expect(stdout).toMatch(/Tests +5 passed \(5\)/);
+  expect(stdout).toMatch(/Tests +(\d+) passed \(\1\)/);
 });
