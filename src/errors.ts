@@ -64,7 +64,7 @@ const remedyOf = (cause: unknown): string | undefined =>
 /** Of an error of ours, also of one that has ended its thread: Node keeps the fields of such, and not the class. */
 function hintOf(cause: unknown): string | undefined {
   const { name, hint } = (cause ?? {}) as Partial<TsvmmError>;
-  return name === 'TsvmmError' ? hint : undefined;
+  return name === 'TsvmmError' && typeof hint === 'string' ? hint : undefined;
 }
 
 const brand = Symbol.for('tsvmm.error');

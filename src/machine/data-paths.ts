@@ -53,6 +53,7 @@ export class DataPaths {
   readonly #options: DataPathsOptions;
   readonly #attachment: Omit<IoAttachment, 'vmFd'>;
   #attaching: Promise<IoMachine> | undefined;
+  #quiesced: IoMachine | undefined;
   #own: IoWorker | undefined;
 
   constructor(options: DataPathsOptions) {
@@ -107,11 +108,16 @@ export class DataPaths {
 
   /** Nothing of its requests is under way any more, and none begins until `resume`; with what `IoMachine.quiesce` names. */
   async quiesce(): Promise<readonly string[]> {
-    return (await (await this.#attaching)?.quiesce()) ?? [];
+    if (this.#isNeeded) this.#attach(); // a driver's ring may not have been heard yet
+    this.#quiesced = await this.#attaching;
+    return (await this.#quiesced?.quiesce()) ?? [];
   }
 
+  /** Of what was quiesced: a ring that changed nothing may have brought the machine there since. */
   async resume(): Promise<void> {
-    await (await this.#attaching)?.resume();
+    const machine = this.#quiesced;
+    this.#quiesced = undefined;
+    await machine?.resume();
   }
 
   /** Rejects when the device's requests do not end in time, or the change cannot be made; then it goes on as it was. */

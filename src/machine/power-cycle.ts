@@ -64,6 +64,8 @@ export class PowerCycle {
   /** Since it was paused. */
   #still: Standstill | undefined;
   readonly #gathering = new Gathering(() => this.#onRing());
+  /** Until then nobody hears of what the guest asks for: a machine that has begun has not failed to. */
+  #hasEntered = false;
   /** The hooks have heard of the end. */
   #told = false;
   /** What was counted when it began to close: the counters are other machines' afterwards. */
@@ -174,6 +176,8 @@ export class PowerCycle {
         const { entering } = await phases.run('revive', () => cycle!.#revive(image, clock, signal));
         await phases.run('enter', () => cycle!.#goOn(entering));
       }
+      cycle!.#hasEntered = true;
+      cycle!.#onRing();
       return cycle!;
     } catch (error) {
       for (const worker of workers) vcpuPool().release(worker);
@@ -343,13 +347,17 @@ export class PowerCycle {
   }
 
   /** The state of then, in the kernel too, from where the guest goes on. */
-  #revive(image: MachineImage, clock: ClockPolicy, signal: AbortSignal): Promise<{ readonly entering: Promise<void> }> {
+  #revive(
+    image: MachineImage,
+    clock: ClockPolicy,
+    signal: AbortSignal,
+  ): Promise<{ readonly entering: Promise<void> | undefined }> {
     return abortable(reviveVcpus(image, this.#hardware, this.#vcpus, clock, kvmContext().saveFacts()), signal);
   }
 
-  async #goOn(first: Promise<void>): Promise<void> {
+  async #goOn(entering: Promise<void> | undefined): Promise<void> {
     this.#dataPaths.goOn();
-    await allSettled([first, ...this.#vcpus.slice(1).map((vcpu) => vcpu.enter())]);
+    await (entering ?? allSettled(this.#vcpus.map((vcpu) => vcpu.enter())));
   }
 
   get #vcpuFds(): number[] {
@@ -376,7 +384,7 @@ export class PowerCycle {
       this.#fail(noPage());
     }
     const event = Atomics.load(control.event, 0);
-    if (event === 0 || this.#told) return;
+    if (event === 0 || this.#told || !this.#hasEntered) return;
     this.#told = true;
     this.#hooks.event(eventOf(event) as MachineEvent, eventDetail(event));
   }

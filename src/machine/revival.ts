@@ -7,8 +7,9 @@ import type { Hardware } from './hardware.js';
 import type { MachineImage } from './machine-image.js';
 
 /**
- * They exist, and none has run. Resolves when the machine is as it was; the first vCPU enters the guest then, since a worker takes
- * its orders in turn, and only what concerns another one is waited for.
+ * They exist, and none has run. Resolves when the machine is as it was. A worker takes its orders in turn, and only what concerns
+ * others is waited for: so a vCPU that is alone enters the guest at once, unless a device could make it wait for main
+ * (contract §2.7). Of several none is to run without the others.
  */
 export async function reviveVcpus(
   { parts }: MachineImage,
@@ -16,7 +17,7 @@ export async function reviveVcpus(
   vcpus: readonly VcpuHandle[],
   clock: ClockPolicy,
   facts: VcpuSaveFacts,
-): Promise<{ readonly entering: Promise<void> }> {
+): Promise<{ readonly entering: Promise<void> | undefined }> {
   const fds = vcpus.map(({ fd }) => fd);
   const elapsedNs = loadClock(hardware.vm.fd, fds, parts.clock, clock);
   const loading = allSettled(vcpus.map((vcpu, cpu) => vcpu.load(parts.vcpus[cpu]!, facts)));
@@ -24,8 +25,9 @@ export async function reviveVcpus(
   hardware.connectInterrupts();
   if (vcpus.length > 1) await loading;
   const reviving = vcpus[0]!.revive({ vm: parts.vm, elapsedNs });
-  const entering = vcpus[0]!.enter();
-  entering.catch(() => {}); // the caller's, unless it is not revived
+  const isAlone = vcpus.length === 1 && parts.shape.transport === 'pci';
+  const entering = isAlone ? vcpus[0]!.enter() : undefined;
+  entering?.catch(() => {}); // the caller's, unless it is not revived
   await allSettled([loading, reviving]);
   return { entering };
 }

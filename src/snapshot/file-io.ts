@@ -62,55 +62,15 @@ export class NewFiles {
     await fill(fd);
   }
 
+  /** One after the other: the first has the commit, and more would only keep libuv's threads from the program. */
   async sync(): Promise<void> {
-    const failed = (await Promise.allSettled(this.#fds.map((fd) => syncFd(fd)))).find(isFailure);
-    if (failed !== undefined) throw failed.reason;
+    for (const fd of this.#fds) await syncFd(fd);
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#fds.splice(0).map((fd) => closeFd(fd)));
   }
 }
-
-const isFailure = (result: PromiseSettledResult<unknown>): result is PromiseRejectedResult =>
-  result.status === 'rejected';
-
-/** Has the host write a file back while more is written to it, so that its end need not wait for all of it. */
-export class Writeback {
-  readonly #fd: number;
-  #bytes = 0;
-  #syncing: Promise<void> | undefined;
-  #failure: { readonly cause: unknown } | undefined;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  wrote(bytes: number): void {
-    this.#bytes += bytes;
-    if (this.#bytes < writebackStep || this.#syncing !== undefined) return;
-    this.#bytes = 0;
-    this.#syncing = syncFd(this.#fd)
-      .catch((cause: unknown) => {
-        this.#failure ??= { cause };
-      })
-      .finally(() => {
-        this.#syncing = undefined;
-      });
-  }
-
-  /** Resolves when nothing is under way any more: the file may be closed. */
-  async settled(): Promise<void> {
-    await this.#syncing;
-  }
-
-  /** The host tells of what it could not write once: later calls of fsync succeed. */
-  throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure.cause;
-  }
-}
-
-const writebackStep = 8 * 2 ** 20;
 
 /** Makes an entry of a directory durable: the name, where fsync of a file makes its content so. */
 export async function syncDirectory(path: string): Promise<void> {

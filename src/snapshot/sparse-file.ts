@@ -5,7 +5,7 @@
 import { setSize } from '../disk/file-calls.js';
 import { sha256Later } from '../host/digest.js';
 import { Sys, syscall } from '../host/system.js';
-import { Writeback, writeFully } from './file-io.js';
+import { writeFully } from './file-io.js';
 import { inTurn } from './in-turn.js';
 import { chunkSize, chunksIn, digestSize, pageSize } from './manifest.js';
 import type { Progress } from './progress.js';
@@ -62,29 +62,22 @@ const isZero = (bytes: Buffer, start: number, end: number): boolean =>
 export async function writeSparse(target: SparseTarget, source: ChunkSource, progress: Progress): Promise<void> {
   const { fd, offset = 0, hashes } = target;
   await setSize(fd, offset + source.size);
-  const writeback = new Writeback(fd);
-  try {
-    await inTurn(
-      chunksIn(source.size),
-      () => Buffer.allocUnsafeSlow(chunkSize),
-      async (index, buffer) => {
-        const chunk = chunkOf(source.size, index, buffer);
-        if (!source.isHole(index)) {
-          await source.read(index, chunk);
-          await Promise.all([
-            writePages(fd, chunk, offset + index * chunkSize),
-            hashes && digestInto(hashes, index, chunk),
-          ]);
-          writeback.wrote(chunk.length);
-        }
-        progress.advance(chunk.length);
-      },
-      progress.signal,
-    );
-  } finally {
-    await writeback.settled();
-  }
-  writeback.throwIfFailed();
+  await inTurn(
+    chunksIn(source.size),
+    () => Buffer.allocUnsafeSlow(chunkSize),
+    async (index, buffer) => {
+      const chunk = chunkOf(source.size, index, buffer);
+      if (!source.isHole(index)) {
+        await source.read(index, chunk);
+        await Promise.all([
+          writePages(fd, chunk, offset + index * chunkSize),
+          hashes && digestInto(hashes, index, chunk),
+        ]);
+      }
+      progress.advance(chunk.length);
+    },
+    progress.signal,
+  );
 }
 
 /** The part of a buffer that a chunk takes: the last one of a file may be shorter. */

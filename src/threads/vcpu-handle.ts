@@ -69,8 +69,9 @@ export class VcpuHandle {
 
   /** What was built gets its vCPU. */
   create(vmFd: number): Promise<void> {
+    if (this.#stopped !== undefined) return Promise.reject(this.#over());
     this.#isOrdered = true;
-    if (this.#dead === undefined) this.#pooled.worker.postMessage({ type: 'create', vmFd } satisfies VcpuCommand);
+    if (this.#dead === undefined) this.#post({ type: 'create', vmFd });
     return this.#making!;
   }
 
@@ -137,16 +138,16 @@ export class VcpuHandle {
     // A start was given up. Nobody waits for a thread that is still on its way; what one that is up is making is closed.
     if (!this.#pooled.isUp) await this.#pooled.worker.terminate();
     if (this.#isOrdered) await this.#making?.catch(() => {});
-    else if (this.#dead === undefined) this.#pooled.worker.postMessage({ type: 'forget' } satisfies VcpuCommand);
-    this.#waiting.get('parked')?.reject(new TsvmmError('ERR_TSVMM_STATE', `vCPU ${this.cpu} ends`));
+    this.#waiting.get('parked')?.reject(this.#over());
     let idle = false;
     try {
       if (this.#dead === undefined && this.#created) {
         // In the guest it sees the word after the kick; outside it (parked, failed) only a message reaches it.
         Atomics.store(this.#control.request, 0, VcpuRequest.stop);
         this.#kick();
-        await this.#ask('stopped', { type: 'close' }, stopDeadlineMs);
-      }
+        await this.#last({ type: 'close' });
+      } else if (this.#dead === undefined && this.#making !== undefined && !this.#isOrdered)
+        await this.#last({ type: 'forget' });
       idle = true;
     } finally {
       this.#detach();
@@ -163,10 +164,26 @@ export class VcpuHandle {
     Atomics.store(this.#control.request, 0, VcpuRequest.none);
   }
 
-  #ask(answer: Answer, command: VcpuCommand, deadlineMs?: number): Promise<void> {
-    const answered = this.#wait(answer, deadlineMs);
-    this.#pooled.worker.postMessage(command);
+  /** The worker may be another machine's as soon as this vCPU has stopped: late orders are no longer for it. */
+  #ask(answer: Answer, command: VcpuCommand): Promise<void> {
+    if (this.#stopped !== undefined) return Promise.reject(this.#over());
+    const answered = this.#wait(answer);
+    this.#post(command);
     return answered;
+  }
+
+  #last(command: VcpuCommand): Promise<void> {
+    const answered = this.#wait('stopped', stopDeadlineMs);
+    this.#post(command);
+    return answered;
+  }
+
+  #post(command: VcpuCommand): void {
+    this.#pooled.worker.postMessage(command);
+  }
+
+  #over(): TsvmmError {
+    return new TsvmmError('ERR_TSVMM_STATE', `vCPU ${this.cpu} ends`);
   }
 
   #wait(answer: Answer, deadlineMs?: number): Promise<void> {

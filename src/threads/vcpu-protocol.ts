@@ -49,7 +49,7 @@ export type VcpuCommand =
   /** The code of its registers, while main makes the machine; not answered unless it fails. */
   | { readonly type: 'build'; readonly assignment: VcpuAssignment }
   | { readonly type: 'create'; readonly vmFd: number }
-  /** What was built is not needed after all; not answered. */
+  /** What was built is not needed after all; answered as `close` is. */
   | { readonly type: 'forget' }
   /** Faults a share of guest RAM in, before the guest is entered; `writes`: as pages of its own. */
   | { readonly type: 'prefault'; readonly ranges: readonly HostRange[]; readonly writes: boolean }

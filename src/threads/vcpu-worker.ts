@@ -45,7 +45,7 @@ function obey(command: VcpuCommand): void {
       thread = new VcpuThread(board!, report);
       break;
     case 'forget':
-      board = undefined;
+      report({ type: 'stopped' });
       break;
     case 'prefault':
       thread?.prefault(command.ranges, command.writes);
@@ -87,6 +87,7 @@ port.on('message', (command: VcpuCommand) => {
     obey(command);
   } catch (error) {
     if (command.type === 'close') throw error;
+    if (thread === undefined) board = undefined;
     hasFailed = true;
     report({ type: 'failed', error: asTsvmmError(error, 'ERR_TSVMM_KVM_IOCTL').toWire() });
   }

@@ -1,5 +1,5 @@
 /** Forks and snapshots at moments that suit nobody: of machines that end, reset, print and are written to meanwhile. */
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { TsvmmError, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
@@ -136,6 +136,26 @@ describe.skipIf(whyNoKvm !== undefined)('a machine that is', () => {
     }
     expect(clocks[1]).toEqual(clocks[0]);
   });
+
+  test.each([1, 2])(
+    'that ends at once when it goes on has been restored all the same, however busy main is (%d vCPUs)',
+    async (cpus) => {
+      await using parent = await startGuest('awake', { cpus });
+      await parent.console.waitFor('awake: waiting');
+      await parent.pause();
+      await using snapshot = await parent.snapshot(place());
+      await delay(1000); // it ends when it finds that time has passed
+      for (let ms = 0; ms < 12; ms++) {
+        const busy = setInterval(() => {
+          for (const until = performance.now() + ms; performance.now() < until; ) {}
+        }, 0);
+        const machines = await Promise.all([1, 2].map(() => VirtualMachine.restore(snapshot))).finally(() =>
+          clearInterval(busy),
+        );
+        for (const vm of machines) expect(await vm.exited).toMatchObject({ reason: 'power-off', debugExit: 0 });
+      }
+    },
+  );
 
   test('blocked by its console, which nobody reads, is forked and snapshotted; all go on when somebody does', async () => {
     const console = { device: 'virtio', whenUnread: 'block', buffer: 4096 } as const;

@@ -108,11 +108,16 @@ test('a vCPU that stopped in time has left, though its worker lives on', async (
   await handle.left();
 });
 
-test('what was built for a machine that could not be made is forgotten', async () => {
-  const { handle, sent, released } = make();
+test('what was built for a machine that could not be made is forgotten before its worker goes back', async () => {
+  const { handle, worker, sent, released } = make();
   handle.build({} as VcpuAssignment);
-  await handle.stop();
-  expect([sent, released.length]).toEqual([['build', 'forget'], 1]);
+  const stopped = handle.stop();
+  await turn();
+  expect([sent, released]).toEqual([['build', 'forget'], []]);
+  worker.emit('message', { type: 'failed', error: { code: 'ERR_TSVMM_STATE', message: 'no' } }); // of the building
+  worker.emit('message', { type: 'stopped' });
+  await stopped;
+  expect(released).toHaveLength(1);
 });
 
 test('what cannot be built fails the creation', async () => {
@@ -122,4 +127,20 @@ test('what cannot be built fails the creation', async () => {
   await expect(handle.create(7)).rejects.toThrow('no');
   await handle.stop();
   expect([sent, released.length]).toEqual([['build', 'create'], 1]);
+});
+
+test('orders that come when it has stopped do not reach its worker, which may be another machine’s by then', async () => {
+  const { handle, worker, sent, released } = make();
+  const created = create(handle);
+  worker.emit('message', { type: 'created', watch: 1 });
+  await created;
+  const stopped = handle.stop();
+  await turn();
+  worker.emit('message', { type: 'stopped' });
+  await stopped;
+  expect(released).toHaveLength(1);
+  const revival = {} as Parameters<VcpuHandle['revive']>[0];
+  const late = [handle.enter(), handle.revive(revival), handle.prefault([], false), handle.create(7)];
+  for (const one of late) await expect(one).rejects.toMatchObject({ code: 'ERR_TSVMM_STATE' });
+  expect(sent).toEqual(['build', 'create', 'close']);
 });
