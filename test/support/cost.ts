@@ -13,6 +13,9 @@ export interface Cost<T> {
 
 const mebibyte = 2 ** 20;
 
+/** A bound of processor time, which was chosen on a machine on which it is ample, for machines that are several times slower. */
+export const ample = (milliseconds: number): number => 4 * milliseconds;
+
 export async function costOf<T>(run: () => Promise<T>): Promise<Cost<T>> {
   let last = performance.now();
   let delay = 0;
