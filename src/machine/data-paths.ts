@@ -108,7 +108,7 @@ export class DataPaths {
 
   /** Nothing of its requests is under way any more, and none begins until `resume`; with what `IoMachine.quiesce` names. */
   async quiesce(): Promise<readonly string[]> {
-    if (this.#isNeeded) this.#attach(); // a driver's ring may not have been heard yet
+    if (this.#attaching === undefined && this.#isNeeded) this.#attach(); // a driver's ring may not have been heard yet
     this.#quiesced = await this.#attaching;
     return (await this.#quiesced?.quiesce()) ?? [];
   }
