@@ -5,6 +5,7 @@
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { errnoName } from '../host/errno.js';
+import { offered } from '../kvm/cpuid.js';
 import { type CpuidEntry, parseCpuid } from '../kvm/cpuid-entry.js';
 import { xsaveSize } from '../kvm/ioctls.js';
 import { Kvm } from '../kvm/kvm.js';
@@ -15,6 +16,8 @@ export interface KvmContext {
   readonly supported: readonly CpuidEntry[];
   readonly runPageSize: number;
   readonly tscDeadline: boolean;
+  /** What this host can give a guest. Made when it is first wanted. */
+  readonly offered: () => readonly CpuidEntry[];
   /** Paravirtual features that CPUID does not have can be refused. */
   readonly enforcesPv: boolean;
   readonly maxVcpus: number;
@@ -26,6 +29,7 @@ export interface KvmContext {
 
 let context: KvmContext | undefined;
 let facts: VcpuSaveFacts | undefined;
+let offer: readonly CpuidEntry[] | undefined;
 
 /** Throws when KVM cannot be used, each reason with its own code; asks again the next time. */
 export function kvmContext(): KvmContext {
@@ -43,11 +47,17 @@ export function kvmContext(): KvmContext {
   const kvm = Kvm.open();
   try {
     kvm.requireAll();
+    const supported = parseCpuid(kvm.supportedCpuid());
+    const tscDeadline = kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
     context = {
       kvm,
-      supported: parseCpuid(kvm.supportedCpuid()),
+      supported,
       runPageSize: kvm.runPageSize(),
-      tscDeadline: kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0,
+      tscDeadline,
+      offered: () => {
+        offer ??= offered(supported, tscDeadline);
+        return offer;
+      },
       enforcesPv: kvm.capability('KVM_CAP_ENFORCE_PV_FEATURE_CPUID') > 0,
       maxVcpus: kvm.maxVcpus(),
       maxVcpuId: kvm.maxVcpuId(),

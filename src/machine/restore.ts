@@ -6,7 +6,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { ramRegions } from '../devices/memory-map.js';
 import { TsvmmError } from '../errors.js';
 import { missingOnHost } from '../kvm/cpu-fit.js';
-import { offered } from '../kvm/cpuid.js';
 import type { RamPiece } from '../memory/ram.js';
 import { openSnapshot } from '../snapshot/load-snapshot.js';
 import type { OpenSnapshot } from '../snapshot/open-snapshot.js';
@@ -94,7 +93,7 @@ function savedMachine(snapshot: OpenSnapshot, memoryElsewhere: boolean): SavedMa
   if (saved.memory < minMemory) throw damaged(snapshot.directory, 'no machine has as little memory');
   const context = kvmContext();
   const image = readImage(snapshot, saved, context.saveFacts(), memoryElsewhere);
-  const missing = missingOnHost(image.parts.cpuid, offered(context.supported, context.tscDeadline));
+  const missing = missingOnHost(image.parts.cpuid, context.offered());
   if (missing.length === 0) return { saved, image };
   image.release();
   throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the guest uses what this host cannot give it: ${missing.join(', ')}`, {
