@@ -2,11 +2,12 @@
  * Debian's kernels with all that debuggers want to know of them, as Debian has built them. An artefact `debug-symbols-KEY` holds
  * `vmlinux`, 600 MB of it out of a package of 280: therefore only by the tests that need it.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureArtefact, keyOf } from './cache.js';
+import { downloadPackage } from './package-file.js';
 import { runTool } from './process.js';
-import { LabError, requireTools } from './tools.js';
+import { requireTools } from './tools.js';
 
 /** @param {string} release as `uname -r` says it @returns {Promise<string>} path */
 export async function ensureDebugSymbols(release) {
@@ -19,13 +20,10 @@ export async function ensureDebugSymbols(release) {
 
 /** @param {string} directory @param {string} release */
 async function fetchSymbols(directory, release) {
-  requireTools(['apt-get', 'dpkg-deb'], 'get the symbols of a kernel');
+  requireTools(['dpkg-deb', 'tar'], 'get the symbols of a kernel');
   const work = join(directory, 'package');
-  const name = `linux-image-${release}-dbg`;
   mkdirSync(work);
-  await runTool('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', name], { cwd: work });
-  const archive = readdirSync(work).find((file) => file.endsWith('.deb'));
-  if (archive === undefined) throw new LabError(`apt-get has not downloaded ${name}`);
+  const archive = await downloadPackage(`linux-image-${release}-dbg`, work);
   // The modules' symbols are three times as much, and nobody asks for them.
   const unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x "./usr/lib/debug/boot/vmlinux-$2"';
   await runTool('sh', ['-ec', unpack, 'sh', archive, release], { cwd: work });

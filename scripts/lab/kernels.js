@@ -6,19 +6,20 @@
  * Debian's source package, which takes a quarter of an hour on an idle machine, and therefore only when they are asked for:
  * `node scripts/lab.js kernel`, or by the test that boots them.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { ensureArtefact, keyOf } from './cache.js';
+import { downloadPackage } from './package-file.js';
 import { runTool } from './process.js';
-import { installPackages, LabError, requireTools } from './tools.js';
+import { installPackages, requireTools } from './tools.js';
 
 const microvmConfig = join(import.meta.dirname, 'kernel/microvm.config');
 const generationConfig = join(import.meta.dirname, 'kernel/generation.config');
 /** Debian's package, whose file holds the sources as one archive. */
 const sourcePackage = 'linux-source-6.1';
 const tools = /** @type {const} */ ([
-  ...['apt-get', 'dpkg-deb', 'tar', 'xz', 'nice'],
+  ...['dpkg-deb', 'tar', 'xz', 'nice'],
   ...['make', 'gcc', 'g++', 'perl', 'flex', 'bison', 'bc', 'strip'],
 ]);
 /** The kernel's own objtool reads objects with it. */
@@ -48,9 +49,7 @@ async function build(directory, configs) {
   console.error('building a kernel (a quarter of an hour or more, once)');
   const work = join(directory, 'work');
   mkdirSync(work);
-  await runTool('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', sourcePackage], { cwd: work });
-  const archive = readdirSync(work).find((name) => name.endsWith('.deb'));
-  if (archive === undefined) throw new LabError(`apt-get has not downloaded ${sourcePackage}`);
+  const archive = await downloadPackage(sourcePackage, work);
   await runTool('dpkg-deb', ['-x', archive, '.'], { cwd: work });
   await runTool('tar', ['-xf', `usr/src/${sourcePackage}.tar.xz`], { cwd: work });
   const tree = join(work, sourcePackage);

@@ -39,14 +39,6 @@ async function link(from, to) {
   );
 }
 
-/**
- * The folders of the run-time packages: those that package.json depends on, and those that they depend on.
- *
- * @param {string} root
- * @returns {string[]} relative to it
- */
-export const runtimePackages = (root) => packagesOf(root, dependencies(root));
-
 /** @param {string} folder */
 function dependencies(folder) {
   const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
@@ -54,13 +46,13 @@ function dependencies(folder) {
 }
 
 /**
- * The folders of these packages and of those that they depend on.
+ * The folders of the run-time packages: those that package.json depends on, and those that they depend on.
  *
  * @param {string} root
- * @param {readonly string[]} wanted
+ * @param {readonly string[]} [others] packages that are wanted as well
  * @returns {string[]} relative to it
  */
-function packagesOf(root, wanted) {
+export function runtimePackages(root, others = []) {
   /** @type {Set<string>} */
   const found = new Set();
   /** @param {string} folder @param {string[]} names */
@@ -75,7 +67,7 @@ function packagesOf(root, wanted) {
       visit(path, dependencies(path));
     }
   };
-  visit(root, wanted);
+  visit(root, [...dependencies(root), ...others]);
   // A package inside another one's folder comes with it.
   const all = [...found].sort();
   return all
@@ -87,7 +79,7 @@ function packagesOf(root, wanted) {
 export async function stageProduct(folder, packages) {
   const target = join(folder, 'project');
   mkdirSync(target);
-  const paths = [...productPaths, ...packagesOf(projectRoot, [...dependencies(projectRoot), ...packages])];
+  const paths = [...productPaths, ...runtimePackages(projectRoot, packages)];
   const release = join(projectRoot, 'build/Release');
   if (existsSync(release))
     paths.push(

@@ -29,6 +29,20 @@ const create = (handle: VcpuHandle): Promise<void> => {
 };
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+/** A handle whose vCPU was there, and has stopped in time. */
+async function stopped() {
+  const made = make();
+  const { handle, worker } = made;
+  const created = create(handle);
+  worker.emit('message', { type: 'created', watch: 1 });
+  await created;
+  const stopping = handle.stop();
+  await turn();
+  worker.emit('message', { type: 'stopped' });
+  await stopping;
+  return made;
+}
+
 test('a vCPU that is stopped while it is made is closed before its worker goes back', async () => {
   const { handle, worker, sent, released } = make();
   const created = create(handle);
@@ -97,14 +111,7 @@ test('a vCPU that misses its deadline is given up: the program does not wait for
 });
 
 test('a vCPU that stopped in time has left, though its worker lives on', async () => {
-  const { handle, worker } = make();
-  const created = create(handle);
-  worker.emit('message', { type: 'created', watch: 1 });
-  await created;
-  const stopped = handle.stop();
-  await turn();
-  worker.emit('message', { type: 'stopped' });
-  await stopped;
+  const { handle } = await stopped();
   await handle.left();
 });
 
@@ -130,14 +137,7 @@ test('what cannot be built fails the creation', async () => {
 });
 
 test('orders that come when it has stopped do not reach its worker, which may be another machine’s by then', async () => {
-  const { handle, worker, sent, released } = make();
-  const created = create(handle);
-  worker.emit('message', { type: 'created', watch: 1 });
-  await created;
-  const stopped = handle.stop();
-  await turn();
-  worker.emit('message', { type: 'stopped' });
-  await stopped;
+  const { handle, sent, released } = await stopped();
   expect(released).toHaveLength(1);
   const revival = {} as Parameters<VcpuHandle['revive']>[0];
   const late = [handle.enter(), handle.revive(revival), handle.prefault([], false), handle.create(7)];
