@@ -145,12 +145,14 @@ const restoreCommand = async (): Promise<number> => {
 const writtenMiB = 50;
 const writtenPages = (writtenMiB * MiB) / pageBytes;
 const gapsGuest = once(() => GapsGuest.start('256M', writtenPages));
+const muchMiB = 512;
+const bigGuest = once(() => GapsGuest.start('1024M', (muchMiB * MiB) / pageBytes));
 
 /** What the guest sees of `task`, when it has written so much since the last one. `task` answers what is to be done then. */
 const pause =
-  (task: (vm: VirtualMachine) => Promise<() => unknown>, dirtyMiB: number): Measure =>
+  (task: (vm: VirtualMachine) => Promise<() => unknown>, dirtyMiB: number, machine = gapsGuest): Measure =>
   async () => {
-    const guest = await gapsGuest();
+    const guest = await machine();
     return withPool(1, async () => {
       await (await guest.vm.fork())[Symbol.asyncDispose](); // from here on what it writes is new
       if (dirtyMiB > 0) await guest.writePages((dirtyMiB * MiB) / pageBytes);
@@ -265,6 +267,7 @@ export const bench: Bench = {
     { name: 'fork', unit: 'ms', ours: fork },
     { name: 'fork-pause', unit: 'ms', ours: pause(forked, 0) },
     { name: 'fork-pause-10MiB', unit: 'ms', ours: pause(forked, 10) },
+    { name: `fork-pause-${muchMiB}MiB`, unit: 'ms', ours: pause(forked, muchMiB, bigGuest), runs: 5, warmUp: 1 },
     { name: `diff-${writtenMiB}MiB`, unit: 'ms', ours: pause(difference, writtenMiB), runs: 7 },
     { name: `fork-${manyForks}`, unit: 'ms', ours: forkMany, runs: 5, warmUp: 1 },
     memory(`fork-${manyForks}-pool`, async () => (await bytes('pool', manyForks)) / MiB),

@@ -6,9 +6,6 @@ import type { Hardware } from './hardware.js';
 import type { KvmContext } from './kvm-context.js';
 import type { VmConfig } from './options.js';
 
-/** Contract §1.8: the program that embeds us stays responsive. */
-const vcpuNice = 10;
-
 export function vcpuAssignments(
   { plan, state, regions, descriptors, doorbell }: Hardware,
   { runPageSize, enforcesPv }: KvmContext,
@@ -28,6 +25,5 @@ export function vcpuAssignments(
     regions,
     mainDoorbell: doorbell.fd,
     ioDoorbell,
-    nice: vcpuNice,
   }));
 }

@@ -54,6 +54,8 @@ export class DataPaths {
   readonly #attachment: Omit<IoAttachment, 'vmFd'>;
   #attaching: Promise<IoMachine> | undefined;
   #quiesced: IoMachine | undefined;
+  /** How often it was told to go on: a `quiesce` that has not begun before that does not. */
+  #resumes = 0;
   #own: IoWorker | undefined;
 
   constructor(options: DataPathsOptions) {
@@ -109,12 +111,16 @@ export class DataPaths {
   /** Nothing of its requests is under way any more, and none begins until `resume`; with what `IoMachine.quiesce` names. */
   async quiesce(): Promise<readonly string[]> {
     if (this.#attaching === undefined && this.#isNeeded) this.#attach(); // a driver's ring may not have been heard yet
-    this.#quiesced = await this.#attaching;
-    return (await this.#quiesced?.quiesce()) ?? [];
+    const resumes = this.#resumes;
+    const machine = await this.#attaching;
+    if (this.#resumes !== resumes) return [];
+    this.#quiesced = machine;
+    return (await machine?.quiesce()) ?? [];
   }
 
   /** Of what was quiesced: a ring that changed nothing may have brought the machine there since. */
   async resume(): Promise<void> {
+    this.#resumes++;
     const machine = this.#quiesced;
     this.#quiesced = undefined;
     await machine?.resume();

@@ -9,6 +9,7 @@ import { type ClockPolicy, clockPolicies } from '../kvm/clock-save.js';
 import { abortable, type Limits } from './abortable.js';
 import { oneOf } from './checks.js';
 import type { CallOptions } from './console.js';
+import type { CopyAhead } from './copy-ahead.js';
 import type { PowerCycle } from './power-cycle.js';
 import type { VmState } from './states.js';
 import type { Duration } from './units.js';
@@ -87,14 +88,31 @@ export class Pauses {
     signal?.throwIfAborted();
     if (this.#machine.state() === 'paused')
       return { value: await task(this.#inState('paused', what)), goesOn: undefined };
-    const cycle = await this.#stopRunning(what, { signal, timeout });
-    const goOn = (): Promise<void> | undefined => (cycle.isOver ? undefined : cycle.resume('catch-up'));
+    const ahead = await this.#copyAhead({ signal, timeout });
     try {
-      return { value: await task(cycle), goesOn: goOn() };
-    } catch (error) {
-      await goOn();
-      throw error;
+      const cycle = await this.#stopRunning(what, { signal, timeout });
+      const goOn = (): Promise<void> | undefined => (cycle.isOver ? undefined : cycle.resume('catch-up'));
+      try {
+        return { value: await task(cycle), goesOn: goOn() };
+      } catch (error) {
+        await goOn();
+        throw error;
+      }
+    } finally {
+      ahead?.abandon(); // which has nothing left if `task` has used it
     }
+  }
+
+  /** Of a machine that runs; what ends its power cycle meanwhile is no failure. */
+  async #copyAhead(limits: Limits): Promise<CopyAhead | undefined> {
+    await this.#machine.settled();
+    const cycle = this.#machine.state() === 'running' ? this.#machine.cycle() : undefined;
+    try {
+      await cycle?.ahead.run(limits);
+    } catch (error) {
+      if (!cycle!.isOver) throw error;
+    }
+    return cycle?.ahead;
   }
 
   /** Its power cycle, which stands still; the state is as it was. */

@@ -20,6 +20,7 @@ import { abortable, inTime, type Limits } from './abortable.js';
 import { allSettled } from './all-settled.js';
 import { vcpuAssignments } from './assignments.js';
 import type { GuestConsole } from './console.js';
+import { CopyAhead } from './copy-ahead.js';
 import { loadBoot } from './cycle-boot.js';
 import { type CycleMetrics, countExits } from './cycle-metrics.js';
 import { DataPaths } from './data-paths.js';
@@ -59,6 +60,8 @@ export class PowerCycle {
   readonly #hardware: Hardware;
   readonly #hostEnds: HostEnds;
   readonly #dataPaths: DataPaths;
+  /** Of memory, before a `capture`. */
+  readonly ahead: CopyAhead;
   readonly #vcpus: readonly VcpuHandle[];
   readonly #vcpuControls: readonly VcpuControl[];
   /** Since it was paused. */
@@ -131,6 +134,7 @@ export class PowerCycle {
       () => allSettled(this.#vcpus.map((vcpu) => vcpu.stop())),
       () => allSettled(this.#vcpus.map((vcpu) => vcpu.left())),
     );
+    this.ahead = new CopyAhead(hardware.ram, this.#dataPaths, this.#owned);
   }
 
   /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again, also when `signal` aborts. */
@@ -326,8 +330,7 @@ export class PowerCycle {
 
   /** The workers build what they need of the machine while this thread makes it. */
   #createMachine(context: KvmContext): void {
-    const ioDoorbell = this.#dataPaths.doorbell.fd;
-    const assignments = vcpuAssignments(this.#hardware, context, this.#config.topology, ioDoorbell);
+    const assignments = vcpuAssignments(this.#hardware, context, this.#config.topology, this.#dataPaths.doorbell.fd);
     for (const [cpu, vcpu] of this.#vcpus.entries()) vcpu.build(assignments[cpu]!);
     this.#hardware.createVm(context.kvm);
     this.#dataPaths.begin();
@@ -339,9 +342,8 @@ export class PowerCycle {
   }
 
   async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined, signal: AbortSignal): Promise<void> {
-    const { regions } = this.#hardware;
+    const { regions, source } = this.#hardware;
     if (this.#config.memory.prefault) await phases.run('prefault', () => prefaultAll(this.#vcpus, regions));
-    const { source } = this.#hardware;
     if (source !== undefined) await phases.run('read memory', () => source.prepare(ranges ?? [], signal));
     else if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
   }
@@ -380,9 +382,7 @@ export class PowerCycle {
       output = this.#hostEnds.pump.pending;
     }
     this.#gathering.looked(output);
-    if (Atomics.load(control.memoryFailed, 0) !== 0) {
-      this.#fail(noPage());
-    }
+    if (Atomics.load(control.memoryFailed, 0) !== 0) this.#fail(noPage());
     const event = Atomics.load(control.event, 0);
     if (event === 0 || this.#told || !this.#hasEntered) return;
     this.#told = true;

@@ -1,7 +1,7 @@
 /**
- * Pages that several threads copy out of a machine's memory into a file, each taking the next chunk. Any thread.
+ * Pages that threads copy out of a machine's memory into a file, each taking the next chunk. Any thread.
  *
- * The machine stands still, so the threads of its vCPUs have nothing else to do.
+ * While the machine stands still the threads of its vCPUs have nothing else to do.
  */
 import { native } from '../host/addon.js';
 import { writeLayer } from './layer.js';
@@ -9,6 +9,12 @@ import { writeLayer } from './layer.js';
 const pageSize = 4096;
 /** Bytes copied at a time: they stay in the cache between being read, looked at and written. */
 export const chunkSize = 0x4_0000;
+
+/** Offsets in memory. */
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+}
 
 /** Plain data: posted to workers. */
 export interface CopyJob {
@@ -19,13 +25,11 @@ export interface CopyJob {
   readonly chunks: Float64Array<SharedArrayBuffer>;
   /** The number of the next one. */
   readonly next: Int32Array<SharedArrayBuffer>;
+  /** Some of it was copied before: pages of zeroes are copied as well. */
+  readonly again: boolean;
 }
 
-export function copyJob(
-  address: number,
-  fd: number,
-  runs: readonly { readonly start: number; readonly end: number }[],
-): CopyJob {
+export function copyJob(address: number, fd: number, runs: readonly Run[], again = false): CopyJob {
   const count = runs.reduce((sum, { start, end }) => sum + Math.ceil((end - start) / chunkSize), 0);
   const chunks = new Float64Array(new SharedArrayBuffer(16 * count));
   let at = 0;
@@ -34,7 +38,14 @@ export function copyJob(
       chunks[at++] = offset;
       chunks[at++] = Math.min(chunkSize, end - offset);
     }
-  return { address, fd, chunks, next: new Int32Array(new SharedArrayBuffer(4)) };
+  return { address, fd, chunks, next: new Int32Array(new SharedArrayBuffer(4)), again };
+}
+
+/** All that is to be copied. */
+export function jobBytes({ chunks }: CopyJob): number {
+  let bytes = 0;
+  for (let i = 1; i < chunks.length; i += 2) bytes += chunks[i]!;
+  return bytes;
 }
 
 /** Chunks that nobody has begun stay as they are. */
@@ -42,7 +53,7 @@ export const stopJob = ({ next, chunks }: CopyJob): void => void Atomics.store(n
 
 /** Copies up to `bytes`; true when there is no chunk left to begin, which others may still be at. */
 export function copySome(
-  { address, fd, chunks, next }: CopyJob,
+  { address, fd, chunks, next, again }: CopyJob,
   buffer: Buffer,
   bytes = Number.POSITIVE_INFINITY,
 ): boolean {
@@ -51,7 +62,7 @@ export function copySome(
     const chunk = Atomics.add(next, 0, 1);
     if (chunk >= count) return true;
     const length = chunks[2 * chunk + 1]!;
-    copyPages(address, fd, chunks[2 * chunk]!, buffer.subarray(0, length), false);
+    copyPages(address, fd, chunks[2 * chunk]!, buffer.subarray(0, length), again);
     left -= length;
   }
   return Atomics.load(next, 0) >= count;

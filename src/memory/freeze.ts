@@ -4,9 +4,11 @@
  *
  * Private pages are found in the page tables, so it does not matter who wrote them. They are copied to a new file, pages of
  * zeroes left out, in steps, so that the program's event loop turns meanwhile. What this program itself writes to guest memory
- * between two steps is copied again at the end.
+ * between two steps is copied again at the end. Of what was copied while the machine went on (copied-ahead.ts), only what was
+ * written since is copied again.
  */
-import { type CopyJob, chunkSize, copyJob, copyPages, copySome } from './copy-job.js';
+import type { CopiedAhead } from './copied-ahead.js';
+import { type CopyJob, chunkSize, copyJob, copyPages, copySome, type Run } from './copy-job.js';
 import { type Layer, LayerFile } from './layer.js';
 import { privateRuns } from './pagemap.js';
 import type { RamPiece } from './ram.js';
@@ -14,12 +16,6 @@ import type { RamPiece } from './ram.js';
 const pageSize = 4096;
 /** More mappings would soon reach vm.max_map_count (contract §4.4). */
 export const maxPieces = 256;
-
-/** Offsets in RAM. */
-export interface Run {
-  readonly start: number;
-  readonly end: number;
-}
 
 export class RamFreeze {
   /** For other threads: what they copy, and this one need not. */
@@ -29,19 +25,23 @@ export class RamFreeze {
   readonly #written: readonly Run[];
   readonly #plan: FreezePlan;
   readonly #file: LayerFile;
+  readonly #ahead: CopiedAhead | undefined;
   readonly #chunk = Buffer.allocUnsafeSlow(chunkSize);
   /** Written by this program since it began. */
   readonly #touched: Run[] = [];
 
-  constructor(address: number, size: number, pieces: readonly RamPiece[]) {
+  /** Takes over what was copied ahead. */
+  constructor(address: number, size: number, pieces: readonly RamPiece[], ahead?: CopiedAhead) {
     this.#address = address;
     this.#pieces = pieces;
     const written: Run[] = [];
     privateRuns(address, size, (start, end) => written.push({ start, end }));
     this.#written = written;
     this.#plan = planFreeze(written, pieces);
-    this.#file = new LayerFile(size);
-    this.job = copyJob(address, this.#file.fd, this.#plan.copy);
+    const copy = ahead === undefined ? this.#plan.copy : union([...ahead.changed(), ...this.#plan.gaps]);
+    this.#ahead = ahead;
+    this.#file = ahead?.file ?? new LayerFile(size);
+    this.job = copyJob(address, this.#file.fd, copy, ahead !== undefined);
   }
 
   /** Copies up to `bytes`; true when there is no more to begin: whoever helps may still be at it. */
@@ -69,8 +69,14 @@ export class RamFreeze {
     return { layer, pieces: overlaid(this.#pieces, cover, layer) };
   }
 
+  /** What `finish` gave is mapped, or will not be. */
+  close(): void {
+    this.#ahead?.close();
+  }
+
   /** Nobody copies any more. */
   abandon(): void {
+    this.close();
     this.#file.discard();
   }
 }

@@ -3,7 +3,8 @@
  * Any thread.
  *
  * The kernel answers whole runs (PAGEMAP_SCAN, Linux 6.7, Documentation/admin-guide/mm/pagemap.rst); an older one has a word
- * for each page. Either way whoever wrote is found: a guest, the kernel for us, this program.
+ * for each page. Either way whoever wrote is found: a guest, the kernel for us, this program. Which of them were written since
+ * they were last protected only PAGEMAP_SCAN knows (write-watch.ts).
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { TsvmmError } from '../errors.js';
@@ -28,6 +29,9 @@ const PmScanArg = struct('pm_scan_arg', {
   return_mask: 'u64',
 });
 const PAGEMAP_SCAN = 0xc060_6610;
+const PM_SCAN_WP_MATCHING = 1;
+const PM_SCAN_CHECK_WPASYNC = 2;
+const PAGE_IS_WRITTEN = 2;
 const PAGE_IS_FILE = 4;
 const PAGE_IS_PRESENT = 8;
 const PAGE_IS_SWAPPED = 16;
@@ -46,34 +50,60 @@ const wordsAtOnce = 65_536;
 /** Called with each run: `start` and `end` are offsets from the range's address, in order. */
 export type OnRun = (start: number, end: number) => void;
 
+/** What PAGEMAP_SCAN is asked for: pages that are there, with these categories and without those. */
+interface Query {
+  readonly with: number;
+  readonly without: number;
+  readonly flags: number;
+}
+
+const present: Query = { with: 0, without: 0, flags: 0 };
+const isPrivate: Query = { ...present, without: PAGE_IS_FILE | PAGE_IS_PFNZERO };
+const written: Query = { ...isPrivate, with: PAGE_IS_WRITTEN };
+
 /** `address` and `length` are multiples of the page size. */
 export const privateRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, true, onRun);
 
 /** The same of all pages that were touched, private or not. */
 export const presentRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, false, onRun);
 
-function runs(address: number, length: number, isPrivate: boolean, onRun: OnRun): void {
+/** Private pages of a range with a `WriteWatch` that were written since they were protected, which with `protects` they are again. */
+export function writtenRuns(address: number, length: number, protects: boolean, onRun: OnRun): void {
+  const flags = protects ? PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC : 0;
+  withPagemap((fd) => {
+    if (!scan(fd, address, length, { ...written, flags }, onRun)) throw failed(errnoName(-Errno.ENOTTY));
+  });
+}
+
+function runs(address: number, length: number, onlyPrivate: boolean, onRun: OnRun): void {
+  withPagemap((fd) => {
+    if (!scan(fd, address, length, onlyPrivate ? isPrivate : present, onRun))
+      readWords(fd, address, length, onlyPrivate, onRun);
+  });
+}
+
+function withPagemap(use: (fd: number) => void): void {
   const fd = openSync('/proc/self/pagemap', 'r');
   try {
-    if (!scan(fd, address, length, isPrivate, onRun)) readWords(fd, address, length, isPrivate, onRun);
+    use(fd);
   } finally {
     closeSync(fd);
   }
 }
 
 /** False where the kernel cannot. */
-function scan(fd: number, address: number, length: number, isPrivate: boolean, onRun: OnRun): boolean {
+function scan(fd: number, address: number, length: number, query: Query, onRun: OnRun): boolean {
   const regions = new BigUint64Array(regionsAtOnce * regionWords);
   const arg = new DataView(new ArrayBuffer(PmScanArg.size));
   const at = PmScanArg.offset;
   const set = (offset: number, value: number): void => arg.setBigUint64(offset, BigInt(value), true);
   set(at.size, PmScanArg.size);
+  set(at.flags, query.flags);
   set(at.end, address + length);
   set(at.vec, native().addressOf(regions));
   set(at.vec_len, regionsAtOnce);
-  const unwanted = isPrivate ? PAGE_IS_FILE | PAGE_IS_PFNZERO : 0;
-  set(at.category_inverted, unwanted);
-  set(at.category_mask, unwanted);
+  set(at.category_inverted, query.without);
+  set(at.category_mask, query.with | query.without);
   set(at.category_anyof_mask, PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
   for (let from = address; from < address + length; from = Number(arg.getBigUint64(at.walk_end, true))) {
     set(at.start, from);
@@ -87,7 +117,7 @@ function scan(fd: number, address: number, length: number, isPrivate: boolean, o
 }
 
 /** Exported for a kernel that can do better: its tests. */
-export function readWords(fd: number, address: number, length: number, isPrivate: boolean, onRun: OnRun): void {
+export function readWords(fd: number, address: number, length: number, onlyPrivate: boolean, onRun: OnRun): void {
   const words = new Uint32Array(2 * wordsAtOnce);
   const pages = length / pageSize;
   let start = -1;
@@ -98,7 +128,7 @@ export function readWords(fd: number, address: number, length: number, isPrivate
     if (count < 1) throw failed('it ends before the address space does');
     for (let i = 0; i < Math.floor(count); i++, page++) {
       const high = words[2 * i + 1]!;
-      const isWanted = (high & isThereBits) !== 0 && (!isPrivate || (high & isFileBit) === 0);
+      const isWanted = (high & isThereBits) !== 0 && (!onlyPrivate || (high & isFileBit) === 0);
       if (isWanted && start < 0) start = page;
       if (isWanted || start < 0) continue;
       onRun(start * pageSize, page * pageSize);

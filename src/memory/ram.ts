@@ -11,10 +11,12 @@ import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { hugePagePool } from '../host/memory-facts.js';
 import { Sys, syscall } from '../host/system.js';
+import { CopiedAhead } from './copied-ahead.js';
 import type { CopyJob } from './copy-job.js';
 import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
 import type { Layer, PageFile } from './layer.js';
+import { privateRuns } from './pagemap.js';
 
 /** `length` bytes at `offset` of RAM; all multiples of 4 KiB, in order, without gaps. */
 export interface Piece<L extends PageFile = PageFile> {
@@ -58,6 +60,7 @@ export class GuestRam {
   readonly hostAddress: number;
   readonly hugepages: HugePages;
   #pieces: readonly RamPiece[];
+  #ahead: CopiedAhead | undefined;
   #freezing: RamFreeze | undefined;
   #isLost = false;
   #released = false;
@@ -113,6 +116,33 @@ export class GuestRam {
     this.#advise(0, this.size, MADV_DONTNEED);
   }
 
+  /** Bytes that a freeze would copy. */
+  get written(): number {
+    let bytes = 0;
+    privateRuns(this.hostAddress, this.size, (start, end) => {
+      bytes += end - start;
+    });
+    return bytes;
+  }
+
+  /** A freeze is to come: of what is copied until then only what is written meanwhile is left for it. False where nothing can be. */
+  beginCopyAhead(): boolean {
+    if (this.hugepages === 'hugetlb') return false;
+    this.#ahead = CopiedAhead.of(this.hostAddress, this.size);
+    return this.#ahead !== undefined;
+  }
+
+  /** What was written since the last time, to be copied before the next time. The kernel does nothing in this memory for us. */
+  copyAhead(): CopyJob {
+    return this.#ahead!.next();
+  }
+
+  /** No freeze comes. Nobody copies any more. */
+  abandonCopyAhead(): void {
+    this.#ahead?.abandon();
+    this.#ahead = undefined;
+  }
+
   /**
    * Begins a freeze; no vCPU and no device runs until it has ended. Other threads may help to copy, and have to have ended
    * before that. Refused with `hugetlb`.
@@ -122,7 +152,8 @@ export class GuestRam {
       throw new TsvmmError('ERR_TSVMM_SNAPSHOT', "memory of 'hugetlb' pages cannot be frozen: nobody can share it", {
         hint: "use transparent huge pages for machines that are forked or snapshotted: memory: { hugepages: 'thp' }",
       });
-    this.#freezing = new RamFreeze(this.hostAddress, this.size, this.#pieces);
+    this.#freezing = new RamFreeze(this.hostAddress, this.size, this.#pieces, this.#ahead);
+    this.#ahead = undefined;
     return this.#freezing.job;
   }
 
@@ -151,15 +182,20 @@ export class GuestRam {
   /** What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. */
   endFreeze(): void {
     const before = this.#pieces;
-    const { layer, pieces } = this.#freezing!.finish();
+    const freezing = this.#freezing!;
+    const { layer, pieces } = freezing.finish();
     this.#freezing = undefined;
     this.#pieces = pieces;
     for (const { layer } of pieces) layer?.hold();
     layer.release();
     for (const { layer } of before) layer?.release();
     this.#isLost = true;
-    for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
-    this.#isLost = false;
+    try {
+      for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
+      this.#isLost = false;
+    } finally {
+      freezing.close(); // there is nothing left of the pages that it has watched
+    }
   }
 
   abandonFreeze(): void {
@@ -177,6 +213,7 @@ export class GuestRam {
     const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | MAP_ANONYMOUS;
     syscall(Sys.mmap, this.hostAddress, this.size, PROT_NONE, flags, -1, 0);
     native().releaseMemory(this.hostAddress);
+    this.abandonCopyAhead();
     this.abandonFreeze();
     for (const { layer } of this.#pieces) layer?.release();
   }

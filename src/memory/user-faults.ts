@@ -21,6 +21,9 @@ const UFFDIO_REGISTER = 0xc020_aa00;
 const UFFDIO_WAKE = 0x8010_aa02;
 const UFFDIO_COPY = 0xc028_aa03;
 const UFFDIO_REGISTER_MODE_MISSING = 1;
+const UFFDIO_REGISTER_MODE_WP = 2;
+const UFFD_USER_MODE_ONLY = 1;
+const UFFD_FEATURE_WP_ASYNC = 1 << 15;
 const USERFAULTFD_IOC_NEW = 0xaa00;
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
@@ -42,13 +45,9 @@ export function openUserFaults(): number {
   const flags = O_CLOEXEC | O_NONBLOCK;
   let fd = native().openFd(Sys.userfaultfd, flags);
   if (fd === -Errno.EPERM) fd = openByDevice(flags);
+  if (fd >= 0) fd = agree(fd, 0);
   if (fd < 0) throw refused(fd);
-  const api = new DataView(new ArrayBuffer(UffdioApi.size));
-  api.setBigUint64(UffdioApi.offset.api, BigInt(UFFD_API), true);
-  const result = syscall(Sys.ioctl, fd, UFFDIO_API, api);
-  if (result >= 0) return fd;
-  closeFd(fd);
-  throw refused(result);
+  return fd;
 }
 
 /** Linux 6.1; who may open it is for the host's administrator to say. */
@@ -60,14 +59,40 @@ function openByDevice(flags: number): number {
   return fd;
 }
 
+/** A descriptor by which pages are protected from being written until somebody writes them (Linux 6.7); or -errno. */
+export function openWriteProtection(): number {
+  // Nobody is asked about a fault, the kernel's own or not, so that any user may have it.
+  const fd = native().openFd(Sys.userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+  return fd < 0 ? fd : agree(fd, UFFD_FEATURE_WP_ASYNC);
+}
+
+/** `fd`, or -errno, and it is closed. */
+function agree(fd: number, features: number): number {
+  const api = new DataView(new ArrayBuffer(UffdioApi.size));
+  api.setBigUint64(UffdioApi.offset.api, BigInt(UFFD_API), true);
+  api.setBigUint64(UffdioApi.offset.features, BigInt(features), true);
+  const result = syscall(Sys.ioctl, fd, UFFDIO_API, api);
+  if (result >= 0) return fd;
+  closeFd(fd);
+  return result;
+}
+
 /** Pages of this range, anonymous memory in which nothing was touched, wait for `supply`. */
 export function registerMissing(fd: number, address: number, length: number): void {
+  const result = register(fd, address, length, UFFDIO_REGISTER_MODE_MISSING);
+  if (result < 0) throw refused(result);
+}
+
+/** Pages of this range, of any kind, can be protected. 0, or -errno. */
+export const registerProtected = (fd: number, address: number, length: number): number =>
+  register(fd, address, length, UFFDIO_REGISTER_MODE_WP);
+
+function register(fd: number, address: number, length: number, mode: number): number {
   const request = new DataView(new ArrayBuffer(UffdioRegister.size));
   request.setBigUint64(UffdioRange.offset.start, BigInt(address), true);
   request.setBigUint64(UffdioRange.offset.len, BigInt(length), true);
-  request.setBigUint64(UffdioRegister.offset.mode, BigInt(UFFDIO_REGISTER_MODE_MISSING), true);
-  const result = syscall(Sys.ioctl, fd, UFFDIO_REGISTER, request);
-  if (result < 0) throw refused(result);
+  request.setBigUint64(UffdioRegister.offset.mode, BigInt(mode), true);
+  return syscall(Sys.ioctl, fd, UFFDIO_REGISTER, request);
 }
 
 export class FaultReader {

@@ -7,12 +7,16 @@
  */
 import { constants, fstatSync, readlinkSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
-import { openFd, pathOf } from '../disk/file-calls.js';
+import { pathOf } from '../disk/file-calls.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
+import { currentDirectory, readCached } from '../host/cached-files.js';
 import { Descriptors, EndsEarly, readFully } from './file-io.js';
 import { isUnfinished, unfinishedBeside } from './names.js';
 import { damaged, isLeftover, unusable } from './snapshot-error.js';
+
+/** More would keep the program waiting, though the kernel has it. */
+const readAtOnce = 2 ** 20;
 
 export interface OpenedFile {
   readonly fd: number;
@@ -28,8 +32,7 @@ export class SnapshotFiles {
 
   /** `path` is one that was given by a user: links on the way to it are theirs. */
   async openGiven(path: string): Promise<SnapshotFolder> {
-    const fd = await openFd(path, constants.O_RDONLY | constants.O_DIRECTORY).catch((cause) => missing(path, cause));
-    this.#descriptors.add(fd);
+    const fd = await this.#openDirectory(path, constants.O_RDONLY | constants.O_DIRECTORY);
     const directory = readlinkSync(pathOf(fd));
     if (isUnfinished(directory)) throw isLeftover(directory);
     return new SnapshotFolder(directory, fd, this);
@@ -38,18 +41,20 @@ export class SnapshotFiles {
   /** One that is no link itself. */
   async openDirectory(directory: string): Promise<SnapshotFolder> {
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-    const fd = await openFd(directory, flags).catch((cause) => missing(directory, cause));
-    return new SnapshotFolder(directory, this.#descriptors.add(fd), this);
+    return new SnapshotFolder(directory, await this.#openDirectory(directory, flags), this);
+  }
+
+  #openDirectory(path: string, flags: number): Promise<number> {
+    return this.#descriptors.open(currentDirectory, path, flags).catch((cause) => missing(path, cause));
   }
 
   /** @internal By `SnapshotFolder`. */
   begin(folder: SnapshotFolder, name: string): Promise<number> {
     // O_NONBLOCK: a pipe would wait for its writer. It means nothing for reading a regular file.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
-    const opening = openFd(`${pathOf(folder.fd)}/${name}`, flags).then(
-      (fd) => this.#descriptors.add(fd),
-      (cause) => Promise.reject(notOpened(folder.directory, name, cause)),
-    );
+    const opening = this.#descriptors
+      .open(folder.fd, name, flags)
+      .catch((cause) => Promise.reject(notOpened(folder.directory, name, cause)));
     opening.catch(() => {}); // who asks for the file hears of it
     this.#opening.push(opening);
     return opening;
@@ -88,7 +93,7 @@ export class SnapshotFolder {
     this.#files = files;
   }
 
-  /** Begins to open files that will be asked for, all at once: each is a way to the thread pool and back. */
+  /** Begins to open files that will be asked for, all at once: each may be a way to the thread pool and back. */
   expect(...names: readonly string[]): void {
     for (const name of names) this.#begun.set(name, this.#files.begin(this, name));
   }
@@ -105,6 +110,7 @@ export class SnapshotFolder {
     if (most !== undefined && file.size > most)
       throw damaged(this.directory, `${name} has ${file.size} bytes, more than ${most}`);
     const bytes = Buffer.alloc(file.size);
+    if (bytes.length <= readAtOnce && readCached(file.fd, bytes, 0)) return bytes;
     await readFully(file.fd, bytes, 0).catch((cause) => Promise.reject(unreadable(this.directory, name, cause)));
     return bytes;
   }

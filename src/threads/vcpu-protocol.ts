@@ -13,6 +13,9 @@ import type { RamRegion } from '../memory/guest-memory.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 import type { Revival } from './revive.js';
 
+/** How nice its thread is: the program that embeds us stays responsive (contract §1.8). */
+export const vcpuNice = 10;
+
 /** Everything a worker needs to run one vCPU of a KVM machine; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
   readonly cpu: number;
@@ -32,8 +35,6 @@ export interface VcpuAssignment {
   readonly mainDoorbell: number;
   /** eventfd of the I/O worker: a device's lifecycle changed. -1 if there is no data path. */
   readonly ioDoorbell: number;
-  /** Nice value of the thread (contract §1.8). */
-  readonly nice: number;
 }
 
 /** Of this process. */
@@ -59,7 +60,7 @@ export type VcpuCommand =
   | { readonly type: 'load'; readonly save: VcpuSave; readonly facts: VcpuSaveFacts }
   /** Machine state was brought from elsewhere: the kernel is given what it holds of it, doorbells too. Of vCPU 0, once all are loaded. */
   | { readonly type: 'revive'; readonly revival: Revival }
-  /** Helps to copy memory, while it is parked. */
+  /** Copies memory, or helps to: while its vCPU is parked, or without one. */
   | { readonly type: 'copy'; readonly job: CopyJob }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };

@@ -34,7 +34,7 @@ import type { Platform } from '../virtio/transport/platform.js';
 import { type Revival, reviveMachine } from './revive.js';
 import type { VcpuBoard } from './vcpu-board.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
-import type { HostRange, VcpuAssignment, VcpuReport } from './vcpu-protocol.js';
+import { type HostRange, type VcpuAssignment, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
 import type { VcpuWires } from './vcpu-wires.js';
 
 /** Bytes of RAM faulted in between two looks at the event loop: some milliseconds. */
@@ -85,7 +85,7 @@ export class VcpuThread {
       if (assignment.enforcesPv) this.#vcpu.enforcePvFeatures();
       this.#vcpu.setCpuid(assignment.cpuid);
       setFirmwareMsrs(this.#vcpu);
-      raiseNice(assignment.nice);
+      raiseNice(vcpuNice);
       this.#watch = must('KVM_RUN', native().watchLoop(this.#vcpu.immediateExitAddress));
       report({ type: 'created', watch: this.#watch, fd: this.#vcpu.fd });
     } catch (error) {

@@ -6,9 +6,10 @@
 import { parentPort } from 'node:worker_threads';
 import { asTsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
+import { raiseNice } from '../host/system.js';
 import { type CopyJob, chunkSize, copySome } from '../memory/copy-job.js';
 import { buildBoard, type VcpuBoard } from './vcpu-board.js';
-import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+import { type VcpuCommand, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
 
 const port = parentPort;
@@ -19,8 +20,10 @@ declare const keepCode: () => void;
 
 let board: VcpuBoard | undefined;
 let thread: VcpuThread | undefined;
-/** Nothing follows what has failed but the end: main does not wait for each answer before the next order. */
+/** Nothing of a vCPU follows what has failed but its end: main does not wait for each answer before the next order. */
 let hasFailed = false;
+/** Of any state of the vCPU. */
+const always: readonly VcpuCommand['type'][] = ['close', 'forget', 'copy'];
 
 const report = (message: VcpuReport): void => {
   if (message.type === 'stopped') {
@@ -33,7 +36,7 @@ const report = (message: VcpuReport): void => {
 
 function obey(command: VcpuCommand): void {
   if (command.type === 'build') hasFailed = false;
-  if (hasFailed && command.type !== 'close' && command.type !== 'forget') return;
+  if (hasFailed && !always.includes(command.type)) return;
   switch (command.type) {
     case 'wake':
       break;
@@ -75,6 +78,7 @@ function obey(command: VcpuCommand): void {
 
 function copy(job: CopyJob): WireError | undefined {
   try {
+    raiseNice(vcpuNice);
     copySome(job, Buffer.allocUnsafeSlow(chunkSize));
     return undefined;
   } catch (error) {

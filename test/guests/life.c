@@ -9,7 +9,8 @@
  * paravirtual clock said that the host had stopped it), "jump" allows the clocks one step of any size forward, "end" ends it with "life ok: N rounds".
  *
  * Options: pages=N pages for each CPU (default 64); cpus=N (default 1); by=msix | intx | poll; rng=none; jump=N: the most
- * milliseconds that a clock may step between two rounds (default: any); await=N (runtime/time.h).
+ * milliseconds that a clock may step between two rounds (default: any); hertz=N: rounds in a second (default 200), fewer for
+ * a guest that is one of many; await=N (runtime/time.h).
  */
 #include "runtime/acpi.h"
 #include "runtime/apic.h"
@@ -29,7 +30,7 @@
 #include "runtime/watchdog.h"
 
 enum { GENERATION_VECTOR = 0x32, GENERATION_GSI = 12 };
-enum { TIMER_VECTOR = 0x31, HERTZ = 200, PAGE_WORDS = 512, PER_ROUND = 16, FEW_BARKS = 4, SAMPLES = 9, MAX_NAME = 32, LINE_BYTES = 64 };
+enum { TIMER_VECTOR = 0x31, FEWEST_HERTZ = 20, PAGE_WORDS = 512, PER_ROUND = 16, FEW_BARKS = 4, SAMPLES = 9, MAX_NAME = 32, LINE_BYTES = 64 };
 #define SCRAMBLE 0x9e3779b97f4a7c15ul
 
 struct life {
@@ -41,7 +42,7 @@ struct life {
 };
 
 static struct life lives[MAX_CPUS];
-static u32 pages, cpus;
+static u32 pages, cpus, hertz;
 static volatile u32 ticks;
 static volatile u64 name_hash;
 static char name[MAX_NAME] = "first";
@@ -92,7 +93,7 @@ static void find_generation(void) {
 static void start_ticking(void) {
   on_vector(TIMER_VECTOR, on_tick);
   ioapic_route(PIT_GSI, TIMER_VECTOR, TRIGGER_EDGE);
-  pit_start(PIT_CHANNEL0_MODE2, PIT_HERTZ / HERTZ);
+  pit_start(PIT_CHANNEL0_MODE2, PIT_HERTZ / hertz);
   watchdog_start();
 }
 
@@ -208,6 +209,8 @@ void guest_main(void) {
   pages = (u32)option_number("pages", 64);
   cpus = (u32)option_number("cpus", 1);
   most_jump_ms = option_number("jump", 0);
+  hertz = (u32)option_number("hertz", 200);
+  if (hertz < FEWEST_HERTZ) usage("hertz is %u at least", FEWEST_HERTZ);
   if (pages < PER_ROUND || cpus < 1 || cpus > MAX_CPUS) usage("pages is %u at least, cpus 1 to %u", PER_ROUND, MAX_CPUS);
   lapic_enable();
   for (u32 cpu = 0; cpu < cpus; cpu++) begin_life(cpu);

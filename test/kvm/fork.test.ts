@@ -115,8 +115,8 @@ describe.skipIf(whyNoKvm !== undefined)('a fork', () => {
 
   test('T41: is one of many: each is alone, and they end as they like', async () => {
     const count = full ? 100 : 12;
-    // Their threads are nicer than any other test's: so many of them share what those leave.
-    await using parent = await startLife({}, 'await=100000');
+    // They share what other tests leave of the host: each of so many takes little of it.
+    await using parent = await startLife({}, 'hertz=20 await=100000');
     await say(parent);
     const before = holdings();
     const warnings: Error[] = [];

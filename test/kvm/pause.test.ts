@@ -62,6 +62,20 @@ describe.skipIf(whyNoKvm !== undefined)('a paused machine', () => {
     },
   );
 
+  test('that was given up while its I/O worker was still starting goes on', async () => {
+    const { vm, heard } = await writer({ ioWorker: 'own' });
+    await using _ = vm;
+    const controller = new AbortController();
+    const pausing = vm.pause({ signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('enough')), 2);
+    const paused = await pausing.then(
+      () => true,
+      () => false, // it may have been faster
+    );
+    if (paused) await vm.resume();
+    await until(() => lastRecord(heard.output) > 20);
+  });
+
   test('takes no processor', async () => {
     const { vm, heard } = await writer();
     await using _ = vm;

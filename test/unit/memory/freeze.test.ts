@@ -1,50 +1,14 @@
 /** Guest RAM frozen again and again: what each layer shows, against a model that copies whole memories. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { native } from '../../../src/host/addon.js';
 import { Sys, syscall } from '../../../src/host/system.js';
-import { chunkSize, copySome, stopJob } from '../../../src/memory/copy-job.js';
-import { maxPieces, planFreeze, type Run } from '../../../src/memory/freeze.js';
+import { chunkSize, copySome, type Run, stopJob } from '../../../src/memory/copy-job.js';
+import { maxPieces, planFreeze } from '../../../src/memory/freeze.js';
 import { GuestRam, type RamPiece } from '../../../src/memory/ram.js';
 import { openTargets } from '../../support/descriptors.js';
+import { blocks, content, freeze, map, page, releaseAll, write } from './support/ram.js';
 
-const page = 4096;
-const rams: GuestRam[] = [];
-afterEach(() => {
-  for (const ram of rams.splice(0)) ram.release();
-});
-
-function map(pages: number, pieces?: readonly RamPiece[]): GuestRam {
-  const ram = GuestRam.map(pages * page, pieces === undefined ? {} : { pieces });
-  rams.push(ram);
-  return ram;
-}
-
-/** Page `at` becomes all `value`. */
-function write(ram: GuestRam, at: number, value: number): void {
-  native().copyIn(ram.hostAddress + at * page, Buffer.alloc(page, value));
-  ram.touch(ram.hostAddress + at * page, page);
-}
-
-function content(ram: GuestRam): Buffer {
-  const bytes = Buffer.alloc(ram.size);
-  native().copyOut(ram.hostAddress, bytes);
-  return bytes;
-}
-
-function freeze(ram: GuestRam): readonly RamPiece[] {
-  ram.beginFreeze();
-  while (!ram.copyFreeze(3 * page));
-  ram.endFreeze();
-  return ram.pieces;
-}
-
-/** Blocks of 512 bytes that the file takes. */
-function blocks(fd: number): number {
-  const stat = new DataView(new ArrayBuffer(144));
-  syscall(5, fd, stat);
-  return Number(stat.getBigUint64(64, true));
-}
+afterEach(releaseAll);
 
 describe('a freeze', () => {
   test('is seen by who is mapped from it, and by nobody what is written afterwards', () => {
