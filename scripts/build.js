@@ -174,8 +174,21 @@ function declarations() {
     rmSync(fresh, { recursive: true, force: true });
     throw new Error(`type check failed:\n${stdout}${stderr}`.trim());
   }
+  keepReachable(fresh, ['index.d.ts', 'testing/index.d.ts']);
   rmSync(types, { recursive: true, force: true });
   renameSync(fresh, types);
+}
+
+/** Removes the declarations that nobody who begins at `entries` comes to. @param {string} folder @param {string[]} entries */
+function keepReachable(folder, entries) {
+  const reached = new Set(entries.map((entry) => join(folder, entry)));
+  for (const path of reached)
+    for (const [, target] of readFileSync(path, 'utf8').matchAll(/(?:from |import\()'(\.{1,2}\/[^']+)\.js'/g))
+      reached.add(join(dirname(path), `${target}.d.ts`));
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && !reached.has(path)) rmSync(path);
+  }
 }
 
 /** @param {{ types?: boolean }} [options] */

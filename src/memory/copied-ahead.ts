@@ -42,11 +42,15 @@ export class CopiedAhead {
     return job;
   }
 
-  /** What is private to the machine and is not in the file as it is now. */
-  changed(): Run[] {
-    const runs: Run[] = [];
-    this.#watch.written((start, end) => runs.push({ start, end }));
-    return runs;
+  /** What is private to the machine, and the part of that which is not in the file as it is now. */
+  look(): { readonly written: Run[]; readonly changed: Run[] } {
+    const written: Run[] = [];
+    const changed: Run[] = [];
+    this.#watch.look((start, end, isChanged) => {
+      written.push({ start, end });
+      if (isChanged) changed.push({ start, end });
+    });
+    return { written, changed };
   }
 
   /** The file is somebody else's. */

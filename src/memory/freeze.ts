@@ -34,11 +34,10 @@ export class RamFreeze {
   constructor(address: number, size: number, pieces: readonly RamPiece[], ahead?: CopiedAhead) {
     this.#address = address;
     this.#pieces = pieces;
-    const written: Run[] = [];
-    privateRuns(address, size, (start, end) => written.push({ start, end }));
+    const { written, changed } = ahead?.look() ?? { written: allPrivate(address, size), changed: undefined };
     this.#written = written;
     this.#plan = planFreeze(written, pieces);
-    const copy = ahead === undefined ? this.#plan.copy : union([...ahead.changed(), ...this.#plan.gaps]);
+    const copy = changed === undefined ? this.#plan.copy : union([...changed, ...this.#plan.gaps]);
     this.#ahead = ahead;
     this.#file = ahead?.file ?? new LayerFile(size);
     this.job = copyJob(address, this.#file.fd, copy, ahead !== undefined);
@@ -79,6 +78,12 @@ export class RamFreeze {
     this.close();
     this.#file.discard();
   }
+}
+
+function allPrivate(address: number, size: number): Run[] {
+  const runs: Run[] = [];
+  privateRuns(address, size, (start, end) => runs.push({ start, end }));
+  return runs;
 }
 
 /** Runs are in order and apart from each other. */

@@ -50,16 +50,19 @@ const wordsAtOnce = 65_536;
 /** Called with each run: `start` and `end` are offsets from the range's address, in order. */
 export type OnRun = (start: number, end: number) => void;
 
-/** What PAGEMAP_SCAN is asked for: pages that are there, with these categories and without those. */
+/** What PAGEMAP_SCAN is asked for: pages that are there, with these categories and without those, and which of `told` they have. */
 interface Query {
   readonly with: number;
   readonly without: number;
+  readonly told: number;
   readonly flags: number;
 }
 
-const present: Query = { with: 0, without: 0, flags: 0 };
+const present: Query = { with: 0, without: 0, told: 0, flags: 0 };
 const isPrivate: Query = { ...present, without: PAGE_IS_FILE | PAGE_IS_PFNZERO };
-const written: Query = { ...isPrivate, with: PAGE_IS_WRITTEN };
+/** Protected again by being asked for. */
+const written: Query = { ...isPrivate, with: PAGE_IS_WRITTEN, flags: PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC };
+const writtenOrNot: Query = { ...isPrivate, told: PAGE_IS_WRITTEN };
 
 /** `address` and `length` are multiples of the page size. */
 export const privateRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, true, onRun);
@@ -67,11 +70,20 @@ export const privateRuns = (address: number, length: number, onRun: OnRun): void
 /** The same of all pages that were touched, private or not. */
 export const presentRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, false, onRun);
 
-/** Private pages of a range with a `WriteWatch` that were written since they were protected, which with `protects` they are again. */
-export function writtenRuns(address: number, length: number, protects: boolean, onRun: OnRun): void {
-  const flags = protects ? PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC : 0;
+/** The private pages of a range with a `WriteWatch` that were written since they were protected, which they are again. */
+export const protectWritten = (address: number, length: number, onRun: OnRun): void =>
+  scanOnly(address, length, written, onRun);
+
+/** All private pages of such a range, and whether they were written since they were protected. */
+export const watchedRuns = (
+  address: number,
+  length: number,
+  onRun: (start: number, end: number, isWritten: boolean) => void,
+): void => scanOnly(address, length, writtenOrNot, (start, end, categories) => onRun(start, end, categories !== 0));
+
+function scanOnly(address: number, length: number, query: Query, onRun: OnScanned): void {
   withPagemap((fd) => {
-    if (!scan(fd, address, length, { ...written, flags }, onRun)) throw failed(errnoName(-Errno.ENOTTY));
+    if (!scan(fd, address, length, query, onRun)) throw failed(errnoName(-Errno.ENOTTY));
   });
 }
 
@@ -91,8 +103,10 @@ function withPagemap(use: (fd: number) => void): void {
   }
 }
 
+type OnScanned = (start: number, end: number, told: number) => void;
+
 /** False where the kernel cannot. */
-function scan(fd: number, address: number, length: number, query: Query, onRun: OnRun): boolean {
+function scan(fd: number, address: number, length: number, query: Query, onRun: OnScanned): boolean {
   const regions = new BigUint64Array(regionsAtOnce * regionWords);
   const arg = new DataView(new ArrayBuffer(PmScanArg.size));
   const at = PmScanArg.offset;
@@ -105,13 +119,14 @@ function scan(fd: number, address: number, length: number, query: Query, onRun: 
   set(at.category_inverted, query.without);
   set(at.category_mask, query.with | query.without);
   set(at.category_anyof_mask, PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
+  set(at.return_mask, query.told);
   for (let from = address; from < address + length; from = Number(arg.getBigUint64(at.walk_end, true))) {
     set(at.start, from);
     const count = syscall(Sys.ioctl, fd, PAGEMAP_SCAN, arg);
     if (count === -Errno.ENOTTY) return false;
     if (count < 0) throw failed(errnoName(count));
-    for (let i = 0; i < count; i++)
-      onRun(Number(regions[i * regionWords]!) - address, Number(regions[i * regionWords + 1]!) - address);
+    for (let i = 0; i < count * regionWords; i += regionWords)
+      onRun(Number(regions[i]!) - address, Number(regions[i + 1]!) - address, Number(regions[i + 2]!));
   }
   return true;
 }

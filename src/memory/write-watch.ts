@@ -6,7 +6,7 @@
  * us; nobody waits for an answer. Only who holds a page for writing while it is being protected, as DMA does, is not seen.
  */
 import { closeFd } from '../host/system.js';
-import { type OnRun, writtenRuns } from './pagemap.js';
+import { type OnRun, protectWritten, watchedRuns } from './pagemap.js';
 import { openWriteProtection, registerProtected } from './user-faults.js';
 
 export class WriteWatch {
@@ -31,12 +31,12 @@ export class WriteWatch {
 
   /** Private pages that were written since the last `protect`, at first all of them; from here on they count anew. */
   protect(onRun: OnRun): void {
-    writtenRuns(this.#address, this.#size, true, onRun);
+    protectWritten(this.#address, this.#size, onRun);
   }
 
-  /** The same, and they go on counting. */
-  written(onRun: OnRun): void {
-    writtenRuns(this.#address, this.#size, false, onRun);
+  /** All private pages, and whether they were written since the last `protect`. */
+  look(onRun: (start: number, end: number, isWritten: boolean) => void): void {
+    watchedRuns(this.#address, this.#size, onRun);
   }
 
   close(): void {
