@@ -183,7 +183,9 @@ function declarations() {
 function keepReachable(folder, entries) {
   const reached = new Set(entries.map((entry) => join(folder, entry)));
   for (const path of reached)
-    for (const [, target] of readFileSync(path, 'utf8').matchAll(/(?:from |import\()'(\.{1,2}\/[^']+)\.js'/g))
+    for (const [, target] of readFileSync(path, 'utf8').matchAll(
+      /(?:from |import |import\()['"](\.{1,2}\/[^'"]+)\.js['"]/g,
+    ))
       reached.add(join(dirname(path), `${target}.d.ts`));
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);

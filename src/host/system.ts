@@ -41,7 +41,6 @@ export const Sys = {
   ioUringSetup: 425,
   ioUringEnter: 426,
   ioUringRegister: 427,
-  openat2: 437,
 } as const;
 
 /** A system call, retried while a signal interrupts it (contract §1.7). Result or -errno. */

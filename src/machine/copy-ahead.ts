@@ -4,9 +4,10 @@
  *
  * Pages are protected while none of the machine's requests is under way: a disk that writes into a page by DMA is not seen.
  */
+import { setImmediate } from 'node:timers/promises';
 import { type CopyJob, jobBytes, stopJob } from '../memory/copy-job.js';
 import type { GuestRam } from '../memory/ram.js';
-import { copyOnWorker } from '../threads/memory-copy.js';
+import { MemoryCopier } from '../threads/memory-copy.js';
 import { inTime, type Limits } from './abortable.js';
 import type { DataPaths } from './data-paths.js';
 import type { Ownership } from './ownership.js';
@@ -15,6 +16,8 @@ import { vcpuPool } from './prewarm.js';
 /** Less than this is copied in some twenty milliseconds, while it stands still. */
 const worthIt = 32 * 2 ** 20;
 const mostRounds = 3;
+/** Protected at a time: vCPUs that fault wait for it, and so does the program. */
+const slice = 256 * 2 ** 20;
 
 export class CopyAhead {
   readonly #ram: GuestRam;
@@ -23,26 +26,26 @@ export class CopyAhead {
   #copying: Promise<void> | undefined;
   #isClosed = false;
 
+  /** Owned by whoever owns the memory, after that, and before what else could write to it. */
   constructor(ram: GuestRam, dataPaths: DataPaths, owned: Ownership) {
     this.#ram = ram;
     this.#dataPaths = dataPaths;
     owned.own('copy of memory', () => this.#close());
   }
 
-  /** The machine runs, and is frozen next, or `abandon` is called. Rejects, and nothing is kept, if its devices do not come to rest. */
+  /**
+   * The machine runs, and is frozen next, or `abandon` is called. Rejects if its devices do not come to rest, or when `signal`
+   * aborts. What else goes wrong leaves everything to the freeze, which can do without, or says what is wrong.
+   */
   async run(limits: Limits): Promise<void> {
-    if (this.#ram.written < worthIt || !this.#ram.beginCopyAhead()) return;
+    if (this.#isClosed || !this.#ram.hasWritten(worthIt)) return;
+    using copier = await MemoryCopier.start(vcpuPool()).catch(() => undefined);
+    if (copier === undefined || this.#isClosed || !this.#ram.beginCopyAhead()) return;
+    let isWhole = false;
     try {
-      let before = Number.POSITIVE_INFINITY;
-      for (let round = 0; round < mostRounds; round++) {
-        const bytes = await this.#round(limits);
-        // As much as before: it writes as fast as this copies.
-        if (this.#isClosed || bytes < worthIt || bytes > before / 2) return;
-        before = bytes;
-      }
-    } catch (error) {
-      this.abandon();
-      throw error;
+      isWhole = await this.#rounds(copier, limits);
+    } finally {
+      if (!isWhole) this.abandon();
     }
   }
 
@@ -50,7 +53,7 @@ export class CopyAhead {
     this.#ram.abandonCopyAhead();
   }
 
-  /** Before its memory goes. */
+  /** Nobody copies any more. */
   async #close(): Promise<void> {
     this.#isClosed = true;
     if (this.#job !== undefined) stopJob(this.#job);
@@ -58,31 +61,50 @@ export class CopyAhead {
     this.abandon();
   }
 
-  /** Bytes that were written since the last one, all of them copied. */
-  async #round(limits: Limits): Promise<number> {
-    const job = await this.#protect(limits);
-    if (job === undefined) return 0;
-    const { signal } = limits;
+  /** False if there is something that was not copied, and should have been. */
+  async #rounds(copier: MemoryCopier, limits: Limits): Promise<boolean> {
+    let before = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < mostRounds; round++) {
+      const job = await this.#protect(limits);
+      if (job === undefined || !(await this.#copy(copier, job, limits.signal))) return false;
+      const bytes = jobBytes(job);
+      if (bytes < worthIt || bytes > before / 2) break; // it writes as fast as this copies
+      before = bytes;
+    }
+    return true;
+  }
+
+  /** What was written since the last time; undefined: the machine ends. */
+  async #protect(limits: Limits): Promise<CopyJob | undefined> {
+    try {
+      await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', limits);
+      for (let at = 0; at < this.#ram.size; at += slice) {
+        if (at > 0) await setImmediate();
+        if (this.#isClosed) return undefined;
+        this.#ram.protect(at, Math.min(slice, this.#ram.size - at));
+      }
+      return this.#ram.copyAhead();
+    } finally {
+      await this.#dataPaths.resume();
+    }
+  }
+
+  async #copy(copier: MemoryCopier, job: CopyJob, signal: AbortSignal | undefined): Promise<boolean> {
+    signal?.throwIfAborted();
+    if (this.#isClosed) return false; // its memory may be gone
     const onAbort = (): void => stopJob(job);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       this.#job = job;
-      this.#copying = copyOnWorker(vcpuPool(), job);
+      this.#copying = copier.copy(job);
       await this.#copying;
+    } catch {
+      return false;
     } finally {
       signal?.removeEventListener('abort', onAbort);
       this.#job = undefined;
     }
     signal?.throwIfAborted();
-    return jobBytes(job);
-  }
-
-  async #protect(limits: Limits): Promise<CopyJob | undefined> {
-    try {
-      await inTime(this.#dataPaths.quiesce(), 'the devices still have requests under way', limits);
-      return this.#isClosed ? undefined : this.#ram.copyAhead();
-    } finally {
-      await this.#dataPaths.resume();
-    }
+    return !this.#isClosed;
   }
 }

@@ -54,7 +54,7 @@ export class DataPaths {
   readonly #attachment: Omit<IoAttachment, 'vmFd'>;
   #attaching: Promise<IoMachine> | undefined;
   #quiesced: IoMachine | undefined;
-  /** How often it was told to go on: a `quiesce` that has not begun before that does not. */
+  /** How often it was told to go on. */
   #resumes = 0;
   #own: IoWorker | undefined;
 
@@ -113,7 +113,8 @@ export class DataPaths {
     if (this.#attaching === undefined && this.#isNeeded) this.#attach(); // a driver's ring may not have been heard yet
     const resumes = this.#resumes;
     const machine = await this.#attaching;
-    if (this.#resumes !== resumes) return [];
+    // Nobody waits for this any more, and nobody would tell the devices to go on.
+    if (this.#resumes !== resumes) throw new TsvmmError('ERR_TSVMM_STATE', 'the devices were told to go on meanwhile');
     this.#quiesced = machine;
     return (await machine?.quiesce()) ?? [];
   }

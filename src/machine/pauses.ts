@@ -12,10 +12,16 @@ import type { CallOptions } from './console.js';
 import type { CopyAhead } from './copy-ahead.js';
 import type { PowerCycle } from './power-cycle.js';
 import type { VmState } from './states.js';
-import type { Duration } from './units.js';
+import { type Duration, parseDuration } from './units.js';
 
-/** For what its devices have under way. */
+/** For what its devices have under way, whenever they are to come to rest. */
 const defaultTimeout: Duration = '10s';
+
+/** Checked before anything is begun. */
+const limitsOf = ({ signal, timeout = defaultTimeout }: CallOptions): Limits => ({
+  signal,
+  timeout: parseDuration('timeout', timeout),
+});
 
 export interface ResumeOptions extends CallOptions {
   /**
@@ -42,8 +48,9 @@ export class Pauses {
     this.#machine = machine;
   }
 
-  pause({ signal, timeout = defaultTimeout }: CallOptions): Promise<void> {
+  pause(options: CallOptions): Promise<void> {
     return this.#inTurn(async () => {
+      const { signal, timeout } = limitsOf(options);
       signal?.throwIfAborted();
       if (this.#machine.state() === 'paused') return;
       await this.#stopRunning('paused', { signal, timeout });
@@ -67,12 +74,13 @@ export class Pauses {
    * `task` has made of it, when the machine is about to go on: whoever makes another of that need not wait.
    */
   async still<T>(what: string, options: CallOptions, task: (cycle: PowerCycle) => Promise<T>): Promise<T> {
-    options.signal?.throwIfAborted();
+    const limits = limitsOf(options);
+    limits.signal?.throwIfAborted();
     // Nobody can share what is not there. It may take long, and what was there stays: whoever else asks comes first.
-    await abortable(this.#machine.cycle()?.source?.complete() ?? Promise.resolve(), options.signal);
+    await abortable(this.#machine.cycle()?.source?.complete() ?? Promise.resolve(), limits.signal);
     return new Promise((resolve, reject) => {
       const done = this.#inTurn(async () => {
-        const { value, goesOn } = await this.#still(what, options, task);
+        const { value, goesOn } = await this.#still(what, limits, task);
         resolve(value);
         await goesOn; // if it cannot, it has ended, and its listeners hear of that
       });
@@ -82,15 +90,15 @@ export class Pauses {
 
   async #still<T>(
     what: string,
-    { signal, timeout = defaultTimeout }: CallOptions,
+    limits: Limits,
     task: (cycle: PowerCycle) => Promise<T>,
   ): Promise<{ readonly value: T; readonly goesOn: Promise<void> | undefined }> {
-    signal?.throwIfAborted();
+    limits.signal?.throwIfAborted();
     if (this.#machine.state() === 'paused')
       return { value: await task(this.#inState('paused', what)), goesOn: undefined };
-    const ahead = await this.#copyAhead({ signal, timeout });
+    const ahead = await this.#copyAhead(limits);
     try {
-      const cycle = await this.#stopRunning(what, { signal, timeout });
+      const cycle = await this.#stopRunning(what, limits);
       const goOn = (): Promise<void> | undefined => (cycle.isOver ? undefined : cycle.resume('catch-up'));
       try {
         return { value: await task(cycle), goesOn: goOn() };

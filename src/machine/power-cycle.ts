@@ -108,6 +108,7 @@ export class PowerCycle {
       failed: (error) => this.#fail(error),
       warning: (warning) => hooks.warning(warning),
     });
+    this.ahead = new CopyAhead(hardware.ram, this.#dataPaths, this.#owned);
     // It waits for as long as it takes; if it fails all the same, nobody knows what the I/O worker still uses.
     this.#owned.own(
       'devices',
@@ -134,7 +135,6 @@ export class PowerCycle {
       () => allSettled(this.#vcpus.map((vcpu) => vcpu.stop())),
       () => allSettled(this.#vcpus.map((vcpu) => vcpu.left())),
     );
-    this.ahead = new CopyAhead(hardware.ram, this.#dataPaths, this.#owned);
   }
 
   /** Resolves when vCPU 0 is about to enter the guest; rejects with everything closed again, also when `signal` aborts. */

@@ -4,8 +4,9 @@
  * Pages are protected before they are copied: what is written to one afterwards, the copying included, is known, and counts in
  * the next round or in the freeze.
  */
-import { type CopyJob, copyJob, type Run } from './copy-job.js';
+import { type CopyJob, copyJob } from './copy-job.js';
 import { LayerFile } from './layer.js';
+import { type Run, union } from './runs.js';
 import { WriteWatch } from './write-watch.js';
 
 export class CopiedAhead {
@@ -13,7 +14,8 @@ export class CopiedAhead {
   readonly file: LayerFile;
   readonly #address: number;
   readonly #watch: WriteWatch;
-  #isBegun = false;
+  #found: Run[] = [];
+  #copied: readonly Run[] = [];
 
   private constructor(address: number, size: number, watch: WriteWatch) {
     this.#address = address;
@@ -21,7 +23,7 @@ export class CopiedAhead {
     this.file = new LayerFile(size);
   }
 
-  /** Undefined where this kernel cannot watch memory. */
+  /** Undefined where this memory cannot be watched. */
   static of(address: number, size: number): CopiedAhead | undefined {
     const watch = WriteWatch.over(address, size);
     if (watch === undefined) return undefined;
@@ -33,24 +35,22 @@ export class CopiedAhead {
     }
   }
 
-  /** What was written since the last time, to be copied before the next time. */
-  next(): CopyJob {
-    const runs: Run[] = [];
-    this.#watch.protect((start, end) => runs.push({ start, end }));
-    const job = copyJob(this.#address, this.file.fd, runs, this.#isBegun);
-    this.#isBegun = true;
+  /** What was written in this part of memory since it was last protected is in the next `job`; from here on it counts anew. */
+  protect(offset: number, length: number): void {
+    this.#watch.protect(offset, length, (start, end) => this.#found.push({ start, end }));
+  }
+
+  /** All of it is copied before anything is protected again. */
+  job(): CopyJob {
+    const job = copyJob(this.#address, this.file.fd, this.#found, this.#copied.length > 0);
+    this.#copied = union([...this.#copied, ...this.#found]);
+    this.#found = [];
     return job;
   }
 
-  /** What is private to the machine, and the part of that which is not in the file as it is now. */
-  look(): { readonly written: Run[]; readonly changed: Run[] } {
-    const written: Run[] = [];
-    const changed: Run[] = [];
-    this.#watch.look((start, end, isChanged) => {
-      written.push({ start, end });
-      if (isChanged) changed.push({ start, end });
-    });
-    return { written, changed };
+  /** What is in the file, as it is now or as it was. */
+  get copied(): readonly Run[] {
+    return this.#copied;
   }
 
   /** The file is somebody else's. */

@@ -4,17 +4,12 @@
  * While the machine stands still the threads of its vCPUs have nothing else to do.
  */
 import { native } from '../host/addon.js';
-import { writeLayer } from './layer.js';
+import { clearLayer, writeLayer } from './layer.js';
+import type { Run } from './runs.js';
 
 const pageSize = 4096;
 /** Bytes copied at a time: they stay in the cache between being read, looked at and written. */
 export const chunkSize = 0x4_0000;
-
-/** Offsets in memory. */
-export interface Run {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** Plain data: posted to workers. */
 export interface CopyJob {
@@ -25,7 +20,7 @@ export interface CopyJob {
   readonly chunks: Float64Array<SharedArrayBuffer>;
   /** The number of the next one. */
   readonly next: Int32Array<SharedArrayBuffer>;
-  /** Some of it was copied before: pages of zeroes are copied as well. */
+  /** Something else may be in the file already. */
   readonly again: boolean;
 }
 
@@ -68,12 +63,13 @@ export function copySome(
   return Atomics.load(next, 0) >= count;
 }
 
-/** By way of `buffer`, as much as that has. Pages of zeroes are holes, unless `again`: something else may be there already. */
+/** By way of `buffer`, as much as that has. Pages of zeroes are holes; `again`: also where something else is already. */
 export function copyPages(address: number, fd: number, offset: number, buffer: Buffer, again: boolean): void {
+  if (again) clearLayer(fd, offset, buffer.length);
   native().copyOut(address + offset, buffer);
   let from = -1;
   for (let at = 0; at < buffer.length; at += pageSize) {
-    const isHole = !again && zeroPage.equals(buffer.subarray(at, at + pageSize));
+    const isHole = zeroPage.equals(buffer.subarray(at, at + pageSize));
     if (isHole && from >= 0) writeLayer(fd, buffer.subarray(from, at), offset + from);
     if (isHole) from = -1;
     else if (from < 0) from = at;

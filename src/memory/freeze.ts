@@ -8,10 +8,11 @@
  * written since is copied again.
  */
 import type { CopiedAhead } from './copied-ahead.js';
-import { type CopyJob, chunkSize, copyJob, copyPages, copySome, type Run } from './copy-job.js';
+import { type CopyJob, chunkSize, copyJob, copyPages, copySome } from './copy-job.js';
 import { type Layer, LayerFile } from './layer.js';
 import { privateRuns } from './pagemap.js';
 import type { RamPiece } from './ram.js';
+import { lengthOf, type Run, union, within, without } from './runs.js';
 
 const pageSize = 4096;
 /** More mappings would soon reach vm.max_map_count (contract §4.4). */
@@ -34,10 +35,11 @@ export class RamFreeze {
   constructor(address: number, size: number, pieces: readonly RamPiece[], ahead?: CopiedAhead) {
     this.#address = address;
     this.#pieces = pieces;
-    const { written, changed } = ahead?.look() ?? { written: allPrivate(address, size), changed: undefined };
+    const { written, same } = privateTo(address, size, pieces);
     this.#written = written;
     this.#plan = planFreeze(written, pieces);
-    const copy = changed === undefined ? this.#plan.copy : union([...changed, ...this.#plan.gaps]);
+    // What was copied and is not private any more has become zeroes.
+    const copy = ahead === undefined ? this.#plan.copy : without(union([...this.#plan.copy, ...ahead.copied]), same);
     this.#ahead = ahead;
     this.#file = ahead?.file ?? new LayerFile(size);
     this.job = copyJob(address, this.#file.fd, copy, ahead !== undefined);
@@ -80,10 +82,19 @@ export class RamFreeze {
   }
 }
 
-function allPrivate(address: number, size: number): Run[] {
-  const runs: Run[] = [];
-  privateRuns(address, size, (start, end) => runs.push({ start, end }));
-  return runs;
+/** What is private to the machine, in any order, and what of it was not written while it was watched. */
+function privateTo(address: number, size: number, pieces: readonly RamPiece[]): { written: Run[]; same: Run[] } {
+  const written: Run[] = [];
+  const same: Run[] = [];
+  const zeroes: Run[] = [];
+  privateRuns(address, size, (start, end, isZero, isWritten) => {
+    (isZero ? zeroes : written).push({ start, end });
+    if (!isZero && !isWritten) same.push({ start, end });
+  });
+  const layers = pieces.flatMap(({ offset, length, layer }) =>
+    layer === undefined ? [] : [{ start: offset, end: offset + length }],
+  );
+  return { written: [...written, ...within(zeroes, layers)], same };
 }
 
 /** Runs are in order and apart from each other. */
@@ -120,18 +131,6 @@ function covered({ offset, length, layer }: RamPiece, runs: readonly Run[]): Run
   const inside = runs.filter((run) => run.start < end && run.end > offset);
   if (layer === undefined) return inside.length === 0 ? [] : [{ start: offset, end }];
   return inside.map((run) => ({ start: Math.max(run.start, offset), end: Math.min(run.end, end) }));
-}
-
-const lengthOf = ({ start, end }: Run): number => end - start;
-
-function union(runs: readonly Run[]): Run[] {
-  const joined: { start: number; end: number }[] = [];
-  for (const { start, end } of [...runs].sort((a, b) => a.start - b.start)) {
-    const last = joined.at(-1);
-    if (last !== undefined && start <= last.end) last.end = Math.max(last.end, end);
-    else joined.push({ start, end });
-  }
-  return joined;
 }
 
 const countPieces = (pieces: readonly RamPiece[], cover: readonly Run[]): number =>

@@ -11,6 +11,8 @@ import { closeFd, Sys, syscall } from '../host/system.js';
 
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
 const F_ADD_SEALS = 1033;
 const F_SEAL_SEAL = 1;
 const F_SEAL_SHRINK = 2;
@@ -79,6 +81,12 @@ export function writeLayer(fd: number, source: Uint8Array, offset: number): void
     if (result <= 0) throw noRoom(result);
     done += result;
   }
+}
+
+/** What was written there reads as zeroes again. */
+export function clearLayer(fd: number, offset: number, length: number): void {
+  const result = syscall(Sys.fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+  if (result < 0) throw noRoom(result);
 }
 
 const noRoom = (result: number): TsvmmError =>

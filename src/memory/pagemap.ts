@@ -50,63 +50,71 @@ const wordsAtOnce = 65_536;
 /** Called with each run: `start` and `end` are offsets from the range's address, in order. */
 export type OnRun = (start: number, end: number) => void;
 
-/** What PAGEMAP_SCAN is asked for: pages that are there, with these categories and without those, and which of `told` they have. */
+/**
+ * The same of pages that are not a file's. `isZero`: the kernel shows its page of zeroes; over a file that is one that was written.
+ * `isWritten`: since it was last protected (write-watch.ts), which pages that nobody protects always are.
+ */
+export type OnPrivateRun = (start: number, end: number, isZero: boolean, isWritten: boolean) => void;
+
+/** What PAGEMAP_SCAN is asked for: pages that are there, with these categories and without those; which of `told` they have. */
 interface Query {
   readonly with: number;
   readonly without: number;
   readonly told: number;
   readonly flags: number;
+  /** Looks at no more pages than so many that it has found; 0: at all. */
+  readonly most: number;
 }
 
-const present: Query = { with: 0, without: 0, told: 0, flags: 0 };
+const present: Query = { with: 0, without: 0, told: 0, flags: 0, most: 0 };
+const privateOrZero: Query = { ...present, without: PAGE_IS_FILE, told: PAGE_IS_PFNZERO | PAGE_IS_WRITTEN };
 const isPrivate: Query = { ...present, without: PAGE_IS_FILE | PAGE_IS_PFNZERO };
 /** Protected again by being asked for. */
 const written: Query = { ...isPrivate, with: PAGE_IS_WRITTEN, flags: PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC };
-const writtenOrNot: Query = { ...isPrivate, told: PAGE_IS_WRITTEN };
 
-/** `address` and `length` are multiples of the page size. */
-export const privateRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, true, onRun);
-
-/** The same of all pages that were touched, private or not. */
-export const presentRuns = (address: number, length: number, onRun: OnRun): void => runs(address, length, false, onRun);
-
-/** The private pages of a range with a `WriteWatch` that were written since they were protected, which they are again. */
-export const protectWritten = (address: number, length: number, onRun: OnRun): void =>
-  scanOnly(address, length, written, onRun);
-
-/** All private pages of such a range, and whether they were written since they were protected. */
-export const watchedRuns = (
-  address: number,
-  length: number,
-  onRun: (start: number, end: number, isWritten: boolean) => void,
-): void => scanOnly(address, length, writtenOrNot, (start, end, categories) => onRun(start, end, categories !== 0));
-
-function scanOnly(address: number, length: number, query: Query, onRun: OnScanned): void {
+/** `address` and `length` are multiples of the page size. An older kernel tells zeroes from nothing. */
+export function privateRuns(address: number, length: number, onRun: OnPrivateRun): void {
   withPagemap((fd) => {
-    if (!scan(fd, address, length, query, onRun)) throw failed(errnoName(-Errno.ENOTTY));
+    const tell = (start: number, end: number, told: number): void =>
+      onRun(start, end, (told & PAGE_IS_PFNZERO) !== 0, (told & PAGE_IS_WRITTEN) !== 0);
+    if (scan(fd, address, length, privateOrZero, tell) < 0)
+      readWords(fd, address, length, true, (start, end) => onRun(start, end, false, true));
   });
 }
 
-function runs(address: number, length: number, onlyPrivate: boolean, onRun: OnRun): void {
+/** All pages that were touched, private or not. */
+export function presentRuns(address: number, length: number, onRun: OnRun): void {
   withPagemap((fd) => {
-    if (!scan(fd, address, length, onlyPrivate ? isPrivate : present, onRun))
-      readWords(fd, address, length, onlyPrivate, onRun);
+    if (scan(fd, address, length, present, onRun) < 0) readWords(fd, address, length, false, onRun);
   });
 }
 
-function withPagemap(use: (fd: number) => void): void {
+/** Whether so many bytes are private, without looking further; false where only Linux 6.7 could say so quickly. */
+export const hasPrivate = (address: number, length: number, bytes: number): boolean =>
+  withPagemap((fd) => scan(fd, address, length, { ...isPrivate, most: bytes / pageSize }, () => {}) >= bytes);
+
+/** Private pages of a range that is watched, written since they were last protected, which they are again. */
+export function protectWritten(address: number, length: number, onRun: OnRun): void {
+  withPagemap((fd) => scan(fd, address, length, written, onRun));
+}
+
+function withPagemap<T>(use: (fd: number) => T): T {
   const fd = openSync('/proc/self/pagemap', 'r');
   try {
-    use(fd);
+    return use(fd);
   } finally {
     closeSync(fd);
   }
 }
 
-type OnScanned = (start: number, end: number, told: number) => void;
-
-/** False where the kernel cannot. */
-function scan(fd: number, address: number, length: number, query: Query, onRun: OnScanned): boolean {
+/** Bytes that were found; -1 where the kernel cannot. */
+function scan(
+  fd: number,
+  address: number,
+  length: number,
+  query: Query,
+  onRun: (start: number, end: number, told: number) => void,
+): number {
   const regions = new BigUint64Array(regionsAtOnce * regionWords);
   const arg = new DataView(new ArrayBuffer(PmScanArg.size));
   const at = PmScanArg.offset;
@@ -120,15 +128,22 @@ function scan(fd: number, address: number, length: number, query: Query, onRun: 
   set(at.category_mask, query.with | query.without);
   set(at.category_anyof_mask, PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
   set(at.return_mask, query.told);
+  let found = 0;
   for (let from = address; from < address + length; from = Number(arg.getBigUint64(at.walk_end, true))) {
     set(at.start, from);
+    if (query.most > 0) set(at.max_pages, query.most - found / pageSize);
     const count = syscall(Sys.ioctl, fd, PAGEMAP_SCAN, arg);
-    if (count === -Errno.ENOTTY) return false;
+    if (count === -Errno.ENOTTY) return -1;
     if (count < 0) throw failed(errnoName(count));
-    for (let i = 0; i < count * regionWords; i += regionWords)
-      onRun(Number(regions[i]!) - address, Number(regions[i + 1]!) - address, Number(regions[i + 2]!));
+    for (let i = 0; i < count * regionWords; i += regionWords) {
+      const start = Number(regions[i]!) - address;
+      const end = Number(regions[i + 1]!) - address;
+      found += end - start;
+      onRun(start, end, Number(regions[i + 2]!));
+    }
+    if (query.most > 0 && found >= query.most * pageSize) break;
   }
-  return true;
+  return found;
 }
 
 /** Exported for a kernel that can do better: its tests. */

@@ -16,7 +16,8 @@ import type { CopyJob } from './copy-job.js';
 import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
 import type { Layer, PageFile } from './layer.js';
-import { privateRuns } from './pagemap.js';
+import { hasPrivate } from './pagemap.js';
+import { canWatch } from './write-watch.js';
 
 /** `length` bytes at `offset` of RAM; all multiples of 4 KiB, in order, without gaps. */
 export interface Piece<L extends PageFile = PageFile> {
@@ -116,25 +117,25 @@ export class GuestRam {
     this.#advise(0, this.size, MADV_DONTNEED);
   }
 
-  /** Bytes that a freeze would copy. */
-  get written(): number {
-    let bytes = 0;
-    privateRuns(this.hostAddress, this.size, (start, end) => {
-      bytes += end - start;
-    });
-    return bytes;
+  /** Whether a freeze would copy so many bytes, of which some could be copied before it. */
+  hasWritten(bytes: number): boolean {
+    return this.hugepages !== 'hugetlb' && canWatch() && hasPrivate(this.hostAddress, this.size, bytes);
   }
 
   /** A freeze is to come: of what is copied until then only what is written meanwhile is left for it. False where nothing can be. */
   beginCopyAhead(): boolean {
-    if (this.hugepages === 'hugetlb') return false;
     this.#ahead = CopiedAhead.of(this.hostAddress, this.size);
     return this.#ahead !== undefined;
   }
 
-  /** What was written since the last time, to be copied before the next time. The kernel does nothing in this memory for us. */
+  /** What is written to this part after this is to be copied again. The kernel does nothing in this memory for us. */
+  protect(offset: number, length: number): void {
+    this.#ahead!.protect(offset, length);
+  }
+
+  /** What had been written to where it was protected, to be copied before anything is protected again. */
   copyAhead(): CopyJob {
-    return this.#ahead!.next();
+    return this.#ahead!.job();
   }
 
   /** No freeze comes. Nobody copies any more. */

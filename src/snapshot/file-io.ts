@@ -4,9 +4,7 @@
  */
 import { fsync, read, readSync, write } from 'node:fs';
 import { promisify } from 'node:util';
-import { closeFd, openFd, pathOf } from '../disk/file-calls.js';
-import { openCached } from '../host/cached-files.js';
-import { closeFd as closeHeld } from '../host/system.js';
+import { closeFd, openFd } from '../disk/file-calls.js';
 
 export const syncFd = promisify(fsync);
 const readSome = promisify(read);
@@ -87,19 +85,9 @@ export async function syncDirectory(path: string): Promise<void> {
 /** Descriptors that are closed together. */
 export class Descriptors {
   readonly #fds = new Set<number>();
-  /** Those that the environment holds. */
-  readonly #held = new Set<number>();
 
   add(fd: number): number {
     this.#fds.add(fd);
-    return fd;
-  }
-
-  /** What lies in `from` (a descriptor of a directory, or `currentDirectory`), opened to be read. */
-  async open(from: number, path: string, flags: number): Promise<number> {
-    const fd = openCached(from, path, flags);
-    if (fd === undefined) return this.add(await openFd(from < 0 ? path : `${pathOf(from)}/${path}`, flags));
-    this.#held.add(fd);
     return fd;
   }
 
@@ -107,8 +95,6 @@ export class Descriptors {
   async close(): Promise<void> {
     const fds = [...this.#fds];
     this.#fds.clear();
-    for (const fd of this.#held) closeHeld(fd);
-    this.#held.clear();
     await Promise.all(fds.map((fd) => closeFd(fd)));
   }
 }

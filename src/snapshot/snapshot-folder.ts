@@ -7,10 +7,10 @@
  */
 import { constants, fstatSync, readlinkSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
-import { pathOf } from '../disk/file-calls.js';
+import { openFd, pathOf } from '../disk/file-calls.js';
 import { quote } from '../disk/range.js';
 import { TsvmmError } from '../errors.js';
-import { currentDirectory, readCached } from '../host/cached-files.js';
+import { readCached } from '../host/cached-read.js';
 import { Descriptors, EndsEarly, readFully } from './file-io.js';
 import { isUnfinished, unfinishedBeside } from './names.js';
 import { damaged, isLeftover, unusable } from './snapshot-error.js';
@@ -32,7 +32,8 @@ export class SnapshotFiles {
 
   /** `path` is one that was given by a user: links on the way to it are theirs. */
   async openGiven(path: string): Promise<SnapshotFolder> {
-    const fd = await this.#openDirectory(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    const fd = await openFd(path, constants.O_RDONLY | constants.O_DIRECTORY).catch((cause) => missing(path, cause));
+    this.#descriptors.add(fd);
     const directory = readlinkSync(pathOf(fd));
     if (isUnfinished(directory)) throw isLeftover(directory);
     return new SnapshotFolder(directory, fd, this);
@@ -41,20 +42,18 @@ export class SnapshotFiles {
   /** One that is no link itself. */
   async openDirectory(directory: string): Promise<SnapshotFolder> {
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-    return new SnapshotFolder(directory, await this.#openDirectory(directory, flags), this);
-  }
-
-  #openDirectory(path: string, flags: number): Promise<number> {
-    return this.#descriptors.open(currentDirectory, path, flags).catch((cause) => missing(path, cause));
+    const fd = await openFd(directory, flags).catch((cause) => missing(directory, cause));
+    return new SnapshotFolder(directory, this.#descriptors.add(fd), this);
   }
 
   /** @internal By `SnapshotFolder`. */
   begin(folder: SnapshotFolder, name: string): Promise<number> {
     // O_NONBLOCK: a pipe would wait for its writer. It means nothing for reading a regular file.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
-    const opening = this.#descriptors
-      .open(folder.fd, name, flags)
-      .catch((cause) => Promise.reject(notOpened(folder.directory, name, cause)));
+    const opening = openFd(`${pathOf(folder.fd)}/${name}`, flags).then(
+      (fd) => this.#descriptors.add(fd),
+      (cause) => Promise.reject(notOpened(folder.directory, name, cause)),
+    );
     opening.catch(() => {}); // who asks for the file hears of it
     this.#opening.push(opening);
     return opening;
@@ -93,7 +92,7 @@ export class SnapshotFolder {
     this.#files = files;
   }
 
-  /** Begins to open files that will be asked for, all at once: each may be a way to the thread pool and back. */
+  /** Begins to open files that will be asked for, all at once: each is a way to the thread pool and back. */
   expect(...names: readonly string[]): void {
     for (const name of names) this.#begun.set(name, this.#files.begin(this, name));
   }

@@ -1,41 +1,61 @@
 /** Copies memory on a thread that has no vCPU, while the vCPUs go on. Main thread. */
-import { asTsvmmError, fromWire, TsvmmError } from '../errors.js';
+import { fromWire, TsvmmError } from '../errors.js';
 import type { CopyJob } from '../memory/copy-job.js';
-import type { VcpuPool } from './vcpu-pool.js';
+import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
-/** Settles when nobody copies any more: all is copied, or `stopJob` has been called. */
-export async function copyOnWorker(pool: VcpuPool, job: CopyJob): Promise<void> {
-  const pooled = pool.acquire();
-  const { worker } = pooled;
-  let onReport: ((report: VcpuReport) => void) | undefined;
-  let onExit: (() => void) | undefined;
-  let cause: Error | undefined;
-  const onError = (error: Error): void => {
-    cause = error;
-  };
-  try {
-    await pooled.idle;
-    await new Promise<void>((resolve, reject) => {
-      onReport = (report) => {
+export class MemoryCopier implements Disposable {
+  readonly #pool: VcpuPool;
+  readonly #pooled: PooledWorker;
+
+  private constructor(pool: VcpuPool, pooled: PooledWorker) {
+    this.#pool = pool;
+    this.#pooled = pooled;
+  }
+
+  /** Rejects when there is no thread to be had. */
+  static async start(pool: VcpuPool): Promise<MemoryCopier> {
+    const pooled = pool.acquire();
+    try {
+      await pooled.idle;
+    } catch (error) {
+      pool.release(pooled);
+      throw error;
+    }
+    return new MemoryCopier(pool, pooled);
+  }
+
+  /** Settles when it does not copy any more: all is copied, or `stopJob` has been called. One at a time. */
+  async copy(job: CopyJob): Promise<void> {
+    const { worker } = this.#pooled;
+    const listening = new AbortController();
+    let cause: Error | undefined;
+    const answered = new Promise<void>((resolve, reject) => {
+      const onReport = (report: VcpuReport): void => {
         if (report.type !== 'copied') return;
         if (report.error === undefined) resolve();
         else reject(fromWire(report.error));
       };
-      onExit = () =>
+      const onError = (error: Error): void => {
+        cause = error;
+      };
+      const onExit = (): void =>
         reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'the thread that copies memory has died', { cause }));
-      worker.on('message', onReport);
-      worker.on('error', onError);
-      worker.once('exit', onExit);
-      if (pooled.isGone) onExit();
+      worker.on('message', onReport).on('error', onError).on('exit', onExit);
+      listening.signal.addEventListener('abort', () => {
+        worker.off('message', onReport).off('error', onError).off('exit', onExit);
+      });
+      if (this.#pooled.isGone) onExit();
       else worker.postMessage({ type: 'copy', job } satisfies VcpuCommand);
     });
-  } catch (error) {
-    throw asTsvmmError(error, 'ERR_TSVMM_WORKER_DIED');
-  } finally {
-    if (onReport !== undefined) worker.off('message', onReport);
-    if (onExit !== undefined) worker.off('exit', onExit);
-    worker.off('error', onError);
-    pool.release(pooled);
+    try {
+      await answered;
+    } finally {
+      listening.abort();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#pool.release(this.#pooled);
   }
 }

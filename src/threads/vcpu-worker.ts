@@ -22,7 +22,7 @@ let board: VcpuBoard | undefined;
 let thread: VcpuThread | undefined;
 /** Nothing of a vCPU follows what has failed but its end: main does not wait for each answer before the next order. */
 let hasFailed = false;
-/** Of any state of the vCPU. */
+/** Orders that are obeyed all the same. */
 const always: readonly VcpuCommand['type'][] = ['close', 'forget', 'copy'];
 
 const report = (message: VcpuReport): void => {

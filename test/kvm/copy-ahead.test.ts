@@ -2,8 +2,7 @@
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { Disk, type VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
-import { GuestRam } from '../../src/memory/ram.js';
-import { WriteWatch } from '../../src/memory/write-watch.js';
+import { canWatch } from '../../src/memory/write-watch.js';
 import { openTargets } from '../support/descriptors.js';
 import { scratchFolder, sectorBytes } from './support/disks.js';
 import { startGuest, whyNoKvm } from './support/guests.js';
@@ -11,15 +10,7 @@ import { call, endLife, say, startLife } from './support/lives.js';
 
 const scratch = scratchFolder();
 
-const whyNot =
-  whyNoKvm ??
-  (() => {
-    const ram = GuestRam.map(4096);
-    const watch = WriteWatch.over(ram.hostAddress, ram.size);
-    watch?.close();
-    ram.release();
-    return watch === undefined ? 'this kernel cannot watch memory (Linux 6.7)' : undefined;
-  })();
+const whyNot = whyNoKvm ?? (canWatch() ? undefined : 'this kernel cannot watch memory (Linux 6.7)');
 if (whyNot !== undefined) console.log(`skipped: memory that is copied ahead: ${whyNot}`);
 
 const isCopying = (): boolean => openTargets().includes('anon_inode:[userfaultfd]');

@@ -2,27 +2,30 @@
 import { closeSync, openSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
+import { native } from '../../../src/host/addon.js';
 import { Sys, syscall } from '../../../src/host/system.js';
-import { chunkSize, copySome, jobBytes, stopJob } from '../../../src/memory/copy-job.js';
-import { type GuestRam, hugePageSize } from '../../../src/memory/ram.js';
-import { WriteWatch } from '../../../src/memory/write-watch.js';
+import { type CopyJob, chunkSize, copySome, jobBytes, stopJob } from '../../../src/memory/copy-job.js';
+import { GuestRam, hugePageSize } from '../../../src/memory/ram.js';
+import { canWatch } from '../../../src/memory/write-watch.js';
 import { openTargets } from '../../support/descriptors.js';
 import { blocks, content, freeze, map, page, releaseAll, write } from './support/ram.js';
 
 afterEach(releaseAll);
 
-const whyNot = (() => {
-  const ram = map(1);
-  const watch = WriteWatch.over(ram.hostAddress, ram.size);
-  watch?.close();
-  releaseAll();
-  return watch === undefined ? 'this kernel cannot watch memory (Linux 6.7)' : undefined;
-})();
+const whyNot = canWatch() ? undefined : 'this kernel cannot watch memory (Linux 6.7)';
 if (whyNot !== undefined) console.log(`skipped: memory that is copied ahead: ${whyNot}`);
 
-/** Copies what was written since the last time: bytes. `between`: after the pages were protected. */
+/** What was written since the last time, in two steps. */
+function protect(ram: GuestRam): CopyJob {
+  const half = Math.floor(ram.size / 2 / page) * page;
+  ram.protect(0, half);
+  ram.protect(half, ram.size - half);
+  return ram.copyAhead();
+}
+
+/** Copies it: bytes. `between`: after the pages were protected. */
 function copyAhead(ram: GuestRam, between: () => void = () => {}): number {
-  const job = ram.copyAhead();
+  const job = protect(ram);
   between();
   copySome(job, Buffer.alloc(chunkSize));
   return jobBytes(job);
@@ -35,11 +38,24 @@ function readZeroes(ram: GuestRam, at: number): void {
   closeSync(fd);
 }
 
+const MADV_DONTNEED = 4;
+
+/** The page is no longer the machine's own: what reclaim does to one that has become zeroes, which `reads` then finds as the kernel's. */
+function drop(ram: GuestRam, at: number, reads: boolean): void {
+  expect(syscall(Sys.madvise, ram.hostAddress + at * page, page, MADV_DONTNEED)).toBe(0);
+  if (reads) native().copyOut(ram.hostAddress + at * page, Buffer.alloc(1));
+}
+
+const writes = (ram: GuestRam, pages: number): boolean[] => [
+  ram.hasWritten(pages * page),
+  ram.hasWritten((pages + 1) * page),
+];
+
 describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
   test('leaves to the freeze what was written since', () => {
     const ram = map(1024);
     for (let at = 0; at < 512; at++) write(ram, at, 1 + (at % 250));
-    expect(ram.written).toBe(512 * page);
+    expect(writes(ram, 512)).toEqual([true, false]);
     expect(ram.beginCopyAhead()).toBe(true);
     expect(copyAhead(ram)).toBe(512 * page);
     for (const at of [3, 4, 300]) write(ram, at, 0xee);
@@ -52,16 +68,31 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
     ram.endFreeze();
     expect(content(ram).equals(then)).toBe(true);
     expect(content(map(1024, ram.pieces)).equals(then)).toBe(true);
-    expect(ram.written).toBe(0);
+    expect(ram.hasWritten(page)).toBe(false);
   });
 
   test('has holes where pages were zeroes', () => {
     const ram = map(64);
-    for (let at = 0; at < 64; at++) write(ram, at, at === 7 ? 7 : 0);
+    for (let at = 0; at < 64; at++) write(ram, at, at < 8 ? 7 : 0);
     ram.beginCopyAhead();
     copyAhead(ram);
+    for (let at = 0; at < 5; at++) write(ram, at, 0);
+    copyAhead(ram);
+    for (let at = 5; at < 7; at++) write(ram, at, 0);
     const [piece] = freeze(ram);
     expect(blocks(piece!.layer!.fd)).toBe(page / 512);
+  });
+
+  test.each([false, true])("is zeroes where a page has become that and is nobody's any more (read: %s)", (reads) => {
+    const ram = GuestRam.map(64 * page, { hugepages: 'off' });
+    for (let at = 0; at < 64; at++) write(ram, at, 7);
+    ram.beginCopyAhead();
+    copyAhead(ram);
+    drop(ram, 9, reads);
+    const then = content(ram);
+    expect(then[9 * page]).toBe(0);
+    expect(content(map(64, freeze(ram))).equals(then)).toBe(true);
+    ram.release();
   });
 
   test('is watched page by page where the kernel has huge ones', () => {
@@ -81,7 +112,7 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
     for (let at = 0; at < 64; at += 2) write(ram, at, 3);
     const before = openTargets().sort();
     ram.beginCopyAhead();
-    stopJob(ram.copyAhead());
+    stopJob(protect(ram));
     ram.abandonCopyAhead();
     ram.abandonCopyAhead();
     ram.beginCopyAhead();
@@ -91,7 +122,7 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
     ram.abandonCopyAhead();
     expect(openTargets().sort()).toEqual(before);
     const then = content(ram);
-    expect(ram.written).toBe(32 * page);
+    expect(writes(ram, 32)).toEqual([true, false]);
     expect(content(map(64, freeze(ram))).equals(then)).toBe(true);
     const other = map(8);
     other.beginCopyAhead();
@@ -108,6 +139,7 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ kind: fc.constant('write' as const), at, value: fc.nat(255) }) },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('read' as const), at }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('drop' as const), at, reads: fc.boolean() }) },
       { weight: 2, arbitrary: fc.record({ kind: fc.constant('round' as const), at, value: fc.nat(255) }) },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('freeze' as const) }) },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('abandon' as const) }) },
@@ -116,6 +148,8 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const ram = map(pages);
         const model = Buffer.alloc(pages * page);
+        /** What is under the pages that the machine has of its own. */
+        let under = Buffer.from(model);
         let isBegun = false;
         const set = (index: number, value: number): void => {
           write(ram, index, value);
@@ -130,6 +164,10 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
               readZeroes(ram, action.at);
               model.fill(0, action.at * page, (action.at + 1) * page);
               break;
+            case 'drop':
+              drop(ram, action.at, action.reads);
+              under.copy(model, action.at * page, action.at * page, (action.at + 1) * page);
+              break;
             case 'round':
               if (!isBegun) isBegun = ram.beginCopyAhead();
               copyAhead(ram, () => set(action.at, action.value));
@@ -138,6 +176,7 @@ describe.skipIf(whyNot !== undefined)('memory that is copied ahead', () => {
               const child = map(pages, freeze(ram));
               expect(content(child).equals(model)).toBe(true);
               child.release();
+              under = Buffer.from(model);
               isBegun = false;
               break;
             }

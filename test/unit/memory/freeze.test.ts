@@ -2,9 +2,10 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Sys, syscall } from '../../../src/host/system.js';
-import { chunkSize, copySome, type Run, stopJob } from '../../../src/memory/copy-job.js';
+import { chunkSize, copySome, stopJob } from '../../../src/memory/copy-job.js';
 import { maxPieces, planFreeze } from '../../../src/memory/freeze.js';
 import { GuestRam, type RamPiece } from '../../../src/memory/ram.js';
+import type { Run } from '../../../src/memory/runs.js';
 import { openTargets } from '../../support/descriptors.js';
 import { blocks, content, freeze, map, page, releaseAll, write } from './support/ram.js';
 
