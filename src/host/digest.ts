@@ -2,7 +2,7 @@
 const crypto = (): typeof import('node:crypto') => process.getBuiltinModule('node:crypto');
 
 /** At once: for a few kilobytes. */
-export const sha256 = (bytes: Uint8Array): Buffer => crypto().createHash('sha256').update(bytes).digest();
+export const sha256 = (bytes: Uint8Array): Buffer => crypto().hash('sha256', bytes, 'buffer');
 
 /** By a thread of libuv's pool; this one copies `bytes`. */
 export const sha256Later = async (bytes: Uint8Array): Promise<Buffer> =>
