@@ -13,8 +13,8 @@ import type { DataPaths } from './data-paths.js';
 import type { Ownership } from './ownership.js';
 import { vcpuPool } from './prewarm.js';
 
-/** Less than this is copied in some twenty milliseconds, while it stands still. */
-const worthIt = 32 * 2 ** 20;
+/** Less than this is copied in some milliseconds, while it stands still. */
+const worthIt = 8 * 2 ** 20;
 const mostRounds = 3;
 /** Protected at a time: vCPUs that fault wait for it, and so does the program. */
 const slice = 256 * 2 ** 20;

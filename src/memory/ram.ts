@@ -51,7 +51,6 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_HUGETLB_2M = 0x4_0000 | (21 << 26);
-const MADV_DONTNEED = 4;
 const MADV_DONTFORK = 10;
 const MADV_HUGEPAGE = 14;
 const MADV_NOHUGEPAGE = 15;
@@ -110,11 +109,6 @@ export class GuestRam {
       hostAddress += size;
       return { start, size, hostAddress: hostAddress - size };
     });
-  }
-
-  /** Forgets everything written since `map`: what a power cycle does to memory. No vCPU and no device may be running. */
-  discard(): void {
-    this.#advise(0, this.size, MADV_DONTNEED);
   }
 
   /** Whether a freeze would copy so many bytes, of which some could be copied before it. */

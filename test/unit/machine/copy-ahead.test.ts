@@ -60,7 +60,7 @@ const protection = round.slice(0, -1);
 
 describe('what is copied ahead', () => {
   test('is protected while no request is under way, and copied when the devices go on', async () => {
-    const { ahead, log } = machine(100 * MiB, 10 * MiB);
+    const { ahead, log } = machine(100 * MiB, 7 * MiB);
     await ahead.run(limits);
     expect(log).toEqual([...round, ...round]);
     expect(copies.released).toBe(1);
@@ -76,7 +76,7 @@ describe('what is copied ahead', () => {
   });
 
   test('is not begun for little', async () => {
-    const { ahead, log } = machine(31 * MiB);
+    const { ahead, log } = machine(7 * MiB);
     await ahead.run(limits);
     expect(log).toEqual([]);
   });
