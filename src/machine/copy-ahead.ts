@@ -4,8 +4,10 @@
  *
  * Pages are protected while none of the machine's requests is under way: a disk that writes into a page by DMA is not seen.
  */
+import { setImmediate as nextTurn } from 'node:timers';
 import { setImmediate } from 'node:timers/promises';
 import { type CopyJob, jobBytes, stopJob } from '../memory/copy-job.js';
+import type { PagesAside } from '../memory/pages-aside.js';
 import type { GuestRam } from '../memory/ram.js';
 import { MemoryCopier } from '../threads/memory-copy.js';
 import { inTime, type Limits } from './abortable.js';
@@ -22,6 +24,8 @@ const slice = 256 * 2 ** 20;
 export class CopyAhead {
   readonly #ram: GuestRam;
   readonly #dataPaths: DataPaths;
+  /** Until `end`. */
+  #copier: MemoryCopier | undefined;
   #job: CopyJob | undefined;
   #copying: Promise<void> | undefined;
   #isClosed = false;
@@ -34,23 +38,31 @@ export class CopyAhead {
   }
 
   /**
-   * The machine runs, and is frozen next, or `abandon` is called. Rejects if its devices do not come to rest, or when `signal`
+   * The machine runs, and is frozen next; then `end` is called. Rejects if its devices do not come to rest, or when `signal`
    * aborts. What else goes wrong leaves everything to the freeze, which can do without, or says what is wrong.
    */
   async run(limits: Limits): Promise<void> {
     if (this.#isClosed || !this.#ram.hasWritten(worthIt)) return;
-    using copier = await MemoryCopier.start(vcpuPool()).catch(() => undefined);
-    if (copier === undefined || this.#isClosed || !this.#ram.beginCopyAhead()) return;
+    const copier = await MemoryCopier.start(vcpuPool()).catch(() => undefined);
+    if (copier === undefined) return;
+    this.#copier = copier;
     let isWhole = false;
     try {
-      isWhole = await this.#rounds(copier, limits);
+      isWhole = !this.#isClosed && this.#ram.beginCopyAhead() && (await this.#rounds(copier, limits));
     } finally {
-      if (!isWhole) this.abandon();
+      if (!isWhole) this.end();
     }
   }
 
-  abandon(): void {
+  /** The machine has been frozen, or will not be. What that has left is freed by the thread that copied, if there was one. */
+  end(): void {
     this.#ram.abandonCopyAhead();
+    const aside = this.#ram.takeAside();
+    const copier = this.#copier;
+    this.#copier = undefined;
+    if (aside === undefined) copier?.[Symbol.dispose]();
+    else if (copier === undefined) nextTurn(() => aside.release());
+    else void freeElsewhere(copier, aside);
   }
 
   /** Nobody copies any more. */
@@ -58,7 +70,7 @@ export class CopyAhead {
     this.#isClosed = true;
     if (this.#job !== undefined) stopJob(this.#job);
     await this.#copying?.catch(() => {}); // `run` hears of it
-    this.abandon();
+    this.end();
   }
 
   /** False if there is something that was not copied, and should have been. */
@@ -107,4 +119,10 @@ export class CopyAhead {
     signal?.throwIfAborted();
     return !this.#isClosed;
   }
+}
+
+async function freeElsewhere(copier: MemoryCopier, aside: PagesAside): Promise<void> {
+  using _ = copier;
+  await copier.free(aside).catch(() => {}); // then this thread frees them
+  aside.release();
 }

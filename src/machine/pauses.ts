@@ -94,8 +94,14 @@ export class Pauses {
     task: (cycle: PowerCycle) => Promise<T>,
   ): Promise<{ readonly value: T; readonly goesOn: Promise<void> | undefined }> {
     limits.signal?.throwIfAborted();
-    if (this.#machine.state() === 'paused')
-      return { value: await task(this.#inState('paused', what)), goesOn: undefined };
+    if (this.#machine.state() === 'paused') {
+      const cycle = this.#inState('paused', what);
+      try {
+        return { value: await task(cycle), goesOn: undefined };
+      } finally {
+        cycle.ahead.end();
+      }
+    }
     const ahead = await this.#copyAhead(limits);
     try {
       const cycle = await this.#stopRunning(what, limits);
@@ -107,7 +113,7 @@ export class Pauses {
         throw error;
       }
     } finally {
-      ahead?.abandon(); // which has nothing left if `task` has used it
+      ahead?.end();
     }
   }
 

@@ -17,6 +17,8 @@ import { RamFreeze } from './freeze.js';
 import type { RamRegion } from './guest-memory.js';
 import type { Layer, PageFile } from './layer.js';
 import { hasPrivate } from './pagemap.js';
+import { PagesAside } from './pages-aside.js';
+import { type Run, within } from './runs.js';
 import { canWatch } from './write-watch.js';
 
 /** `length` bytes at `offset` of RAM; all multiples of 4 KiB, in order, without gaps. */
@@ -62,6 +64,8 @@ export class GuestRam {
   #pieces: readonly RamPiece[];
   #ahead: CopiedAhead | undefined;
   #freezing: RamFreeze | undefined;
+  /** What the last freeze has left. */
+  #aside: PagesAside | undefined;
   #isLost = false;
   #released = false;
 
@@ -174,7 +178,10 @@ export class GuestRam {
     );
   }
 
-  /** What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. */
+  /**
+   * What was written is a layer from now on, and the machine goes on over it: `pieces` are another list. The pages themselves are
+   * aside, for `takeAside`.
+   */
   endFreeze(): void {
     const before = this.#pieces;
     const freezing = this.#freezing!;
@@ -186,11 +193,22 @@ export class GuestRam {
     for (const { layer } of before) layer?.release();
     this.#isLost = true;
     try {
+      this.#setAside(
+        pieces.filter((piece) => piece.layer === layer),
+        before,
+      );
       for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
       this.#isLost = false;
     } finally {
       freezing.close(); // there is nothing left of the pages that it has watched
     }
+  }
+
+  /** Pages that a freeze has left, which the caller releases when the machine goes on. */
+  takeAside(): PagesAside | undefined {
+    const aside = this.#aside;
+    this.#aside = undefined;
+    return aside;
   }
 
   abandonFreeze(): void {
@@ -210,7 +228,16 @@ export class GuestRam {
     native().releaseMemory(this.hostAddress);
     this.abandonCopyAhead();
     this.abandonFreeze();
+    this.takeAside()?.release();
     for (const { layer } of this.#pieces) layer?.release();
+  }
+
+  /** `before`: as they are mapped now. */
+  #setAside(covered: readonly RamPiece[], before: readonly RamPiece[]): void {
+    this.takeAside()?.release();
+    this.#aside = covered.length === 0 ? undefined : PagesAside.room(this.size);
+    for (const { start, end } of within(covered.map(runOf), before.map(runOf)))
+      this.#aside?.take(this.hostAddress, start, end - start);
   }
 
   #mapPiece(piece: RamPiece): void {
@@ -234,6 +261,8 @@ export class GuestRam {
     if (result < 0) throw mapError(this.size, result);
   }
 }
+
+const runOf = ({ offset, length }: RamPiece): Run => ({ start: offset, end: offset + length });
 
 function checkPieces(size: number, pieces: readonly RamPiece[], hugepages: HugePages): void {
   const unit = hugepages === 'hugetlb' ? hugePageSize : pageSize;

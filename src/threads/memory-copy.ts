@@ -1,6 +1,7 @@
-/** Copies memory on a thread that has no vCPU, while the vCPUs go on. Main thread. */
+/** Copies memory, and frees pages, on a thread that has no vCPU, while the vCPUs go on. Main thread. */
 import { fromWire, TsvmmError } from '../errors.js';
 import type { CopyJob } from '../memory/copy-job.js';
+import type { PagesAside } from '../memory/pages-aside.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
@@ -25,16 +26,26 @@ export class MemoryCopier implements Disposable {
     return new MemoryCopier(pool, pooled);
   }
 
-  /** Settles when it does not copy any more: all is copied, or `stopJob` has been called. One at a time. */
-  async copy(job: CopyJob): Promise<void> {
+  /** Settles when it does not copy any more: all is copied, or `stopJob` has been called. */
+  copy(job: CopyJob): Promise<void> {
+    return this.#ask({ type: 'copy', job });
+  }
+
+  /** The room stays the caller's. */
+  free({ address, length }: PagesAside): Promise<void> {
+    return this.#ask({ type: 'free', address, length });
+  }
+
+  /** One at a time. */
+  async #ask(command: VcpuCommand): Promise<void> {
     const { worker } = this.#pooled;
     const listening = new AbortController();
     let cause: Error | undefined;
     const answered = new Promise<void>((resolve, reject) => {
       const onReport = (report: VcpuReport): void => {
-        if (report.type !== 'copied') return;
-        if (report.error === undefined) resolve();
-        else reject(fromWire(report.error));
+        if (report.type !== 'copied' && report.type !== 'freed') return;
+        if (report.type === 'copied' && report.error !== undefined) reject(fromWire(report.error));
+        else resolve();
       };
       const onError = (error: Error): void => {
         cause = error;
@@ -46,7 +57,7 @@ export class MemoryCopier implements Disposable {
         worker.off('message', onReport).off('error', onError).off('exit', onExit);
       });
       if (this.#pooled.isGone) onExit();
-      else worker.postMessage({ type: 'copy', job } satisfies VcpuCommand);
+      else worker.postMessage(command);
     });
     try {
       await answered;

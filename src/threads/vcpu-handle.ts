@@ -25,7 +25,7 @@ export interface VcpuEvents {
 
 /** Of an order that may fail. */
 const answers = ['created', 'prefaulted', 'loaded', 'revived', 'entered'] as const;
-type Answer = (typeof answers)[number] | 'copied' | 'parked' | 'stopped';
+type Answer = (typeof answers)[number] | 'copied' | 'freed' | 'parked' | 'stopped';
 
 export class VcpuHandle {
   readonly cpu: number;

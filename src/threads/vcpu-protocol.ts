@@ -62,6 +62,8 @@ export type VcpuCommand =
   | { readonly type: 'revive'; readonly revival: Revival }
   /** Copies memory, or helps to: while its vCPU is parked, or without one. */
   | { readonly type: 'copy'; readonly job: CopyJob }
+  /** Frees pages of a `PagesAside`. */
+  | { readonly type: 'free'; readonly address: number; readonly length: number }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 
@@ -77,6 +79,7 @@ export type VcpuReport =
   | { readonly type: 'entered' }
   /** With an error there is a chunk that was not copied; the vCPU is as it was. */
   | { readonly type: 'copied'; readonly error: WireError | undefined }
+  | { readonly type: 'freed' }
   | { readonly type: 'parked' }
   /** The vCPU is closed; the worker is idle again. */
   | { readonly type: 'stopped' }

@@ -8,6 +8,7 @@ import { asTsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { raiseNice } from '../host/system.js';
 import { type CopyJob, chunkSize, copySome } from '../memory/copy-job.js';
+import { freePages } from '../memory/pages-aside.js';
 import { buildBoard, type VcpuBoard } from './vcpu-board.js';
 import { type VcpuCommand, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
@@ -23,7 +24,7 @@ let thread: VcpuThread | undefined;
 /** Nothing of a vCPU follows what has failed but its end: main does not wait for each answer before the next order. */
 let hasFailed = false;
 /** Orders that are obeyed all the same. */
-const always: readonly VcpuCommand['type'][] = ['close', 'forget', 'copy'];
+const always: readonly VcpuCommand['type'][] = ['close', 'forget', 'copy', 'free'];
 
 const report = (message: VcpuReport): void => {
   if (message.type === 'stopped') {
@@ -64,6 +65,10 @@ function obey(command: VcpuCommand): void {
       break;
     case 'copy':
       report({ type: 'copied', error: copy(command.job) });
+      break;
+    case 'free':
+      freePages(command.address, command.length); // what stays is freed with its addresses
+      report({ type: 'freed' });
       break;
     case 'close':
       // Already gone if the kick reached it first; then it has reported.

@@ -41,6 +41,7 @@ function machine(...rounds: number[]) {
     protect: (offset: number) => say(`protect ${offset / MiB}`),
     copyAhead: () => job(rounds.shift() ?? 0),
     abandonCopyAhead: () => say('abandon'),
+    takeAside: () => undefined,
   } as unknown as GuestRam;
   const dataPaths = {
     quiesce: async () => say('quiesce'),
@@ -63,6 +64,8 @@ describe('what is copied ahead', () => {
     const { ahead, log } = machine(100 * MiB, 7 * MiB);
     await ahead.run(limits);
     expect(log).toEqual([...round, ...round]);
+    expect(copies.released).toBe(0);
+    ahead.end();
     expect(copies.released).toBe(1);
   });
 

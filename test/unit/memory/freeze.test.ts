@@ -1,9 +1,11 @@
 /** Guest RAM frozen again and again: what each layer shows, against a model that copies whole memories. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
+import { native } from '../../../src/host/addon.js';
 import { Sys, syscall } from '../../../src/host/system.js';
 import { chunkSize, copySome, stopJob } from '../../../src/memory/copy-job.js';
 import { maxPieces, planFreeze } from '../../../src/memory/freeze.js';
+import { freePages } from '../../../src/memory/pages-aside.js';
 import { GuestRam, type RamPiece } from '../../../src/memory/ram.js';
 import type { Run } from '../../../src/memory/runs.js';
 import { openTargets } from '../../support/descriptors.js';
@@ -37,6 +39,30 @@ describe('a freeze', () => {
     const [piece] = freeze(ram);
     expect(piece).toMatchObject({ offset: 0, length: 1024 * page, layerOffset: 0 });
     expect(blocks(piece!.layer!.fd)).toBe(page / 512);
+  });
+
+  test('leaves the pages that were written aside, until somebody has freed them', () => {
+    const ram = map(2048);
+    for (let at = 0; at < 1024; at++) write(ram, at, 9);
+    freeze(ram);
+    write(ram, 5, 1);
+    write(ram, 1500, 2); // over the same layer, and of two parts
+    const before = content(ram);
+    freeze(ram); // what the first has left is freed
+    const aside = ram.takeAside()!;
+    expect(ram.takeAside()).toBeUndefined();
+    const page5 = Buffer.alloc(page);
+    native().copyOut(aside.address + 5 * page, page5);
+    expect(page5).toEqual(Buffer.alloc(page, 1));
+    expect(freePages(aside.address + 5 * page, page)).toBe(0);
+    native().copyOut(aside.address + 5 * page, page5);
+    expect(page5[0]).not.toBe(1);
+    expect(native().memoryHolders(aside.address)).toBe(1);
+    aside.release();
+    expect(native().memoryHolders(aside.address)).toBe(0);
+    expect(content(ram).equals(before)).toBe(true);
+    expect(freeze(ram)).toHaveLength(ram.pieces.length);
+    expect(ram.takeAside()).toBeUndefined();
   });
 
   test('of what was not written since makes no new layer', () => {
