@@ -5,6 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4  // headers older than Linux 5.7
+#endif
 
 #include "runtime.h"
 #include "shim.h"
@@ -31,6 +37,18 @@ Mapping** Find(uintptr_t address, size_t length) {
     if (offset < (*at)->length && length <= (*at)->length - offset) break;
   }
   return at;
+}
+
+// A new mapping, held once by the calling environment; its address.
+napi_value HoldMapping(napi_env env, void* p, size_t length) {
+  auto* mapping = Make<Mapping>();
+  {
+    Locked locked(table);
+    *mapping = {reinterpret_cast<uintptr_t>(p), length, 1, mappings};
+    mappings = mapping;
+  }
+  Hold(env, Held::kMapping, reinterpret_cast<intptr_t>(p));
+  return NumberOf(env, reinterpret_cast<intptr_t>(p));
 }
 
 void Finalize(napi_env, void* data, void*) { ReleaseMapping(reinterpret_cast<uintptr_t>(data)); }
@@ -76,14 +94,25 @@ static napi_value MapMemory(napi_env env, napi_callback_info info) {
     if (hint != nullptr) munmap(hint, length);
     return NumberOf(env, -error);
   }
-  auto* mapping = Make<Mapping>();
-  {
-    Locked locked(table);
-    *mapping = {reinterpret_cast<uintptr_t>(p), length, 1, mappings};
-    mappings = mapping;
+  return HoldMapping(env, p, length);
+}
+
+// moveMemory(address, length) -> address or -errno: the pages of part of one mapping move elsewhere, held once by the
+// calling environment. What is mapped there stays, without them. Any private mapping since Linux 5.13.
+static napi_value MoveMemory(napi_env env, napi_callback_info info) {
+  Arguments<2> a(env, info);
+  const uintptr_t from = a.at(env, 0);
+  const size_t length = a.at(env, 1), unit = 0x200000;
+  // Page tables move as a whole to where they are aligned alike. Only a hint: MREMAP_FIXED unmaps what is there, and then may fail.
+  void* room = mmap(nullptr, length + unit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uintptr_t hint = 0;
+  if (room != MAP_FAILED) {
+    const auto begin = reinterpret_cast<uintptr_t>(room);
+    hint = begin + ((from - begin) & (unit - 1));
+    munmap(room, length + unit);
   }
-  Hold(env, Held::kMapping, reinterpret_cast<intptr_t>(p));
-  return NumberOf(env, reinterpret_cast<intptr_t>(p));
+  const long to = syscall(SYS_mremap, from, length, length, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, hint);
+  return to == -1 ? NumberOf(env, -errno) : HoldMapping(env, reinterpret_cast<void*>(to), length);
 }
 
 // releaseMemory(address) -> 0 or -errno: gives up the calling environment's hold, once; the last holder unmaps.
@@ -128,6 +157,7 @@ static napi_value MemoryHolders(napi_env env, napi_callback_info info) {
 
 void ExportMemory(napi_env env, Napi::Object exports) {
   Export(env, exports, "mapMemory", MapMemory);
+  Export(env, exports, "moveMemory", MoveMemory);
   Export(env, exports, "releaseMemory", ReleaseMemory);
   Export(env, exports, "wrapMemory", WrapMemory);
   Export(env, exports, "detach", Detach);

@@ -42,6 +42,8 @@ export interface Native {
 
   /** Maps memory, held once by the calling environment; `alignment` is a power of two or 0. Address or `-errno`. */
   mapMemory(length: number, protection: number, flags: number, fd: number, offset: number, alignment: number): number;
+  /** The pages of part of a mapping, elsewhere and held once; what is mapped there stays, without them. Address, or -errno. */
+  moveMemory(address: number, length: number): number;
   /** Gives up the environment's hold; the last holder (that, or an ArrayBuffer in any isolate) unmaps. */
   releaseMemory(address: number): number;
   /** An ArrayBuffer over part of one mapping, which it holds; undefined if the range is not inside one. */

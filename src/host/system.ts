@@ -15,7 +15,6 @@ export const Sys = {
   ioctl: 16,
   pread64: 17,
   pwrite64: 18,
-  mremap: 25,
   madvise: 28,
   fcntl: 72,
   fsync: 74,

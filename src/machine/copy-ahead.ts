@@ -60,7 +60,7 @@ export class CopyAhead {
     const aside = this.#ram.takeAside();
     const copier = this.#copier;
     this.#copier = undefined;
-    if (aside === undefined) copier?.[Symbol.dispose]();
+    if (aside === undefined || aside.parts.length === 0) copier?.[Symbol.dispose]();
     else if (copier === undefined) nextTurn(() => aside.release());
     else void freeElsewhere(copier, aside);
   }

@@ -111,9 +111,11 @@ export class Pauses {
       } catch (error) {
         await goOn();
         throw error;
+      } finally {
+        cycle.ahead.end();
       }
     } finally {
-      ahead?.end();
+      ahead?.end(); // of another power cycle, if its guest has reset
     }
   }
 

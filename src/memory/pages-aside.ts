@@ -5,40 +5,41 @@
 import { native } from '../host/addon.js';
 import { Sys, syscall } from '../host/system.js';
 
-const PROT_NONE = 0;
-const MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x4022;
-/** Maymove, fixed, dontunmap (mremap(2); of any private mapping since Linux 5.13). */
-const MREMAP_FLAGS = 1 | 2 | 4;
+/** Less is freed as fast as it is moved; and a process may have 65,530 mappings by default. */
+const worthIt = 0x4_0000;
 const MADV_DONTNEED = 4;
-/** Page tables move as a whole where both sides are aligned to what one describes. */
-const alignment = 0x20_0000;
+/** Freed at a time: whoever maps memory waits for that. */
+const slice = 0x80_0000;
 
-export class PagesAside {
+/** Of this process. */
+export interface Pages {
   readonly address: number;
   readonly length: number;
+}
 
-  private constructor(address: number, length: number) {
-    this.address = address;
-    this.length = length;
+export class PagesAside {
+  readonly #parts: Pages[] = [];
+
+  get parts(): readonly Pages[] {
+    return this.#parts;
   }
 
-  /** For the pages of `length` bytes of memory that are aligned as this is; undefined where there is no room. */
-  static room(length: number): PagesAside | undefined {
-    const address = native().mapMemory(length, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0, alignment);
-    return address < 0 ? undefined : new PagesAside(address, length);
+  /** Part of memory that is mapped over next. What cannot be taken is freed by that. */
+  take(from: number, length: number): void {
+    if (length < worthIt) return;
+    const address = native().moveMemory(from, length);
+    if (address >= 0) this.#parts.push({ address, length });
   }
 
-  /** Part of one mapping, of which nothing is left there. Where that cannot be, it stays as it is, and is freed by what is mapped over it. */
-  take(memory: number, offset: number, length: number): void {
-    syscall(Sys.mremap, memory + offset, length, length, MREMAP_FLAGS, this.address + offset);
-  }
-
-  /** Frees them, if they are not yet, and the room. */
+  /** Frees them, if they are not yet, and their addresses. */
   release(): void {
-    native().releaseMemory(this.address);
+    for (const { address } of this.#parts.splice(0)) native().releaseMemory(address);
   }
 }
 
-/** Frees the pages of a `PagesAside`. Any thread. */
-export const freePages = (address: number, length: number): number =>
-  syscall(Sys.madvise, address, length, MADV_DONTNEED);
+/** Frees the pages of a `PagesAside`; what stays is freed with its addresses. Any thread. */
+export function freePages(parts: readonly Pages[]): void {
+  for (const { address, length } of parts)
+    for (let at = 0; at < length; at += slice)
+      syscall(Sys.madvise, address + at, Math.min(slice, length - at), MADV_DONTNEED);
+}

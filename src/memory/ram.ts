@@ -193,11 +193,21 @@ export class GuestRam {
     for (const { layer } of before) layer?.release();
     this.#isLost = true;
     try {
-      this.#setAside(
-        pieces.filter((piece) => piece.layer === layer),
-        before,
-      );
-      for (const piece of pieces) if (piece.layer === layer) this.#mapPiece(piece);
+      this.takeAside()?.release();
+      const aside = new PagesAside();
+      this.#aside = aside;
+      // Nobody looks at memory between the two: until it is mapped, what was taken is not there.
+      for (const piece of pieces) {
+        if (piece.layer !== layer) continue;
+        for (const { start, end } of within([runOf(piece)], before.map(runOf)))
+          aside.take(this.hostAddress + start, end - start);
+        try {
+          this.#mapPiece(piece);
+        } catch {
+          aside.release(); // theirs may be the mappings that are too many
+          this.#mapPiece(piece);
+        }
+      }
       this.#isLost = false;
     } finally {
       freezing.close(); // there is nothing left of the pages that it has watched
@@ -230,14 +240,6 @@ export class GuestRam {
     this.abandonFreeze();
     this.takeAside()?.release();
     for (const { layer } of this.#pieces) layer?.release();
-  }
-
-  /** `before`: as they are mapped now. */
-  #setAside(covered: readonly RamPiece[], before: readonly RamPiece[]): void {
-    this.takeAside()?.release();
-    this.#aside = covered.length === 0 ? undefined : PagesAside.room(this.size);
-    for (const { start, end } of within(covered.map(runOf), before.map(runOf)))
-      this.#aside?.take(this.hostAddress, start, end - start);
   }
 
   #mapPiece(piece: RamPiece): void {

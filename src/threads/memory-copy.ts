@@ -28,22 +28,22 @@ export class MemoryCopier implements Disposable {
 
   /** Settles when it does not copy any more: all is copied, or `stopJob` has been called. */
   copy(job: CopyJob): Promise<void> {
-    return this.#ask({ type: 'copy', job });
+    return this.#ask('copied', { type: 'copy', job });
   }
 
-  /** The room stays the caller's. */
-  free({ address, length }: PagesAside): Promise<void> {
-    return this.#ask({ type: 'free', address, length });
+  /** Their addresses stay the caller's. */
+  free({ parts }: PagesAside): Promise<void> {
+    return this.#ask('freed', { type: 'free', parts });
   }
 
   /** One at a time. */
-  async #ask(command: VcpuCommand): Promise<void> {
+  async #ask(answer: 'copied' | 'freed', command: VcpuCommand): Promise<void> {
     const { worker } = this.#pooled;
     const listening = new AbortController();
     let cause: Error | undefined;
     const answered = new Promise<void>((resolve, reject) => {
       const onReport = (report: VcpuReport): void => {
-        if (report.type !== 'copied' && report.type !== 'freed') return;
+        if (report.type !== answer) return;
         if (report.type === 'copied' && report.error !== undefined) reject(fromWire(report.error));
         else resolve();
       };

@@ -63,7 +63,7 @@ export type VcpuCommand =
   /** Copies memory, or helps to: while its vCPU is parked, or without one. */
   | { readonly type: 'copy'; readonly job: CopyJob }
   /** Frees pages of a `PagesAside`. */
-  | { readonly type: 'free'; readonly address: number; readonly length: number }
+  | { readonly type: 'free'; readonly parts: readonly HostRange[] }
   /** Ends a vCPU that is not in the guest: parked, failed, or never entered. */
   | { readonly type: 'close' };
 

@@ -67,7 +67,7 @@ function obey(command: VcpuCommand): void {
       report({ type: 'copied', error: copy(command.job) });
       break;
     case 'free':
-      freePages(command.address, command.length); // what stays is freed with its addresses
+      freePages(command.parts);
       report({ type: 'freed' });
       break;
     case 'close':
