@@ -76,6 +76,17 @@ describe.skipIf(whyNoKvm !== undefined)('a paused machine', () => {
     await until(() => lastRecord(heard.output) > 20);
   });
 
+  test('is none where the timeout is none, in forks and snapshots neither, and the machine runs', async () => {
+    const { vm, heard } = await writer();
+    await using _ = vm;
+    const wrong = { timeout: 'soon' as never };
+    for (const refused of [vm.pause(wrong), vm.fork(wrong), vm.snapshot(scratch.path('never'), wrong)])
+      await expect(refused).rejects.toMatchObject({ code: 'ERR_TSVMM_CONFIG' });
+    expect(vm.state).toBe('running');
+    const before = lastRecord(heard.output);
+    await until(() => lastRecord(heard.output) > before + 5);
+  });
+
   test('takes no processor', async () => {
     const { vm, heard } = await writer();
     await using _ = vm;
