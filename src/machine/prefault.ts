@@ -1,8 +1,8 @@
 /** Faulting guest memory in before the guest is entered, by the threads of its vCPUs, which have nothing to do yet. Main thread. */
 import type { RamRegion } from '../memory/guest-memory.js';
+import type { HostRange } from '../memory/populate.js';
 import { hugePageSize } from '../memory/ram.js';
 import type { VcpuHandle } from '../threads/vcpu-handle.js';
-import type { HostRange } from '../threads/vcpu-protocol.js';
 import { bad, hasOptions, integer } from './checks.js';
 
 /** Guest-physical: a part of memory that a guest has touched. */

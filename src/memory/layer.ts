@@ -6,13 +6,12 @@
  */
 import { TsvmmError } from '../errors.js';
 import { native } from '../host/addon.js';
+import { FallocateMode } from '../host/engine-slots.js';
 import { errnoName } from '../host/errno.js';
 import { closeFd, Sys, syscall } from '../host/system.js';
 
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
 const F_ADD_SEALS = 1033;
 const F_SEAL_SEAL = 1;
 const F_SEAL_SHRINK = 2;
@@ -85,7 +84,7 @@ export function writeLayer(fd: number, source: Uint8Array, offset: number): void
 
 /** What was written there reads as zeroes again. */
 export function clearLayer(fd: number, offset: number, length: number): void {
-  const result = syscall(Sys.fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+  const result = syscall(Sys.fallocate, fd, FallocateMode.punchHole, offset, length);
   if (result < 0) throw noRoom(result);
 }
 

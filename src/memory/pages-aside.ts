@@ -4,6 +4,7 @@
  */
 import { native } from '../host/addon.js';
 import { Sys, syscall } from '../host/system.js';
+import type { HostRange } from './populate.js';
 
 /** Less is freed as fast as it is moved; and a process may have 65,530 mappings by default. */
 const worthIt = 0x4_0000;
@@ -11,16 +12,10 @@ const MADV_DONTNEED = 4;
 /** Freed at a time: whoever maps memory waits for that. */
 const slice = 0x80_0000;
 
-/** Of this process. */
-export interface Pages {
-  readonly address: number;
-  readonly length: number;
-}
-
 export class PagesAside {
-  readonly #parts: Pages[] = [];
+  readonly #parts: HostRange[] = [];
 
-  get parts(): readonly Pages[] {
+  get parts(): readonly HostRange[] {
     return this.#parts;
   }
 
@@ -38,7 +33,7 @@ export class PagesAside {
 }
 
 /** Frees the pages of a `PagesAside`; what stays is freed with its addresses. Any thread. */
-export function freePages(parts: readonly Pages[]): void {
+export function freePages(parts: readonly HostRange[]): void {
   for (const { address, length } of parts)
     for (let at = 0; at < length; at += slice)
       syscall(Sys.madvise, address + at, Math.min(slice, length - at), MADV_DONTNEED);

@@ -3,6 +3,12 @@ import { TsvmmError } from '../errors.js';
 import { Errno, errnoName } from '../host/errno.js';
 import { Sys, syscall } from '../host/system.js';
 
+/** Of this process. */
+export interface HostRange {
+  readonly address: number;
+  readonly length: number;
+}
+
 const MADV_POPULATE_READ = 22;
 const MADV_POPULATE_WRITE = 23;
 

@@ -196,11 +196,11 @@ export class GuestRam {
       this.takeAside()?.release();
       const aside = new PagesAside();
       this.#aside = aside;
+      const mapped = before.map(runOf);
       // Nobody looks at memory between the two: until it is mapped, what was taken is not there.
       for (const piece of pieces) {
         if (piece.layer !== layer) continue;
-        for (const { start, end } of within([runOf(piece)], before.map(runOf)))
-          aside.take(this.hostAddress + start, end - start);
+        for (const { start, end } of within([runOf(piece)], mapped)) aside.take(this.hostAddress + start, end - start);
         try {
           this.#mapPiece(piece);
         } catch {

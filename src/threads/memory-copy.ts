@@ -39,7 +39,7 @@ export class MemoryCopier implements Disposable {
   /** One at a time. */
   async #ask(answer: 'copied' | 'freed', command: VcpuCommand): Promise<void> {
     const { worker } = this.#pooled;
-    const listening = new AbortController();
+    let stopListening = (): void => {};
     let cause: Error | undefined;
     const answered = new Promise<void>((resolve, reject) => {
       const onReport = (report: VcpuReport): void => {
@@ -53,16 +53,14 @@ export class MemoryCopier implements Disposable {
       const onExit = (): void =>
         reject(new TsvmmError('ERR_TSVMM_WORKER_DIED', 'the thread that copies memory has died', { cause }));
       worker.on('message', onReport).on('error', onError).on('exit', onExit);
-      listening.signal.addEventListener('abort', () => {
-        worker.off('message', onReport).off('error', onError).off('exit', onExit);
-      });
+      stopListening = () => void worker.off('message', onReport).off('error', onError).off('exit', onExit);
       if (this.#pooled.isGone) onExit();
       else worker.postMessage(command);
     });
     try {
       await answered;
     } finally {
-      listening.abort();
+      stopListening();
     }
   }
 

@@ -10,9 +10,10 @@ import type { StartState } from '../kvm/start-state.js';
 import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
 import type { CopyJob } from '../memory/copy-job.js';
+import type { HostRange } from '../memory/populate.js';
 import type { Revival } from './revive.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
-import type { HostRange, VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
 /** A kicked vCPU answers in microseconds; one that does not answer in this time is stuck in the kernel. */
 const stopDeadlineMs = 2000;

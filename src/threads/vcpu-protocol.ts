@@ -10,6 +10,7 @@ import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import type { ControlLayout } from '../memory/control.js';
 import type { CopyJob } from '../memory/copy-job.js';
 import type { RamRegion } from '../memory/guest-memory.js';
+import type { HostRange } from '../memory/populate.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
 import type { Revival } from './revive.js';
 
@@ -35,12 +36,6 @@ export interface VcpuAssignment {
   readonly mainDoorbell: number;
   /** eventfd of the I/O worker: a device's lifecycle changed. -1 if there is no data path. */
   readonly ioDoorbell: number;
-}
-
-/** Of this process. */
-export interface HostRange {
-  readonly address: number;
-  readonly length: number;
 }
 
 /** main -> vCPU worker */

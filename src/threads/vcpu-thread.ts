@@ -29,12 +29,12 @@ import {
   VcpuState,
 } from '../memory/control.js';
 import type { SharedLock } from '../memory/lock.js';
-import { populate } from '../memory/populate.js';
+import { type HostRange, populate } from '../memory/populate.js';
 import type { Platform } from '../virtio/transport/platform.js';
 import { type Revival, reviveMachine } from './revive.js';
 import type { VcpuBoard } from './vcpu-board.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
-import { type HostRange, type VcpuAssignment, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
+import { type VcpuAssignment, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
 import type { VcpuWires } from './vcpu-wires.js';
 
 /** Bytes of RAM faulted in between two looks at the event loop: some milliseconds. */
