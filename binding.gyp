@@ -6,6 +6,7 @@
         "native/addon.cc",
         "native/environment.cc",
         "native/calls.cc",
+        "native/making.cc",
         "native/memory.cc",
         "native/guard.cc",
         "native/cut.cc",

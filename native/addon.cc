@@ -12,6 +12,7 @@ void Export(napi_env env, Napi::Object exports, const char* name, napi_callback 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportEnvironment(env, exports);  // first: its cleanup hook is the last to run
   ExportCalls(env, exports);
+  ExportMaking(env, exports);
   ExportMemory(env, exports);
   ExportGuard(env, exports);
   ExportCut(env, exports);

@@ -51,8 +51,6 @@ static napi_value Layouts(napi_env env, napi_callback_info info) {
   STRUCT(kvm_irq_routing_entry)
   FIELD(kvm_irq_routing_entry, gsi), FIELD(kvm_irq_routing_entry, type), FIELD(kvm_irq_routing_entry, flags);
   FIELD(kvm_irq_routing_entry, u);
-  STRUCT(kvm_dirty_log)
-  FIELD(kvm_dirty_log, slot), FIELD(kvm_dirty_log, dirty_bitmap);
   STRUCT(kvm_enable_cap)
   FIELD(kvm_enable_cap, cap), FIELD(kvm_enable_cap, flags), FIELD(kvm_enable_cap, args);
   STRUCT(kvm_mp_state)

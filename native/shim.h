@@ -33,13 +33,14 @@ void MakeCut(int64_t handle);
 
 // The version of what TypeScript calls here; src/host/native.ts has the same. One that is left over from another version of
 // tsvmm is refused by it.
-constexpr int kAbi = 3;
+constexpr int kAbi = 4;
 
 // Signal sent to a vCPU thread to make KVM_RUN return; 0 until KickSignal() has chosen one.
 int KickSignalNumber();
 
 void ExportEnvironment(napi_env env, Napi::Object exports);
 void ExportCalls(napi_env env, Napi::Object exports);
+void ExportMaking(napi_env env, Napi::Object exports);
 void ExportMemory(napi_env env, Napi::Object exports);
 void ExportGuard(napi_env env, Napi::Object exports);
 void ExportCut(napi_env env, Napi::Object exports);

@@ -9,7 +9,7 @@ import type { Native } from './native.js';
 import { permissionFlags, whyNotThisRuntime } from './runtime.js';
 
 /** The version of native.ts; native/shim.h has the same. */
-const abi = 3;
+const abi = 4;
 
 let loaded: Native | undefined;
 

@@ -6,8 +6,8 @@
  * Application processors keep KVM's reset state and wait for INIT/SIPI.
  */
 import { KvmDtable, KvmRegs, KvmSegment, KvmSregs } from './structs.js';
+import { setU64 } from './u64.js';
 import type { Vcpu } from './vcpu.js';
-import { setU64 } from './vm.js';
 
 /** What a boot image asks of the first vCPU; mirrors `Entry` of boot/boot-image.ts, which this layer may not import. */
 export type StartState =

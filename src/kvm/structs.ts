@@ -38,7 +38,6 @@ export const KvmIrqRoutingEntry = struct('kvm_irq_routing_entry', {
   pad: 'u32',
   u: ['u64', 4],
 });
-export const KvmDirtyLog = struct('kvm_dirty_log', { slot: 'u32', padding: 'u32', dirty_bitmap: 'u64' });
 export const KvmEnableCap = struct('kvm_enable_cap', { cap: 'u32', flags: 'u32', args: ['u64', 4], pad: ['u8', 64] });
 export const KvmCpuid2 = struct('kvm_cpuid2', { nent: 'u32', padding: 'u32', entries: ['u32', 0] });
 export const KvmCpuidEntry2 = struct('kvm_cpuid_entry2', {

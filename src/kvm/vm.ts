@@ -9,23 +9,18 @@ import { Errno } from '../host/errno.js';
 import { closeFd, Sys } from '../host/system.js';
 import { Ioctl } from './ioctls.js';
 import { type Kvm, must } from './kvm.js';
-import { KvmDirtyLog, KvmIoeventfd, KvmIrqfd, KvmIrqLevel, KvmPitConfig, KvmUserspaceMemoryRegion } from './structs.js';
+import { KvmIoeventfd, KvmIrqfd, KvmIrqLevel } from './structs.js';
+import { setU64 } from './u64.js';
+import { type VmCall, VmMaking } from './vm-making.js';
 
-const PIT_SPEAKER_DUMMY = 1;
 const IRQFD_DEASSIGN = 1;
 const IOEVENTFD_DATAMATCH = 1;
 const IOEVENTFD_DEASSIGN = 4;
 const matchedBytes = 4;
-export const MEM_LOG_DIRTY_PAGES = 1;
-
-/** `view.setBigUint64` without a BigInt, for an exact integer below 2^53. */
-export function setU64(view: DataView, offset: number, value: number): void {
-  view.setUint32(offset, value % 0x1_0000_0000, true);
-  view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
-}
 
 export class KvmVm {
   #fd = -1;
+  #making: VmMaking | undefined;
   // Reused: these run on every interrupt level change.
   readonly #level = new Uint32Array(KvmIrqLevel.size / 4);
 
@@ -42,6 +37,28 @@ export class KvmVm {
     return this.adopt(must('KVM_CREATE_VM', fd));
   }
 
+  /** Begins to make it, on another thread: until `made`, nothing can be asked of it. */
+  begin(kvm: Kvm, calls: readonly VmCall[]): void {
+    this.#making = new VmMaking(kvm, calls);
+  }
+
+  /** Resolves when it is made, here if nobody has begun. Throws what KVM refuses; `closeLater` closes what there is then. */
+  async made(): Promise<void> {
+    const making = this.#making!;
+    this.#making = undefined;
+    if (!making.takeBack()) {
+      this.#fd = await making.fd();
+      making.check();
+      return;
+    }
+    this.create(making.kvm);
+    for (const call of making.calls) this.call(call);
+  }
+
+  call([name, argument]: VmCall): void {
+    must(name, native().ioctl(this.fd, Ioctl[name], argument));
+  }
+
   /** A handle on a machine of another thread; the descriptor stays the creator's. */
   adopt(fd: number): this {
     this.#fd = fd;
@@ -55,48 +72,8 @@ export class KvmVm {
 
   /** On libuv's thread pool: see docs/decisions/0002-closing-a-machine.md. Resolves when the machine is gone, if there was one. */
   async closeLater(): Promise<void> {
+    if (this.#making?.takeBack() === false) this.#fd = await this.#making.fd();
     if (this.fd >= 0) await native().closeFdLater(this.fd);
-  }
-
-  /** Three pages that VMX needs in guest-physical space below 4 GiB, and one for its identity map (KVM API §4.42, §4.91). */
-  reservePages(tss: number, identityMap: number): void {
-    const address = new DataView(new ArrayBuffer(8));
-    setU64(address, 0, identityMap);
-    must('KVM_SET_IDENTITY_MAP_ADDR', native().ioctl(this.fd, Ioctl.KVM_SET_IDENTITY_MAP_ADDR, address));
-    must('KVM_SET_TSS_ADDR', native().ioctl(this.fd, Ioctl.KVM_SET_TSS_ADDR, tss));
-  }
-
-  /** Size 0 removes the slot. */
-  setMemoryRegion(slot: number, guestAddress: number, size: number, hostAddress: number, flags = 0): void {
-    const region = new DataView(new ArrayBuffer(KvmUserspaceMemoryRegion.size));
-    const at = KvmUserspaceMemoryRegion.offset;
-    region.setUint32(at.slot, slot, true);
-    region.setUint32(at.flags, flags, true);
-    setU64(region, at.guest_phys_addr, guestAddress);
-    setU64(region, at.memory_size, size);
-    setU64(region, at.userspace_addr, hostAddress);
-    must('KVM_SET_USER_MEMORY_REGION', native().ioctl(this.fd, Ioctl.KVM_SET_USER_MEMORY_REGION, region));
-  }
-
-  /** Pages of a slot written since the last call, one bit each; the slot must have `MEM_LOG_DIRTY_PAGES`. */
-  dirtyLog(slot: number, size: number): Uint8Array {
-    const bitmap = new Uint8Array(Math.ceil(size / 4096 / 64) * 8);
-    const request = new DataView(new ArrayBuffer(KvmDirtyLog.size));
-    request.setUint32(KvmDirtyLog.offset.slot, slot, true);
-    setU64(request, KvmDirtyLog.offset.dirty_bitmap, native().addressOf(bitmap));
-    must('KVM_GET_DIRTY_LOG', native().ioctl(this.fd, Ioctl.KVM_GET_DIRTY_LOG, request));
-    return bitmap;
-  }
-
-  createIrqchip(): void {
-    must('KVM_CREATE_IRQCHIP', native().ioctl(this.fd, Ioctl.KVM_CREATE_IRQCHIP, 0));
-  }
-
-  /** The i8254, with port 0x61 answered by KVM so that guests can calibrate against it. */
-  createPit(): void {
-    const config = new DataView(new ArrayBuffer(KvmPitConfig.size));
-    config.setUint32(KvmPitConfig.offset.flags, PIT_SPEAKER_DUMMY, true);
-    must('KVM_CREATE_PIT2', native().ioctl(this.fd, Ioctl.KVM_CREATE_PIT2, config));
   }
 
   createVcpu(id: number): number {

@@ -11,8 +11,10 @@ import { Exit, exitName } from '../kvm/ioctls.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { setStartState } from '../kvm/start-state.js';
 import { KvmRegs } from '../kvm/structs.js';
+import { setU64 } from '../kvm/u64.js';
 import { Vcpu } from '../kvm/vcpu.js';
-import { KvmVm, setU64 } from '../kvm/vm.js';
+import { KvmVm } from '../kvm/vm.js';
+import { memoryRegion } from '../kvm/vm-making.js';
 import { GuestRam } from '../memory/ram.js';
 
 export interface ProbeResult {
@@ -47,7 +49,7 @@ export function probe(kvm: Kvm): ProbeResult {
   const vm = new KvmVm().create(kvm);
   let vcpu: Vcpu | undefined;
   try {
-    vm.setMemoryRegion(0, 0, ramSize, ram.hostAddress);
+    vm.call(memoryRegion(0, { start: 0, size: ramSize, hostAddress: ram.hostAddress }));
     load(ram.hostAddress);
     vcpu = new Vcpu(0, vm.createVcpu(0), kvm.runPageSize());
     vcpu.setCpuid(kvm.supportedCpuid());

@@ -2,8 +2,8 @@
  * What the kernel and shared memory hold of one power cycle: guest RAM, the KVM machine, machine state, eventfds. Main
  * thread.
  *
- * The KVM machine comes last, in the order of docs/decisions/0001-order-of-creation.md: meanwhile the workers of its vCPUs build the
- * code of its registers. What is made is registered for closing as soon as it exists.
+ * The KVM machine begins as soon as there is memory for it; until it is made there is time for all the rest, and for the workers
+ * of its vCPUs to build the code of its registers. What is made is registered for closing as soon as it exists.
  */
 
 import { kvmIdentityMap, kvmTss } from '../devices/memory-map.js';
@@ -14,6 +14,7 @@ import type { ClockPolicy } from '../kvm/clock-save.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { buildRouting } from '../kvm/routing.js';
 import { KvmVm } from '../kvm/vm.js';
+import { machineCalls } from '../kvm/vm-making.js';
 import { type MachineControl, MachineControlMap } from '../memory/control.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { presentRuns } from '../memory/pagemap.js';
@@ -73,8 +74,9 @@ export class Hardware {
   readonly descriptors: readonly VirtioDescriptors[];
   #keptBattery: Battery | undefined;
 
-  /** Everything but the KVM machine. */
+  /** The KVM machine is made meanwhile: see `KvmVm.made`. */
   constructor(
+    kvm: Kvm,
     plan: MachinePlan,
     hugepages: HugePages,
     { battery, image, pages }: Origin,
@@ -100,6 +102,7 @@ export class Hardware {
       this.source = source;
     }
     owned.own('KVM machine', () => this.vm.closeLater());
+    this.vm.begin(kvm, machineCalls(kvmTss.start, kvmIdentityMap.start, this.regions));
 
     if (image === undefined) this.#reset(battery);
     else this.#take(image);
@@ -116,16 +119,6 @@ export class Hardware {
     const fds = new EventFds();
     owned.own('eventfds', () => fds.close());
     this.descriptors = fds.forDevices(platform.shape.transport, platform.shape.virtio);
-  }
-
-  createVm(kvm: Kvm): void {
-    const vm = this.vm.create(kvm);
-    vm.reservePages(kvmTss.start, kvmIdentityMap.start);
-    this.regions.forEach(({ start, size, hostAddress }, slot) => {
-      vm.setMemoryRegion(slot, start, size, hostAddress);
-    });
-    vm.createIrqchip();
-    vm.createPit();
   }
 
   #reset(battery: Battery | undefined): void {
@@ -145,7 +138,7 @@ export class Hardware {
     for (const device of devices) if (device.kind === 'console') reviveConsole(this.state, device.layout);
   }
 
-  /** Routes, as the drivers have set them, and irqfds, once the vCPUs exist. */
+  /** Routes, as the drivers have set them, and irqfds. */
   connectInterrupts(): void {
     const { platform } = this.plan;
     const targets = interruptTargets(this.state, platform, { virtio: this.descriptors }, () => {});

@@ -8,7 +8,6 @@ import type { MachineEvent } from '../devices/wires.js';
 import { asTsvmmError, type TsvmmError } from '../errors.js';
 import { monotonicMs } from '../host/clock.js';
 import type { ClockPolicy } from '../kvm/clock-save.js';
-import type { StartState } from '../kvm/start-state.js';
 import { eventDetail, eventOf, lockOwner, type VcpuControl, VcpuControlMap } from '../memory/control.js';
 import type { CopyJob } from '../memory/copy-job.js';
 import type { RamRegion } from '../memory/guest-memory.js';
@@ -18,7 +17,6 @@ import type { PooledWorker } from '../threads/vcpu-pool.js';
 import type { RateLimit } from '../virtio/rate-limit.js';
 import { abortable, inTime, type Limits } from './abortable.js';
 import { allSettled } from './all-settled.js';
-import { vcpuAssignments } from './assignments.js';
 import type { GuestConsole } from './console.js';
 import { CopyAhead } from './copy-ahead.js';
 import { loadBoot } from './cycle-boot.js';
@@ -36,9 +34,9 @@ import type { VmConfig } from './options.js';
 import { Ownership } from './ownership.js';
 import type { PhaseClock } from './phases.js';
 import { type MachinePlan, planMachine } from './plan.js';
-import { type MemoryRange, prefaultAll, prefaultRanges } from './prefault.js';
+import { PowerOn } from './power-on.js';
+import type { MemoryRange } from './prefault.js';
 import { vcpuPool } from './prewarm.js';
-import { reviveVcpus } from './revival.js';
 import type { SourceMemory } from './source-memory.js';
 import { goOnFrom, refuseHeld, type Standstill, standStill } from './standstill.js';
 
@@ -53,7 +51,6 @@ export interface CycleHooks {
 }
 
 export class PowerCycle {
-  readonly #config: VmConfig;
   readonly #hooks: CycleHooks;
   readonly #owned: Ownership;
   readonly #startedAt = monotonicMs();
@@ -76,6 +73,7 @@ export class PowerCycle {
 
   private constructor(
     config: VmConfig,
+    context: KvmContext,
     plan: MachinePlan,
     workers: PooledWorker[],
     console: GuestConsole,
@@ -83,10 +81,9 @@ export class PowerCycle {
     origin: Origin,
     owned: Ownership,
   ) {
-    this.#config = config;
     this.#hooks = hooks;
     this.#owned = owned;
-    const hardware = new Hardware(plan, config.memory.hugepages, origin, this.#owned, {
+    const hardware = new Hardware(context.kvm, plan, config.memory.hugepages, origin, this.#owned, {
       rung: () => this.#onRing(),
       failed: (error) => this.#vcpus !== undefined && this.#fail(error), // else it has failed to be made
     });
@@ -157,17 +154,17 @@ export class PowerCycle {
       while (workers.length < sockets * cores * threads) workers.push(vcpuPool().acquire());
       const starting = workers.map(({ idle }) => idle);
       phases.run('start workers', () => Promise.all(starting)).catch(() => {}); // who needs one sees its failure
-      const { image, clock = 'catch-up' } = origin;
+      const { image } = origin;
       const plan = planMachine(config, disks.disks, context, image);
-      await phases.run('create machine', () => {
-        cycle = new PowerCycle(config, plan, workers, console, hooks, origin, owned);
-        cycle.#createMachine(context);
+      const powerOn = await phases.run('create machine', async () => {
+        cycle = new PowerCycle(config, context, plan, workers, console, hooks, origin, owned);
+        const steps = new PowerOn(config, origin, cycle.#hardware, cycle.#dataPaths, cycle.#vcpus);
+        await steps.createMachine(context);
+        return steps;
       });
       // The workers create the vCPUs while main reads the kernel.
       const creating = abortable(
-        phases
-          .run('create vCPUs', () => cycle!.#createVcpus(image === undefined))
-          .then(() => cycle!.#prefault(phases, origin.prefault, signal)),
+        phases.run('create vCPUs', () => powerOn.createVcpus()).then(() => powerOn.prefault(phases, signal)),
         signal,
       );
       creating.catch(() => {}); // awaited below, unless the kernel cannot be read
@@ -175,10 +172,10 @@ export class PowerCycle {
       const entry = image === undefined ? await boot() : undefined;
       await creating;
       console.attach(cycle!.#hostEnds.pump);
-      if (image === undefined) await phases.run('enter', () => cycle!.#enter(entry!));
+      if (image === undefined) await phases.run('enter', () => powerOn.enter(entry!));
       else {
-        const { entering } = await phases.run('revive', () => cycle!.#revive(image, clock, signal));
-        await phases.run('enter', () => cycle!.#goOn(entering));
+        await phases.run('revive', () => abortable(powerOn.revive(), signal));
+        await phases.run('enter', () => powerOn.goOn());
       }
       cycle!.#hasEntered = true;
       cycle!.#onRing();
@@ -328,47 +325,8 @@ export class PowerCycle {
     return this.#owned.left();
   }
 
-  /** The workers build what they need of the machine while this thread makes it. */
-  #createMachine(context: KvmContext): void {
-    const assignments = vcpuAssignments(this.#hardware, context, this.#config.topology, this.#dataPaths.doorbell.fd);
-    for (const [cpu, vcpu] of this.#vcpus.entries()) vcpu.build(assignments[cpu]!);
-    this.#hardware.createVm(context.kvm);
-    this.#dataPaths.begin();
-  }
-
-  async #createVcpus(isNew: boolean): Promise<void> {
-    await Promise.all(this.#vcpus.map((vcpu) => vcpu.create(this.#hardware.vm.fd)));
-    if (isNew) this.#hardware.connectInterrupts(); // else while they are loaded
-  }
-
-  async #prefault(phases: PhaseClock, ranges: readonly MemoryRange[] | undefined, signal: AbortSignal): Promise<void> {
-    const { regions, source } = this.#hardware;
-    if (this.#config.memory.prefault) await phases.run('prefault', () => prefaultAll(this.#vcpus, regions));
-    if (source !== undefined) await phases.run('read memory', () => source.prepare(ranges ?? [], signal));
-    else if (ranges !== undefined) await phases.run('prefault', () => prefaultRanges(this.#vcpus, regions, ranges));
-  }
-
-  /** The state of then, in the kernel too, from where the guest goes on. */
-  #revive(
-    image: MachineImage,
-    clock: ClockPolicy,
-    signal: AbortSignal,
-  ): Promise<{ readonly entering: Promise<void> | undefined }> {
-    return abortable(reviveVcpus(image, this.#hardware, this.#vcpus, clock, kvmContext().saveFacts()), signal);
-  }
-
-  async #goOn(entering: Promise<void> | undefined): Promise<void> {
-    this.#dataPaths.goOn();
-    await (entering ?? allSettled(this.#vcpus.map((vcpu) => vcpu.enter())));
-  }
-
   get #vcpuFds(): number[] {
     return this.#vcpus.map(({ fd }) => fd);
-  }
-
-  /** The other vCPUs wait for INIT and SIPI. */
-  async #enter(boot: StartState): Promise<void> {
-    await Promise.all(this.#vcpus.map((vcpu) => vcpu.enter(vcpu.cpu === 0 ? boot : undefined)));
   }
 
   /** While output gathers `mainRung` stays set, so that nobody rings for more; events ring all the same. */

@@ -26,6 +26,7 @@ import { causeOf, type ExitReason, exitOf, startError, type VmExit } from './exi
 import { type ForkOptions, Forks } from './fork.js';
 import { type GuestMemory, machineMemory } from './guest-memory-api.js';
 import type { Origin } from './hardware.js';
+import { openRestored, snapshotsOf } from './later-parts.js';
 import { checkMemory } from './memory-check.js';
 import { normalize, type VmConfig, type VmOptions } from './options.js';
 import { Pauses, type ResumeOptions } from './pauses.js';
@@ -72,7 +73,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     moveTo: (state) => this.#voice.moveTo(state),
   });
   readonly #forks: Forks<VirtualMachine>;
-  #snapshots: Snapshots | undefined;
+  #snapshots: Promise<Snapshots> | undefined;
   #lastMetrics: CycleMetrics = { exits: {}, devices: {}, latencies: {} };
   #referenced = true;
   /** Between two power cycles of a guest that resets again and again. */
@@ -124,7 +125,6 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
    * is read when the guest touches it. Rejects with `ERR_TSVMM_SNAPSHOT` when the snapshot or this host will not do.
    */
   static async restore(from: Path | Snapshot, options: RestoreOptions = {}): Promise<VirtualMachine> {
-    const { openRestored } = await import('./restore.js');
     await using restored = await openRestored(from, options);
     const vm = await VirtualMachine.#launch(() => restored.config, restored.origin);
     (await vm.#ownSnapshots()).note(restored.snapshot, restored.pieces);
@@ -262,9 +262,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
-  async #ownSnapshots(): Promise<Snapshots> {
-    const { Snapshots } = await import('./snapshots.js');
-    this.#snapshots ??= new Snapshots(this.#config, this.#pauses);
+  #ownSnapshots(): Promise<Snapshots> {
+    this.#snapshots ??= snapshotsOf(this.#config, this.#pauses);
     return this.#snapshots;
   }
 

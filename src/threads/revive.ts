@@ -9,6 +9,8 @@ import type { SetLine } from '../devices/wires.js';
 import { native } from '../host/addon.js';
 import { monotonicNs } from '../host/clock.js';
 import { entropy } from '../host/random.js';
+import type { ClockPolicy, ClockSave } from '../kvm/clock-save.js';
+import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import type { KvmVm } from '../kvm/vm.js';
 import { loadVm, type VmSave } from '../kvm/vm-save.js';
 import { interruptTargets, reviveLines } from '../virtio/transport/platform-layout.js';
@@ -19,6 +21,15 @@ export interface Revival {
   readonly vm: VmSave;
   /** By which the guest's clocks are later. */
   readonly elapsedNs: number;
+}
+
+/** All that the vCPU of a machine with one goes on from. Plain data: posted to the worker. */
+export interface Continuation {
+  readonly vcpu: VcpuSave;
+  readonly facts: VcpuSaveFacts;
+  readonly vm: VmSave;
+  readonly clock: ClockSave;
+  readonly policy: ClockPolicy;
 }
 
 export function reviveMachine(

@@ -11,7 +11,7 @@ import type { VcpuSave, VcpuSaveFacts } from '../kvm/vcpu-save.js';
 import { type VcpuControl, VcpuRequest } from '../memory/control.js';
 import type { CopyJob } from '../memory/copy-job.js';
 import type { HostRange } from '../memory/populate.js';
-import type { Revival } from './revive.js';
+import type { Continuation, Revival } from './revive.js';
 import type { PooledWorker, VcpuPool } from './vcpu-pool.js';
 import type { VcpuAssignment, VcpuCommand, VcpuReport } from './vcpu-protocol.js';
 
@@ -103,6 +103,12 @@ export class VcpuHandle {
   enter(start?: StartState): Promise<void> {
     this.#entered = true;
     return this.#ask('entered', { type: 'enter', start });
+  }
+
+  /** The only vCPU of its machine enters the guest where another was. It may still be on its way into the machine. */
+  goOn(from: Continuation): Promise<void> {
+    this.#entered = true;
+    return this.#ask('entered', { type: 'go-on', from });
   }
 
   /** Helps to copy memory, while it is parked. */

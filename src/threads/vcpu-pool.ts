@@ -5,7 +5,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { asTsvmmError, TsvmmError } from '../errors.js';
-import type { VcpuCommand, VcpuReport } from './vcpu-protocol.js';
+import { rehearsing, type VcpuCommand, type VcpuReport } from './vcpu-protocol.js';
 import { startVcpuWorker } from './worker-start.js';
 
 /** A started worker; `idle` resolves when it can be given a vCPU, and rejects if it died before. */
@@ -51,7 +51,7 @@ export class VcpuPool {
     this.#target += count;
     const started: PooledWorker[] = [];
     try {
-      for (; this.#warm.length + this.#rising < this.#target; this.#rising++) started.push(this.#start());
+      for (; this.#warm.length + this.#rising < this.#target; this.#rising++) started.push(this.#start(rehearsing));
       // Referenced until they are up: a program that only waits for this must not end before.
       await Promise.all(started.map(({ idle }) => idle));
     } catch (error) {
@@ -80,8 +80,8 @@ export class VcpuPool {
     this.#warm.push(pooled);
   }
 
-  #start(): PooledWorker {
-    return this.#watch(startVcpuWorker(this.#url));
+  #start(data?: string): PooledWorker {
+    return this.#watch(startVcpuWorker(this.#url, data));
   }
 
   #watch(worker: Worker): PooledWorker {

@@ -12,10 +12,13 @@ import type { CopyJob } from '../memory/copy-job.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import type { HostRange } from '../memory/populate.js';
 import type { PlatformDescriptors, PlatformLayout } from '../virtio/transport/platform.js';
-import type { Revival } from './revive.js';
+import type { Continuation, Revival } from './revive.js';
 
 /** How nice its thread is: the program that embeds us stays responsive (contract §1.8). */
 export const vcpuNice = 10;
+
+/** What a worker is started with that is to be kept warm: see rehearsal.ts. */
+export const rehearsing = 'rehearsing';
 
 /** Everything a worker needs to run one vCPU of a KVM machine; plain data, numbers and one shared buffer. */
 export interface VcpuAssignment {
@@ -55,6 +58,8 @@ export type VcpuCommand =
   | { readonly type: 'load'; readonly save: VcpuSave; readonly facts: VcpuSaveFacts }
   /** Machine state was brought from elsewhere: the kernel is given what it holds of it, doorbells too. Of vCPU 0, once all are loaded. */
   | { readonly type: 'revive'; readonly revival: Revival }
+  /** Both, and enters the guest: of the only vCPU of a machine, with no answer in between. */
+  | { readonly type: 'go-on'; readonly from: Continuation }
   /** Copies memory, or helps to: while its vCPU is parked, or without one. */
   | { readonly type: 'copy'; readonly job: CopyJob }
   /** Frees pages of a `PagesAside`. */

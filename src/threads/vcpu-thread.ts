@@ -12,6 +12,7 @@ import { native } from '../host/addon.js';
 import { monotonicMs } from '../host/clock.js';
 import { Errno } from '../host/errno.js';
 import { raiseNice } from '../host/system.js';
+import { loadClock } from '../kvm/clock-save.js';
 import { describeExit } from '../kvm/exit-report.js';
 import { Exit, SystemEvent } from '../kvm/ioctls.js';
 import { must } from '../kvm/kvm.js';
@@ -31,7 +32,7 @@ import {
 import type { SharedLock } from '../memory/lock.js';
 import { type HostRange, populate } from '../memory/populate.js';
 import type { Platform } from '../virtio/transport/platform.js';
-import { type Revival, reviveMachine } from './revive.js';
+import { type Continuation, type Revival, reviveMachine } from './revive.js';
 import type { VcpuBoard } from './vcpu-board.js';
 import { serveIo, serveMmio } from './vcpu-exits.js';
 import { type VcpuAssignment, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
@@ -130,17 +131,33 @@ export class VcpuThread {
 
   /** What KVM held of a vCPU of another machine. Its clocks have been set. */
   load(save: VcpuSave, facts: VcpuSaveFacts): void {
-    loadVcpu(this.#vcpu.fd, save, facts);
-    noteStop(this.#vcpu.fd);
+    this.#load(save, facts);
     this.#report({ type: 'loaded' });
   }
 
   /** Machine state came from elsewhere: what the kernel has of it is made so. No vCPU is in the guest yet. */
   revive(revival: Revival): void {
+    this.#revive(revival);
+    this.#report({ type: 'revived' });
+  }
+
+  /** All of it in a row, and into the guest: of a vCPU that has no others to wait for. */
+  goOn({ vcpu, facts, vm, clock, policy }: Continuation): void {
+    const elapsedNs = loadClock(this.#vm.fd, [this.#vcpu.fd], clock, policy);
+    this.#load(vcpu, facts);
+    this.#revive({ vm, elapsedNs });
+    this.enter(undefined);
+  }
+
+  #load(save: VcpuSave, facts: VcpuSaveFacts): void {
+    loadVcpu(this.#vcpu.fd, save, facts);
+    noteStop(this.#vcpu.fd);
+  }
+
+  #revive(revival: Revival): void {
     reviveMachine(this.#assignment, this.#vm, revival);
     for (const task of this.#platform.doorbells) this.#wires.afterwards(task);
     this.#runTasks();
-    this.#report({ type: 'revived' });
   }
 
   /** Leaves KVM for good. Nobody kicks this thread for this vCPU any more once it returns. */

@@ -3,14 +3,15 @@
  *
  * The environment and flags of the embedding program are not inherited (contract §1.5).
  */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { asTsvmmError, type WireError } from '../errors.js';
 import { native } from '../host/addon.js';
 import { raiseNice } from '../host/system.js';
 import { type CopyJob, chunkSize, copySome } from '../memory/copy-job.js';
 import { freePages } from '../memory/pages-aside.js';
+import { rehearse } from './rehearsal.js';
 import { buildBoard, type VcpuBoard } from './vcpu-board.js';
-import { type VcpuCommand, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
+import { rehearsing, type VcpuCommand, type VcpuReport, vcpuNice } from './vcpu-protocol.js';
 import { VcpuThread } from './vcpu-thread.js';
 
 const port = parentPort;
@@ -63,6 +64,9 @@ function obey(command: VcpuCommand): void {
     case 'revive':
       thread?.revive(command.revival);
       break;
+    case 'go-on':
+      thread?.goOn(command.from);
+      break;
     case 'copy':
       report({ type: 'copied', error: copy(command.job) });
       break;
@@ -103,4 +107,5 @@ port.on('message', (command: VcpuCommand) => {
 });
 
 native(); // loaded while main is still preparing the boot image
+if (workerData === rehearsing) rehearse(); // nobody waits for this one yet
 report({ type: 'idle' });

@@ -31,10 +31,11 @@ export function startWorker(url: URL, own: WorkerOwn): Worker {
   }
 }
 
-/** A thread with room for one vCPU: the bundle of vcpu-worker.ts. */
-export function startVcpuWorker(url: URL): Worker {
+/** A thread with room for one vCPU: the bundle of vcpu-worker.ts. `workerData` is `rehearsing`, or nothing. */
+export function startVcpuWorker(url: URL, workerData?: string): Worker {
   return startWorker(url, {
     name: 'tsvmm-vcpu',
+    workerData,
     resourceLimits: { maxOldGenerationSizeMb: vcpuHeapMegabytes },
   });
 }
