@@ -59,7 +59,7 @@ function forMachine(machine: number): void {
 describe('the addon', () => {
   it('is taken from the package', () => {
     good();
-    expect(load()).toEqual({ abi: 3 });
+    expect(load()).toEqual({ abi: 4 });
   });
 
   it('is missing: both places are named, and the remedy is one for users', () => {
@@ -95,9 +95,9 @@ describe('the addon', () => {
     const source = join(folder, 'old.c');
     writeFileSync(source, 'void *napi_register_module_v1(void *env, void *exports) { return exports; }');
     execFileSync('gcc', ['-shared', '-fPIC', '-o', built, source]);
-    expect(load().message).toContain(`${built}: is of another version of tsvmm (interface undefined, not 3)`);
+    expect(load().message).toContain(`${built}: is of another version of tsvmm (interface undefined, not 4)`);
     good();
-    expect(load()).toEqual({ abi: 3 });
+    expect(load()).toEqual({ abi: 4 });
   });
 
   it('is not loaded where it could not work', () => {
