@@ -29,9 +29,11 @@ export interface Native {
   closeFdLater(fd: number): Promise<void>;
   /**
    * Makes a descriptor on libuv's thread pool: `calls` are requests and arguments of ioctls, the first of `parent`, the others of
-   * what it made; see native/making.cc. Resolves when the pool is done with it, if `words` did not say that it was taken back.
+   * what it made; see native/making.cc. Resolves when the pool is done with it, or it was taken back.
    */
   makeLater(parent: number, calls: readonly Argument[], words: Int32Array): Promise<void>;
+  /** 1 if the pool has not begun with it, and then it will not; 0 if it has, or if it is over. */
+  takeBack(making: Promise<void>): number;
   /** The calling environment holds it no more. */
   giveFd(fd: number): number;
   /** `KVM_RUN`: 0 or `-errno`; EINTR is never retried here. */

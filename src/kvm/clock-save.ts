@@ -1,6 +1,6 @@
 /**
  * The clocks of a machine, taken and set again: kvmclock and the TSC of each vCPU (KVM API §4.29; Documentation/virt/kvm/
- * devices/vcpu.rst §4; contract §8). Main thread, every vCPU parked or never run.
+ * devices/vcpu.rst §4; contract §8). Main thread, or the worker of an only vCPU; every vCPU parked or never run.
  *
  * One elapsed time moves both, so that no clock of the guest's goes back and none runs away from another: zero with `keep`, for
  * a guest that is not to notice, and what has passed on the host's wall clock with `catch-up`. All vCPUs get one change of

@@ -37,7 +37,7 @@ export interface VcpuSaveFacts {
   readonly xsaveBytes: number;
 }
 
-/** Set by main from the machine's clock instead (clock-save.ts): the TSC goes on, or not, as the user wants. */
+/** Set from the machine's clock instead (clock-save.ts): the TSC goes on, or not, as the user wants. */
 const MSR_IA32_TSC = 0x10;
 const MSR_IA32_TSC_DEADLINE = 0x6e0;
 const maxMsrsAtOnce = 256;

@@ -17,11 +17,9 @@ const PIT_SPEAKER_DUMMY = 1;
 
 export type VmCall = readonly [name: keyof typeof Ioctl, argument: number | DataView];
 
-/** Shared with native/making.cc. */
-const Word = { taken: 0, fd: 1, failed: 2, error: 3 } as const;
-const words = 4;
-const nobody = 0;
-const byUs = 2;
+/** As native/making.cc has them. */
+const Word = { fd: 0, failed: 1, error: 2 } as const;
+const words = 3;
 
 export function memoryRegion(slot: number, { start, size, hostAddress }: RamRegion): VmCall {
   const region = new DataView(new ArrayBuffer(KvmUserspaceMemoryRegion.size));
@@ -54,7 +52,7 @@ export function machineCalls(tss: number, identityMap: number, regions: readonly
 export class VmMaking {
   readonly kvm: Kvm;
   readonly calls: readonly VmCall[];
-  readonly #words = new Int32Array(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
+  readonly #words = new Int32Array(words);
   readonly #over: Promise<void>;
 
   /** Begins. */
@@ -71,7 +69,7 @@ export class VmMaking {
 
   /** True if the pool has not begun, and then it will not. */
   takeBack(): boolean {
-    return Atomics.compareExchange(this.#words, Word.taken, nobody, byUs) === nobody;
+    return native().takeBack(this.#over) === 1;
   }
 
   /** What the pool made, once nothing is under way any more: a descriptor that the caller closes, or -errno. */

@@ -1,7 +1,7 @@
 /**
  * One KVM machine: its descriptor and everything that is asked of it. Any thread of the process that made it.
  *
- * Order of creation (contract §3.1): memory, irqchip, PIT, vCPUs, routing, irqfds, ioeventfds. Memory set after the
+ * Order of creation (contract §3.1): memory, irqchip, PIT, then vCPUs and, at the same time, routing and irqfds. Memory set after the
  * irqchip costs 50 times as much, and KVM refuses an irqchip once a vCPU exists.
  */
 import { native } from '../host/addon.js';
@@ -56,7 +56,10 @@ export class KvmVm {
   }
 
   call([name, argument]: VmCall): void {
-    must(name, native().ioctl(this.fd, Ioctl[name], argument));
+    let result: number;
+    do result = native().ioctl(this.fd, Ioctl[name], argument);
+    while (result === -Errno.EINTR);
+    must(name, result);
   }
 
   /** A handle on a machine of another thread; the descriptor stays the creator's. */

@@ -158,8 +158,8 @@ export class PowerCycle {
       const plan = planMachine(config, disks.disks, context, image);
       const powerOn = await phases.run('create machine', async () => {
         cycle = new PowerCycle(config, context, plan, workers, console, hooks, origin, owned);
-        const steps = new PowerOn(config, origin, cycle.#hardware, cycle.#dataPaths, cycle.#vcpus);
-        await steps.createMachine(context);
+        const steps = new PowerOn(config, context, origin, cycle.#hardware, cycle.#dataPaths, cycle.#vcpus);
+        await steps.createMachine();
         return steps;
       });
       // The workers create the vCPUs while main reads the kernel.

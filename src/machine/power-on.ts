@@ -13,10 +13,11 @@ import type { KvmContext } from './kvm-context.js';
 import type { VmConfig } from './options.js';
 import type { PhaseClock } from './phases.js';
 import { prefaultAll, prefaultRanges } from './prefault.js';
-import { goOnAlone, reviveVcpus } from './revival.js';
+import { goesOnAlone, goOnAlone, reviveVcpus } from './revival.js';
 
 export class PowerOn {
   readonly #config: VmConfig;
+  readonly #context: KvmContext;
   readonly #origin: Origin;
   readonly #hardware: Hardware;
   readonly #dataPaths: DataPaths;
@@ -26,12 +27,14 @@ export class PowerOn {
 
   constructor(
     config: VmConfig,
+    context: KvmContext,
     origin: Origin,
     hardware: Hardware,
     dataPaths: DataPaths,
     vcpus: readonly VcpuHandle[],
   ) {
     this.#config = config;
+    this.#context = context;
     this.#origin = origin;
     this.#hardware = hardware;
     this.#dataPaths = dataPaths;
@@ -39,8 +42,9 @@ export class PowerOn {
   }
 
   /** The workers build what they need of the machine while KVM makes it. */
-  async createMachine(context: KvmContext): Promise<void> {
-    const assignments = vcpuAssignments(this.#hardware, context, this.#config.topology, this.#dataPaths.doorbell.fd);
+  async createMachine(): Promise<void> {
+    const { topology } = this.#config;
+    const assignments = vcpuAssignments(this.#hardware, this.#context, topology, this.#dataPaths.doorbell.fd);
     for (const [cpu, vcpu] of this.#vcpus.entries()) vcpu.build(assignments[cpu]!);
     await this.#hardware.vm.made();
     this.#dataPaths.begin();
@@ -50,7 +54,8 @@ export class PowerOn {
     const { vm } = this.#hardware;
     const connect = async (): Promise<void> => {
       this.#hardware.connectInterrupts();
-      this.#goingOn = goOnAlone(this.#origin, this.#vcpus);
+      if (goesOnAlone(this.#config, this.#origin))
+        this.#goingOn = goOnAlone(this.#origin, this.#vcpus[0]!, this.#context.saveFacts());
     };
     await Promise.all([...this.#vcpus.map((vcpu) => vcpu.create(vm.fd)), connect()]); // in the kernel, both, and at once
   }
@@ -71,7 +76,8 @@ export class PowerOn {
 
   /** The state of then, in the kernel too. */
   revive(): Promise<void> {
-    return this.#goingOn ?? reviveVcpus(this.#origin, this.#hardware.vm.fd, this.#vcpus);
+    const facts = this.#context.saveFacts();
+    return this.#goingOn ?? reviveVcpus(this.#origin, this.#hardware.vm.fd, this.#vcpus, facts);
   }
 
   /** Every vCPU enters the guest where it was, if it has not. */

@@ -42,6 +42,7 @@ export class VcpuHandle {
   /** Of what is being built, and then of its vCPU. */
   #making: Promise<void> | undefined;
   #isOrdered = false;
+  /** At least once: its end is the machine's. */
   #entered = false;
   #stopped: Promise<void> | undefined;
   #dead: TsvmmError | undefined;
@@ -86,7 +87,7 @@ export class VcpuHandle {
     return this.#fd;
   }
 
-  /** Puts back what KVM held of a vCPU of another machine. The next order need not wait for this. */
+  /** Puts back what KVM held of a vCPU of another machine. */
   load(save: VcpuSave, facts: VcpuSaveFacts): Promise<void> {
     return this.#ask('loaded', { type: 'load', save, facts });
   }
@@ -101,13 +102,11 @@ export class VcpuHandle {
    * INIT and SIPI.
    */
   enter(start?: StartState): Promise<void> {
-    this.#entered = true;
     return this.#ask('entered', { type: 'enter', start });
   }
 
   /** The only vCPU of its machine enters the guest where another was. It may still be on its way into the machine. */
   goOn(from: Continuation): Promise<void> {
-    this.#entered = true;
     return this.#ask('entered', { type: 'go-on', from });
   }
 
@@ -230,6 +229,9 @@ export class VcpuHandle {
         this.#created = true;
         this.#watch = report.watch;
         this.#fd = report.fd;
+        break;
+      case 'entered':
+        this.#entered = true;
         break;
     }
     const waiting = this.#waiting.get(report.type);

@@ -58,7 +58,7 @@ export type VcpuCommand =
   | { readonly type: 'load'; readonly save: VcpuSave; readonly facts: VcpuSaveFacts }
   /** Machine state was brought from elsewhere: the kernel is given what it holds of it, doorbells too. Of vCPU 0, once all are loaded. */
   | { readonly type: 'revive'; readonly revival: Revival }
-  /** Both, and enters the guest: of the only vCPU of a machine, with no answer in between. */
+  /** Clocks, both of these, and into the guest: of the only vCPU of a machine, with no answer in between. */
   | { readonly type: 'go-on'; readonly from: Continuation }
   /** Copies memory, or helps to: while its vCPU is parked, or without one. */
   | { readonly type: 'copy'; readonly job: CopyJob }

@@ -107,5 +107,5 @@ port.on('message', (command: VcpuCommand) => {
 });
 
 native(); // loaded while main is still preparing the boot image
-if (workerData === rehearsing) rehearse(); // nobody waits for this one yet
+if (workerData === rehearsing) rehearse(); // no machine waits for this one
 report({ type: 'idle' });
