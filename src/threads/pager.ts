@@ -130,7 +130,7 @@ export class Pager {
     if (this.#over.signal.aborted || this.#isWhole) return;
     const { faults, empty, address, size } = this.#data;
     cutOff(faults, empty, address, size);
-    this.#stop(this.#failure ?? ended());
+    this.#stop(this.failure ?? ended()); // its worker may have said why, and its message not be here yet
   }
 
   /** Resolves when its worker has ended; the machine is at its end, unless all of its memory is there. */
