@@ -10,7 +10,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, writeS
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { VirtualMachine } from 'tsvmm';
-import { type Bench, type Case, cleanEnvironment, whyNoKvm, whyNoQemu } from './harness.js';
+import { type Bench, type Case, cleanEnvironment, qemuCpu, whyNoKvm, whyNoQemu } from './harness.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
 const guest = join(root, 'build/guests/block.elf');
@@ -125,7 +125,7 @@ function startQemu(workload: Workload): ChildProcess {
   const { queues } = workload;
   const cache = workload.direct ? 'none' : 'writeback';
   const args = [
-    ...['-M', 'q35', '-accel', 'kvm', '-cpu', 'host', '-m', memory, '-smp', `${queues}`, '-bios', 'qboot.rom'],
+    ...['-M', 'q35', '-accel', 'kvm', '-cpu', qemuCpu, '-m', memory, '-smp', `${queues}`, '-bios', 'qboot.rom'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', guest, '-append', commandLine(workload)],
     ...['-drive', `if=none,id=disk,format=raw,file=${diskOf(workload)},cache=${cache},aio=io_uring`],

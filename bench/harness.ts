@@ -68,6 +68,9 @@ export function whyNot(path: string, mode: number): string | undefined {
 /** Why machines cannot be run here; undefined if they can. */
 export const whyNoKvm = (): string | undefined => whyNot('/dev/kvm', constants.R_OK | constants.W_OK);
 
+/** The host's CPU, but for an MSR that QEMU 7.2 sets and KVM on AMD refuses. */
+export const qemuCpu = 'host,-arch-capabilities';
+
 /** Why the peer cannot be run here; undefined if it can. */
 export const whyNoQemu = (): string | undefined =>
   existsSync('/usr/bin/qemu-system-x86_64') ? undefined : 'the peer is missing: apt-get install qemu-system-x86';

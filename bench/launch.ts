@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { prewarm, VirtualMachine } from 'tsvmm';
-import { type Bench, whyNoKvm, whyNoQemu } from './harness.js';
+import { type Bench, qemuCpu, whyNoKvm, whyNoQemu } from './harness.js';
 import { command, nodeAlone } from './support/command.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
@@ -17,7 +17,7 @@ const microvm = (whole: boolean) => () =>
   command(
     'qemu-system-x86_64',
     [
-      ...['-M', 'microvm,x-option-roms=off,isa-serial=on,rtc=on', '-accel', 'kvm', '-cpu', 'host', '-m', memory],
+      ...['-M', 'microvm,x-option-roms=off,isa-serial=on,rtc=on', '-accel', 'kvm', '-cpu', qemuCpu, '-m', memory],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
       ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', guest],
     ],

@@ -4,7 +4,7 @@
  * A figure is the memory of a process (bench/support/footprint.ts) without the guest pages that it touched.
  */
 import { join } from 'node:path';
-import { type Bench, type Case, whyNoKvm, whyNoQemu } from './harness.js';
+import { type Bench, type Case, qemuCpu, whyNoKvm, whyNoQemu } from './harness.js';
 import { footprint, unit } from './support/footprint.js';
 
 const root = process.cwd(); // npm runs scripts in the package's folder
@@ -25,7 +25,7 @@ const marginal = (role: string, count: number) => async (): Promise<number> =>
 const qemu = async (): Promise<number> => {
   const machine = 'microvm,x-option-roms=off,isa-serial=on,rtc=on';
   const command = [
-    ...['qemu-system-x86_64', '-M', machine, '-accel', 'kvm', '-cpu', 'host', '-m', String(guestSize / MiB)],
+    ...['qemu-system-x86_64', '-M', machine, '-accel', 'kvm', '-cpu', qemuCpu, '-m', String(guestSize / MiB)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-kernel', guest],
   ];
   return (await footprint(command, 'sleeping', guestSize)).bytes / MiB;

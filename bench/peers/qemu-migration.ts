@@ -6,7 +6,7 @@ import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { cleanEnvironment } from '../harness.js';
+import { cleanEnvironment, qemuCpu } from '../harness.js';
 
 export interface QemuGuest {
   readonly kernel: string;
@@ -51,7 +51,7 @@ export class Qemu implements AsyncDisposable {
         '-accel',
         'kvm',
         '-cpu',
-        'host',
+        qemuCpu,
         '-m',
         `${memoryMiB}`,
       ],
