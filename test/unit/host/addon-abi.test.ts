@@ -98,7 +98,7 @@ describe('the addon in a process of another C library', () => {
     };
   };
   const expected = {
-    ...{ abi: '3', getpid: '1', EBADF: '-9', ioctl: '-9', threadId: '1', backendFd: '-38' },
+    ...{ abi: '4', getpid: '1', EBADF: '-9', ioctl: '-9', threadId: '1', backendFd: '-38' },
     ...{ kickSignal: '1', 'kick is harmless': '0', ftruncate: '0', aligned: '1', guard: '0' },
     ...{
       'read behind the end': '0',
@@ -144,7 +144,7 @@ describe('the addon for arm64, on Node for arm64 under qemu-user', () => {
       }));`;
     const emulated = ['-L', '/usr/aarch64-linux-gnu', node, '-e', script];
     expect(JSON.parse(output('qemu-aarch64-static', ...emulated))).toEqual({
-      ...{ arch: 'arm64', abi: 3, copied: 7, getpid: true, close: -9, holders: 2, detached: 0, length: 0 },
+      ...{ arch: 'arm64', abi: 4, copied: 7, getpid: true, close: -9, holders: 2, detached: 0, length: 0 },
       ...{ kick: true, loop: true, layout: 32 },
     });
   }, 240_000);

@@ -126,7 +126,8 @@ API int napi_get_uv_event_loop(void *env, void **loop) { return 9; }
 #define UNUSED(name) API int name(void) { fprintf(stderr, #name " was called\n"); abort(); }
 UNUSED(napi_add_async_cleanup_hook) UNUSED(napi_create_async_work) UNUSED(napi_queue_async_work)
 UNUSED(napi_delete_async_work) UNUSED(napi_create_promise) UNUSED(napi_resolve_deferred) UNUSED(napi_get_undefined)
-UNUSED(napi_async_destroy) UNUSED(napi_async_init)
+UNUSED(napi_async_destroy) UNUSED(napi_async_init) UNUSED(napi_cancel_async_work)
+UNUSED(napi_get_array_length) UNUSED(napi_get_element) UNUSED(napi_unwrap) UNUSED(napi_wrap)
 UNUSED(napi_close_handle_scope) UNUSED(napi_create_external) UNUSED(napi_create_reference) UNUSED(napi_create_string_utf8)
 UNUSED(napi_delete_reference) UNUSED(napi_detach_arraybuffer) UNUSED(napi_fatal_exception)
 UNUSED(napi_get_and_clear_last_exception) UNUSED(napi_get_dataview_info) UNUSED(napi_get_global)
