@@ -16,7 +16,7 @@ export type { VmExit } from './machine/exit.js';
 export type { ForkOptions, ReviveOptions } from './machine/fork.js';
 export type { GuestMemory } from './machine/guest-memory-api.js';
 export type { MemoryOptions } from './machine/memory-options.js';
-export type { BootOptions, ConsoleOptions, Logger, VmOptions } from './machine/options.js';
+export type { BootOptions, ConsoleOptions, ConsoleReaderOptions, Logger, VmOptions } from './machine/options.js';
 export type { PageSource } from './machine/page-source-options.js';
 export type { ResumeOptions } from './machine/pauses.js';
 export type { MemoryRange } from './machine/prefault.js';

@@ -45,7 +45,7 @@ export function restore(given: RestoreArguments, machineOf: RestoreMachine, io: 
       name,
       snapshot,
       sizes: async () => (await import('./control/sizes.js')).sizesIn(snapshot),
-      start: (common) => machineOf(snapshot, { ...common, ...clock, name }),
+      start: (common) => machineOf(snapshot, { ...common, ...clock, name, console: { whenUnread: 'block' } }),
     };
   };
   return live({ switches, prepare }, io);

@@ -14,7 +14,14 @@ import { diskList } from './disk-list.js';
 import type { DiskOptions } from './disk-options.js';
 import { FrozenDisks, freezeMachine, type OtherDisks } from './frozen-disks.js';
 import type { Origin } from './hardware.js';
-import { type Logger, logger, machineName, type VmConfig } from './options.js';
+import {
+  type ConsoleReaderOptions,
+  changedConsole,
+  type Logger,
+  logger,
+  machineName,
+  type VmConfig,
+} from './options.js';
 import type { Pauses } from './pauses.js';
 
 export interface ReviveOptions {
@@ -24,6 +31,8 @@ export interface ReviveOptions {
   clock?: ClockPolicy | undefined;
   /** Other disks than those it had, by their number. They must be as a driver that knows the old ones expects. */
   disks?: Record<number, Path | DiskOptions | Disk> | undefined;
+  /** Who reads what the guest prints from now on. Default: as it was. The device stays. */
+  console?: ConsoleReaderOptions | undefined;
   logger?: Logger | undefined;
 }
 
@@ -39,19 +48,22 @@ export interface ReviveConfig {
   readonly name: string | undefined;
   readonly clock: ClockPolicy;
   readonly disks: OtherDisks;
+  readonly console: VmConfig['console'];
   readonly logger: Logger | undefined;
 }
 
 const maxForks = 1000;
 const maxName = 64;
 
-export const reviveOptionNames = ['name', 'clock', 'disks', 'logger'] as const;
+export const reviveOptionNames = ['name', 'clock', 'disks', 'console', 'logger'] as const;
 
-export function reviveConfig(options: ReviveOptions, disks: number): ReviveConfig {
+/** Of a machine that had so many disks, and this console. */
+export function reviveConfig(options: ReviveOptions, disks: number, console: VmConfig['console']): ReviveConfig {
   return {
     name: options.name === undefined ? undefined : machineName(options.name),
     clock: oneOf('clock', options.clock ?? 'catch-up', clockPolicies),
     disks: otherDisks(options.disks ?? {}, disks),
+    console: changedConsole(options.console ?? {}, console),
     logger: logger(options.logger),
   };
 }
@@ -72,7 +84,7 @@ export class Forks<M extends AsyncDisposable> {
     if (!hasOptions(options)) throw bad('fork: expected options', 'pass { count }, or nothing');
     known('fork', options, ['count', 'names', 'signal', 'timeout', ...reviveOptionNames]);
     const count = integer('fork: count', options.count ?? 1, 1, maxForks);
-    const config = reviveConfig(options, this.#parent.disks.length);
+    const config = reviveConfig(options, this.#parent.disks.length, this.#parent.console);
     if (options.count !== undefined && config.name !== undefined)
       throw bad('fork: one name for a list of machines', 'leave out name, or pass { count, names }');
     const names = forkNames(options.names, options.count);
@@ -115,13 +127,13 @@ export class Forks<M extends AsyncDisposable> {
     }
   }
 
-  /** As its parent, but for its name and its disks; memory is there when it is touched. */
-  #config({ name: given, logger }: ReviveConfig, disks: readonly Disk[], signal: AbortSignal): VmConfig {
+  /** As its parent, but for its name, its disks and who reads it; memory is there when it is touched. */
+  #config({ name: given, console, logger }: ReviveConfig, disks: readonly Disk[], signal: AbortSignal): VmConfig {
     const parent = this.#parent;
     const ending = `-fork${++this.#made}`;
     const name = given ?? parent.name.slice(0, maxName - ending.length) + ending;
     const memory = { ...parent.memory, prefault: false }; // it would share none of it
-    return { ...parent, name, memory, disks, logger: logger ?? parent.logger, signal };
+    return { ...parent, name, memory, disks, console, logger: logger ?? parent.logger, signal };
   }
 }
 

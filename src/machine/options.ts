@@ -23,12 +23,16 @@ export interface Logger {
   error(o: object, m?: string): void;
 }
 
-export interface ConsoleOptions {
+export interface ConsoleOptions extends ConsoleReaderOptions {
   /**
    * `serial` (default), or `virtio`: a virtio console (hvc0) beside the serial port. The output of both is one stream, in
    * which a kernel message that both carry comes once; input goes to the virtio console while it has a driver.
    */
   device?: 'serial' | 'virtio' | undefined;
+}
+
+/** The program's end of a console, of which the guest knows nothing. */
+export interface ConsoleReaderOptions {
   /** What happens to output that nobody reads: `drop-oldest` (default) keeps the newest, `block` stalls the guest. */
   whenUnread?: 'drop-oldest' | 'block' | undefined;
   /** Bytes of unread output kept. Default 64K. */
@@ -115,7 +119,7 @@ export interface VmConfig {
 }
 
 const maxName = 64;
-const minConsoleBuffer = 4096;
+export const minConsoleBuffer = 4096;
 const maxConsoleBuffer = 256 * 1024 ** 2;
 const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 let unnamed = 0;
@@ -189,12 +193,20 @@ export function boot(value: BootOptions, disks: number): BootConfig {
 function consoleConfig(value: ConsoleOptions): VmConfig['console'] {
   if (!hasOptions(value)) throw bad('console: expected options', 'pass { device, whenUnread, buffer }');
   known('console', value, ['device', 'whenUnread', 'buffer']);
-  const buffer = parseSize('console.buffer', value.buffer ?? '64K');
-  return {
-    device: oneOf('console.device', value.device ?? 'serial', ['serial', 'virtio']),
-    whenUnread: oneOf('console.whenUnread', value.whenUnread ?? 'drop-oldest', ['drop-oldest', 'block']),
-    buffer: integer('console.buffer', buffer, minConsoleBuffer, maxConsoleBuffer),
-  };
+  const { device = 'serial', whenUnread = 'drop-oldest', buffer = '64K' } = value;
+  return { device: oneOf('console.device', device, ['serial', 'virtio']), ...consoleReader(whenUnread, buffer) };
+}
+
+const consoleReader = (whenUnread: unknown, buffer: Size) => ({
+  whenUnread: oneOf('console.whenUnread', whenUnread, ['drop-oldest', 'block']),
+  buffer: integer('console.buffer', parseSize('console.buffer', buffer), minConsoleBuffer, maxConsoleBuffer),
+});
+
+/** Of a machine that goes on: what is not said is as it was, and the device is what its guest has a driver for. */
+export function changedConsole(value: ConsoleReaderOptions, before: VmConfig['console']): VmConfig['console'] {
+  if (!hasOptions(value)) throw bad('console: expected options', 'pass { whenUnread, buffer }');
+  known('console', value, ['whenUnread', 'buffer']);
+  return { ...before, ...consoleReader(value.whenUnread ?? before.whenUnread, value.buffer ?? before.buffer) };
 }
 
 export function signal(value: unknown): AbortSignal | undefined {

@@ -19,7 +19,7 @@ import { layoutPlatform, type PlatformLayout, type PlatformShape } from '../virt
 import type { Disk } from './disk.js';
 import type { KvmContext } from './kvm-context.js';
 import type { MachineImage } from './machine-image.js';
-import type { VmConfig } from './options.js';
+import { minConsoleBuffer, type VmConfig } from './options.js';
 
 /** One virtio device: what its driver sees, and what its data path is made from. */
 export type DevicePlan = { readonly shape: VirtioShape; readonly config: Uint8Array } & (
@@ -70,7 +70,8 @@ export function planMachine(
       },
     );
   }
-  const output = { blockWhenFull: config.console.whenUnread === 'block', outputCapacity: ringCapacity(config) };
+  const outputCapacity = image === undefined ? ringCapacity(config) : savedCapacity(image.parts.shape);
+  const output = { blockWhenFull: config.console.whenUnread === 'block', outputCapacity };
   const control = layoutControl(ids.length, 0);
   const console = config.console.device === 'virtio' ? layoutConsole(control.end, output) : undefined;
   const queues = queuesPerDisk(ids.length, disks.length);
@@ -112,13 +113,19 @@ function checkShape(then: PlatformShape, now: PlatformShape): void {
       : then.virtio.flatMap((device, i) =>
           differences(device, now.virtio[i]!).map((what) => `${device.name}: another ${what}`),
         )[0];
-  const other =
-    wrong ?? differences({ ...then, virtio: [] }, { ...now, virtio: [] }).map((what) => `another ${what}`)[0];
+  const other = wrong ?? differences(without(then), without(now)).map((what) => `another ${what}`)[0];
   if (other === undefined) return;
   throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `the machine cannot go on with other devices: ${other}`, {
     hint: 'give it as many disks as it had, each as writable and with blocks of the same size',
   });
 }
+
+/** Its virtio devices, and what becomes of output that nobody reads: its guest does not know. */
+const without = (shape: PlatformShape): PlatformShape => ({
+  ...shape,
+  virtio: [],
+  serial: { ...shape.serial, blockWhenFull: false },
+});
 
 function differences(then: object, now: object): string[] {
   const other = new Map(Object.entries(now));
@@ -145,6 +152,15 @@ function checkVcpus(ids: readonly number[], { maxVcpus, maxVcpuId }: KvmContext)
 function ringCapacity({ console }: VmConfig): number {
   if (console.whenUnread !== 'block') return maxRing;
   return 2 ** Math.floor(Math.log2(Math.min(console.buffer, maxRing)));
+}
+
+/** Rings are machine state: they stay as large as they were. */
+function savedCapacity({ serial }: PlatformShape): number {
+  const capacity = serial?.outputCapacity ?? 0;
+  if (capacity >= minConsoleBuffer && capacity <= maxRing && Number.isInteger(Math.log2(capacity))) return capacity;
+  throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `its console has room for ${capacity} bytes, as no machine's has`, {
+    hint: 'the snapshot is damaged, or another program made it: take another one',
+  });
 }
 
 /** One for each vCPU, while there are few: a doorbell is a device on KVM's bus, which has 1000 at most (NR_IOBUS_DEVS). */

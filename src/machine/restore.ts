@@ -126,11 +126,12 @@ async function prepare(
     isOurs || source !== undefined ? savedMachine(snapshot, source !== undefined) : savedOnce(snapshot);
   try {
     const { regions } = snapshot.manifest.memory;
-    const revive = reviveConfig(options, saved.drives.length);
+    const revive = reviveConfig(options, saved.drives.length, saved.console);
     const prefault = options.prefault && memoryRanges(options.prefault, regions);
     const reboot = options.boot && { boot: boot(options.boot, saved.drives.length), onReboot: 'reboot' as const };
     const disks = await restoredDisks(snapshot, saved.drives, revive.disks);
-    const own = { name: revive.name ?? saved.name, disks, logger: revive.logger, signal: signal(options.signal) };
+    const { console, logger } = revive;
+    const own = { name: revive.name ?? saved.name, disks, console, logger, signal: signal(options.signal) };
     const pages = source && { source, ranges: inRegions(snapshot.ranges, regions) };
     // Who serves its devices waits for its memory: no other machine shall wait with it.
     const ioWorker = pages === undefined ? 'shared' : 'own';
@@ -144,11 +145,11 @@ async function prepare(
 
 function configOf(
   saved: SavedDescription & { readonly memory: number },
-): Omit<VmConfig, 'name' | 'disks' | 'logger' | 'signal' | 'ioWorker'> {
-  const { boot, topology, cpu, console, transport } = saved;
+): Omit<VmConfig, 'name' | 'disks' | 'console' | 'logger' | 'signal' | 'ioWorker'> {
+  const { boot, topology, cpu, transport } = saved;
   return {
     memory: { size: saved.memory, hugepages: saved.hugepages, prefault: false },
-    ...{ topology, cpu, console, transport },
+    ...{ topology, cpu, transport },
     boot:
       boot.kind === 'kernel'
         ? { kind: 'kernel', kernel: boot.kernel, initrd: boot.initrd, cmdline: boot.cmdline }

@@ -1,5 +1,9 @@
-import type { VirtualMachine } from 'tsvmm';
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { VirtualMachine } from 'tsvmm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGuest, whyNoKvm } from './support/guests.js';
 
 /** Lines of different length and content, together `bytes` long or a little more. */
@@ -12,6 +16,16 @@ function linesOf(bytes: number): string[] {
 const echoed = (lines: string[]): string => lines.map((line) => `echo: ${line}\n`).join('');
 
 const burst = (count: number): string => Array.from({ length: count }, (_, i) => `burst line ${i}\n`).join('');
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tsvmm-serial-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Lines that are more than the host keeps, the guest's own ring aside. */
+const many = 6000;
+const patience = { timeout: 30_000 };
 
 /** All that the machine prints from now to its end. */
 async function rest(vm: VirtualMachine): Promise<string> {
@@ -118,6 +132,57 @@ describe.skipIf(whyNoKvm !== undefined)('the serial port', () => {
     expect(exit.consoleTail.endsWith(kept)).toBe(true);
     expect(vm.console.droppedBytes + kept.length).toBe(exit.consoleTail.length);
     expect(vm.console.droppedBytes).toBeGreaterThan(0);
+  });
+
+  test('of a machine that goes on has the reader that it is given: one that is waited for', async () => {
+    await using parent = await startGuest('echo', { console: { buffer: '4K' } });
+    await parent.console.waitFor('echo ready');
+    await using fork = await parent.fork({ console: { whenUnread: 'block' } });
+    await using again = await fork.fork(); // as it was
+    const check = async (vm: VirtualMachine): Promise<void> => {
+      vm.console.write(`burst ${many}\nquit\n`);
+      await expect.poll(() => vm.console.tail, patience).toContain('burst line 100\n');
+      await delay(1000);
+      expect(vm.console.tail).not.toContain(`burst line ${many - 1}\n`);
+      const text = await rest(vm);
+      expect(text.startsWith(`${burst(many)}echo counts: `)).toBe(true);
+      expect(text.endsWith('echo done\n')).toBe(true);
+      expect(vm.console.droppedBytes).toBe(0);
+      expect(await vm.exited).toMatchObject({ reason: 'power-off', debugExit: 0 });
+    };
+    await Promise.all([fork, again].map(check));
+  });
+
+  test('of a machine that goes on has the reader that it is given: one that is not', async () => {
+    const directory = join(folder, 'blocks');
+    {
+      await using parent = await startGuest('echo', { console: { buffer: '4K', whenUnread: 'block' } });
+      await parent.console.waitFor('echo ready');
+      parent.console.write(`burst ${many}\nquit\n`); // it stands still in the middle of that
+      await expect.poll(() => parent.console.tail, patience).toContain('burst line 100\n');
+      await (await parent.snapshot(directory))[Symbol.asyncDispose]();
+    }
+    const vm = await VirtualMachine.restore(directory, { console: { whenUnread: 'drop-oldest', buffer: '8K' } });
+    const exit = await vm.exited; // it ends although nobody reads
+    expect(exit).toMatchObject({ reason: 'power-off', debugExit: 0 });
+    expect(exit.consoleTail).toContain(burst(many).slice(-4096));
+    const kept = await rest(vm);
+    expect(kept.length).toBeLessThanOrEqual(8192 + 4096); // the buffer, and what the stream itself holds
+    expect(kept.endsWith('echo done\n')).toBe(true);
+    expect(vm.console.droppedBytes).toBeGreaterThan(0);
+  });
+
+  test.each([
+    [{ device: 'virtio' }, 'device'],
+    [{ whenUnread: 'never' }, 'console.whenUnread'],
+    [{ buffer: 1 }, 'console.buffer'],
+    ['serial', 'console: expected options'],
+  ])('of a machine that goes on is not %j', async (console, words) => {
+    await using vm = await startGuest('echo');
+    await expect(vm.fork({ console } as never)).rejects.toMatchObject({
+      code: 'ERR_TSVMM_CONFIG',
+      message: expect.stringContaining(words),
+    });
   });
 
   test('keeps input that was written before the guest was ready', async () => {

@@ -50,7 +50,8 @@ describe('tsvmm restore', () => {
       machine.end({ reason: 'power-off' });
     });
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'on it goes\n', stderr: '' });
-    expect(asked).toEqual([[resolve('here/monday'), { signal: expect.any(AbortSignal), name: undefined }]]);
+    const console = { whenUnread: 'block' }; // whatever made the snapshot
+    expect(asked).toEqual([[resolve('here/monday'), { signal: expect.any(AbortSignal), name: undefined, console }]]);
   });
 
   it('hands over name and clocks, and is reached by the name with the size of the snapshot', async () => {
