@@ -5,8 +5,9 @@
  * PVH (xen/include/public/arch-x86/hvm/start_info.h): flat 32-bit protected mode, paging off, EBX = start info.
  * Application processors keep KVM's reset state and wait for INIT/SIPI.
  */
+
+import { setU64 } from '../host/u64.js';
 import { KvmDtable, KvmRegs, KvmSegment, KvmSregs } from './structs.js';
-import { setU64 } from './u64.js';
 import type { Vcpu } from './vcpu.js';
 
 /** What a boot image asks of the first vCPU; mirrors `Entry` of boot/boot-image.ts, which this layer may not import. */

@@ -7,11 +7,11 @@
  */
 
 import { native } from '../host/addon.js';
+import { setU64 } from '../host/u64.js';
 import type { RamRegion } from '../memory/guest-memory.js';
 import { Ioctl } from './ioctls.js';
 import { type Kvm, must } from './kvm.js';
 import { KvmPitConfig, KvmUserspaceMemoryRegion } from './structs.js';
-import { setU64 } from './u64.js';
 
 const PIT_SPEAKER_DUMMY = 1;
 

@@ -7,10 +7,10 @@
 import { native } from '../host/addon.js';
 import { Errno } from '../host/errno.js';
 import { closeFd, Sys } from '../host/system.js';
+import { setU64 } from '../host/u64.js';
 import { Ioctl } from './ioctls.js';
 import { type Kvm, must } from './kvm.js';
 import { KvmIoeventfd, KvmIrqfd, KvmIrqLevel } from './structs.js';
-import { setU64 } from './u64.js';
 import { type VmCall, VmMaking } from './vm-making.js';
 
 const IRQFD_DEASSIGN = 1;

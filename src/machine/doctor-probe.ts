@@ -7,11 +7,11 @@
  */
 import { native } from '../host/addon.js';
 import { Errno, errnoName } from '../host/errno.js';
+import { setU64 } from '../host/u64.js';
 import { Exit, exitName } from '../kvm/ioctls.js';
 import type { Kvm } from '../kvm/kvm.js';
 import { setStartState } from '../kvm/start-state.js';
 import { KvmRegs } from '../kvm/structs.js';
-import { setU64 } from '../kvm/u64.js';
 import { Vcpu } from '../kvm/vcpu.js';
 import { KvmVm } from '../kvm/vm.js';
 import { memoryRegion } from '../kvm/vm-making.js';

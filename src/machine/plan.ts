@@ -95,13 +95,7 @@ export function planMachine(
   if (image !== undefined) checkShape(image.parts.shape, platform.shape);
   const bar64 = bar64Window(ramEnd, physicalBits);
   if (image !== undefined && image.parts.state.byteLength !== platform.end)
-    throw new TsvmmError(
-      'ERR_TSVMM_SNAPSHOT',
-      `the state of the machine has ${image.parts.state.byteLength} bytes, and not ${platform.end}`,
-      {
-        hint: 'the snapshot is damaged, or another program made it: take another one',
-      },
-    );
+    throw foreign(`the state of the machine has ${image.parts.state.byteLength} bytes, and not ${platform.end}`);
   return { apicIds: ids, cpuid, ram, bar64, devices, control, platform, stateSize: platform.end };
 }
 
@@ -158,10 +152,13 @@ function ringCapacity({ console }: VmConfig): number {
 function savedCapacity({ serial }: PlatformShape): number {
   const capacity = serial?.outputCapacity ?? 0;
   if (capacity >= minConsoleBuffer && capacity <= maxRing && Number.isInteger(Math.log2(capacity))) return capacity;
-  throw new TsvmmError('ERR_TSVMM_SNAPSHOT', `its console has room for ${capacity} bytes, as no machine's has`, {
+  throw foreign(`its console has room for ${capacity} bytes, as no machine's has`);
+}
+
+const foreign = (what: string): TsvmmError =>
+  new TsvmmError('ERR_TSVMM_SNAPSHOT', what, {
     hint: 'the snapshot is damaged, or another program made it: take another one',
   });
-}
 
 /** One for each vCPU, while there are few: a doorbell is a device on KVM's bus, which has 1000 at most (NR_IOBUS_DEVS). */
 const queuesPerDisk = (cpus: number, disks: number): number =>

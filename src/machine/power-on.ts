@@ -76,8 +76,8 @@ export class PowerOn {
 
   /** The state of then, in the kernel too. */
   revive(): Promise<void> {
-    const facts = this.#context.saveFacts();
-    return this.#goingOn ?? reviveVcpus(this.#origin, this.#hardware.vm.fd, this.#vcpus, facts);
+    const { vm } = this.#hardware;
+    return this.#goingOn ?? reviveVcpus(this.#origin, vm.fd, this.#vcpus, this.#context.saveFacts());
   }
 
   /** Every vCPU enters the guest where it was, if it has not. */

@@ -3,7 +3,8 @@
  * Main thread.
  */
 import type { MemoryRegion } from '../../devices/memory-map.js';
-import { setU64, viewOf } from '../x86/bytes.js';
+import { setU64 } from '../../host/u64.js';
+import { viewOf } from '../x86/bytes.js';
 import type { E820Entry } from '../x86/e820.js';
 import { lowMemory } from './low-memory.js';
 import { checkE820Count } from './zero-page.js';

@@ -3,7 +3,8 @@
  */
 import type { MemoryRegion } from '../../devices/memory-map.js';
 import { TsvmmError } from '../../errors.js';
-import { setU64, viewOf } from '../x86/bytes.js';
+import { setU64 } from '../../host/u64.js';
+import { viewOf } from '../x86/bytes.js';
 import type { E820Entry } from '../x86/e820.js';
 import { LoadFlags, SetupHeader } from './bzimage.js';
 import { lowMemory } from './low-memory.js';

@@ -1,7 +1,8 @@
 /**
  * A growing byte array that tables are written into, little-endian. Any thread.
  */
-import { setU64, viewOf } from './bytes.js';
+import { setU64 } from '../../host/u64.js';
+import { viewOf } from './bytes.js';
 
 const INITIAL_BYTES = 4096;
 

@@ -5,12 +5,6 @@ const TWO_32 = 0x1_0000_0000;
 
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** `value` is a non-negative integer below 2^53. */
-export function setU64(view: DataView, offset: number, value: number): void {
-  view.setUint32(offset, value % TWO_32, true);
-  view.setUint32(offset + 4, Math.floor(value / TWO_32), true);
-}
-
 /**
  * Exact below 2^53. A larger value comes back rounded but still larger than anything a file or guest memory holds, so a
  * range check made with it refuses as it should.

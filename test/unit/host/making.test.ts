@@ -1,13 +1,11 @@
 /** What libuv's pool makes in our place (native/making.cc): descriptors of namespaces stand for those of KVM. */
-import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, promises, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { native } from '../../../src/host/addon.js';
 import { Errno } from '../../../src/host/errno.js';
 import { closeFd } from '../../../src/host/system.js';
+import { type BusyPool, busyPool } from '../../support/busy-pool.js';
 
 /** ioctl_ns(2). */
 const NS_GET_USERNS = 0xb701;
@@ -15,8 +13,6 @@ const NS_GET_NSTYPE = 0xb703;
 const NS_GET_OWNER_UID = 0xb704;
 const file = new URL('../../../build/Release/tsvmm.node', import.meta.url).pathname;
 const words = (): Int32Array => new Int32Array(3);
-/** More than the pool has threads, and then some that wait for a thread. */
-const manyOpens = 64;
 /** Descriptors of them, in this process. */
 function userNamespaces(): number {
   const links = readdirSync('/proc/self/fd').map((fd) => {
@@ -65,22 +61,11 @@ test('more calls than a machine needs are made, too', async () => {
 });
 
 describe('while all threads of the pool wait for somebody who writes to a pipe', () => {
-  let folder: string;
-  let opening: Promise<promises.FileHandle>[];
-  beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'tsvmm-pool-'));
-    execFileSync('mkfifo', [join(folder, 'fifo')]);
-    opening = Array.from({ length: manyOpens }, () => promises.open(join(folder, 'fifo'), 'r'));
+  let pool: BusyPool;
+  beforeEach(() => {
+    pool = busyPool();
   });
-  const letGo = async (): Promise<void> => {
-    const writer = openSync(join(folder, 'fifo'), constants.O_WRONLY | constants.O_NONBLOCK);
-    for (const file of await Promise.all(opening.splice(0))) await file.close();
-    closeSync(writer);
-  };
-  afterEach(async () => {
-    if (opening.length > 0) await letGo();
-    rmSync(folder, { recursive: true });
-  });
+  afterEach(() => pool.letGo());
 
   test('what is taken back is not made, and is over', async () => {
     const shared = words();
@@ -93,7 +78,7 @@ describe('while all threads of the pool wait for somebody who writes to a pipe',
   test('what nobody takes back is made when they are free', async () => {
     const shared = words();
     const over = native().makeLater(parent, [NS_GET_USERNS, 0], shared);
-    await letGo();
+    await pool.letGo();
     await over;
     expect(native().takeBack(over)).toBe(0);
     expect(closeFd(shared[0]!)).toBe(0);

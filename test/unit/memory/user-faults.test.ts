@@ -12,19 +12,10 @@ import {
   registerMissing,
   supply,
 } from '../../../src/memory/user-faults.js';
+import { whyNoUserFaults } from '../../support/user-faults.js';
 
 const page = 4096;
 const pages = 8;
-
-const whyNot = (() => {
-  try {
-    closeFd(openUserFaults());
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-})();
-if (whyNot !== undefined) console.log(`skipped: memory on demand: ${whyNot}`);
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -53,7 +44,7 @@ function isThere(address: number): boolean {
   }
 }
 
-describe.skipIf(whyNot !== undefined)('memory on demand', () => {
+describe.skipIf(whyNoUserFaults !== undefined)('memory on demand', () => {
   test('has what it is supplied with, and what was there stays', () => {
     const { ram, fd, at } = setUp();
     registerMissing(fd, ram.hostAddress, ram.size);

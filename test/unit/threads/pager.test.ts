@@ -1,22 +1,11 @@
 /** Main's end of a pager whose worker is another one, which does as a test wants. */
 import { expect, test } from 'vitest';
-import { closeFd } from '../../../src/host/system.js';
 import { GuestRam } from '../../../src/memory/ram.js';
-import { openUserFaults } from '../../../src/memory/user-faults.js';
 import { Pager } from '../../../src/threads/pager.js';
 import { late, PagerWord } from '../../../src/threads/pager-protocol.js';
+import { whyNoUserFaults } from '../../support/user-faults.js';
 
 const size = 2 ** 20;
-const whyNot = (() => {
-  try {
-    closeFd(openUserFaults());
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-})();
-if (whyNot !== undefined) console.log(`skipped: memory on demand: ${whyNot}`);
-
 /** Memory was taken away as block 3 came too late: it says so in the words, and its message never arrives. */
 const silent = new URL(
   `data:text/javascript,${encodeURIComponent(`
@@ -29,7 +18,7 @@ const silent = new URL(
     });`)}`,
 );
 
-test.skipIf(whyNot !== undefined)(
+test.skipIf(whyNoUserFaults !== undefined)(
   'who waits for memory hears why it does not come, even if the machine ends of it first',
   async () => {
     const ram = GuestRam.map(size);

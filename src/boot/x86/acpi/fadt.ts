@@ -10,7 +10,7 @@
  * with it clear it does not touch them. Resetting through port 0x64 does not depend on the bit.
  */
 import { acpiReset, gsi, ports, rtcCenturyRegister } from '../../../devices/memory-map.js';
-import { setU64 } from '../bytes.js';
+import { setU64 } from '../../../host/u64.js';
 import { newTable, seal, setAscii } from './table.js';
 
 const FADT_SIZE = 276;

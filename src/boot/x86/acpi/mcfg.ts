@@ -2,7 +2,7 @@
  * MCFG: where PCI Express configuration space is in memory (PCI firmware spec §4.1.2). Main thread.
  */
 import { ecam, pciBuses } from '../../../devices/memory-map.js';
-import { setU64 } from '../bytes.js';
+import { setU64 } from '../../../host/u64.js';
 import { HEADER_SIZE, newTable, seal } from './table.js';
 
 const RESERVED = 8;

@@ -3,7 +3,8 @@
  *
  * There is no RSDT: it is for 32-bit systems older than ACPI 2.0.
  */
-import { setU64, viewOf } from '../bytes.js';
+import { setU64 } from '../../../host/u64.js';
+import { viewOf } from '../bytes.js';
 import { HEADER_SIZE, newTable, OEM_ID, seal, setAscii } from './table.js';
 
 export const RSDP_SIZE = 36;

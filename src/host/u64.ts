@@ -1,4 +1,4 @@
-/** Numbers of 64 bits in structures of KVM. Any thread. */
+/** Numbers of 64 bits in structures of KVM and of a guest's. Any thread. */
 
 /** `view.setBigUint64` without a BigInt, for an exact integer below 2^53. */
 export function setU64(view: DataView, offset: number, value: number): void {
