@@ -5,10 +5,11 @@
  * a triple fault or a vCPU that stops for ever, more with two vCPUs, whatever monitor runs it. Where the machine's own QEMU
  * is too old, the one of the suite's backports is unpacked into the cache, beside the libraries of the installed one.
  */
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureArtefact, keyOf } from './cache.js';
 import { machineSources, suite } from './debian.js';
+import { downloadPackages } from './packages.js';
 import { runTool } from './process.js';
 import { requireTools } from './tools.js';
 
@@ -54,26 +55,10 @@ async function unpack(directory) {
     .find((line) => line.split(' ')[2] === suite);
   if (sources === undefined) throw new Error(`this machine's apt has no sources of ${suite}`);
   console.error(`fetching the QEMU of ${suite}-backports for the lab (once)`);
-  const apt = join(directory, 'apt');
-  for (const folder of ['lists/partial', 'cache/archives/partial', 'debs'])
-    mkdirSync(join(apt, folder), { recursive: true });
-  // The machine's own settings and keys, but lists and sources of our own: nothing of this is to be seen outside.
-  const configuration = join(apt, 'apt.conf');
-  writeFileSync(join(apt, 'sources.list'), sources.replace(` ${suite} `, ` ${suite}-backports `));
-  const settings = {
-    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
-    'Dir::Etc::sourceparts': '/dev/null',
-    'Dir::State::lists': join(apt, 'lists'),
-    'Dir::Cache': join(apt, 'cache'),
-    'APT::Sandbox::User': 'root', // another could not write here
-  };
-  const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
-  writeFileSync(configuration, lines.join(''));
-  const env = { APT_CONFIG: configuration };
-  await runTool('apt-get', ['-qq', 'update'], { env });
-  await runTool('apt-get', ['-qq', 'download', ...packages], { env, cwd: join(apt, 'debs') });
-  for (const deb of readdirSync(join(apt, 'debs')))
-    await runTool('dpkg-deb', ['-x', join(apt, 'debs', deb), directory]);
-  rmSync(apt, { recursive: true });
+  const archives = join(directory, 'packages');
+  const backports = sources.replace(` ${suite} `, ` ${suite}-backports `);
+  for (const archive of await downloadPackages(packages, archives, backports))
+    await runTool('dpkg-deb', ['-x', archive, directory]);
+  rmSync(archives, { recursive: true });
   await versionOf(join(directory, 'usr/bin', installed)); // all its libraries are there, or it is of no use
 }

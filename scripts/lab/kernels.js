@@ -6,11 +6,11 @@
  * Debian's source package, which takes a quarter of an hour on an idle machine, and therefore only when they are asked for:
  * `node scripts/lab.js kernel`, or by the test that boots them.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { ensureArtefact, keyOf } from './cache.js';
-import { downloadPackage } from './package-file.js';
+import { downloadPackages } from './packages.js';
 import { runTool } from './process.js';
 import { installPackages, requireTools } from './tools.js';
 
@@ -48,8 +48,7 @@ async function build(directory, configs) {
   if (!existsSync(elfHeader)) installPackages(['libelf-dev'], why);
   console.error('building a kernel (a quarter of an hour or more, once)');
   const work = join(directory, 'work');
-  mkdirSync(work);
-  const archive = await downloadPackage(sourcePackage, work);
+  const [archive = ''] = await downloadPackages([sourcePackage], work);
   await runTool('dpkg-deb', ['-x', archive, '.'], { cwd: work });
   await runTool('tar', ['-xf', `usr/src/${sourcePackage}.tar.xz`], { cwd: work });
   const tree = join(work, sourcePackage);
