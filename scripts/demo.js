@@ -55,7 +55,8 @@ await runScript(async () => {
   if (interactive) console.error('demo: log in as root, no password');
   if (kvm.stockKernels) return runHere(run(image, ...(interactive ? [] : ['--timeout', '5m'])));
   console.error(`demo: ${kvm.why}; so this runs in the lab, a KVM host in emulation, and takes a few minutes`);
-  const patience = ['--append', 'systemd.default_timeout_start_sec=600', '--stop-timeout', '3m'];
+  // The disk's own command line is quiet; here that would be half a minute without a word.
+  const patience = ['--append', 'loglevel=7 systemd.default_timeout_start_sec=600', '--stop-timeout', '3m'];
   return runInLab(['node', 'bin/tsvmm.js', ...run(`/images/${disk}.img`, ...patience)], {
     timeout: interactive ? 0 : 1200,
   });
