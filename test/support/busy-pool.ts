@@ -29,7 +29,8 @@ export function busyPool(): BusyPool {
     async letGo() {
       const waiting = opening.splice(0);
       if (waiting.length === 0) return;
-      const writer = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
+      // Both ends (fifo(7)): a writer alone is refused while no thread of the pool has come to its open.
+      const writer = openSync(fifo, constants.O_RDWR);
       for (const file of await Promise.all(waiting)) await file.close();
       closeSync(writer);
       rmSync(folder, { recursive: true });
