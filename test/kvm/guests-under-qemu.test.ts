@@ -49,7 +49,7 @@ const quietConsole = [
  * and behind the RAM of the memory map lie ACPI tables, which as descriptors are huge buffers too.
  */
 const hostileLimits =
-  'skip-bridges avoid=3f8-3ff,510-51b,600-67f skip=in_the_lapic,data_in_the_lapic,data_huge,data_2_gib,indirect_across_the_end patience=5';
+  'skip-bridges avoid=3f8-3ff,510-51b,600-67f skip=in_the_lapic,data_in_the_lapic,data_huge,data_2_gib,indirect_across_the_end';
 
 async function expectSuccess(run: QemuRun, ...lines: (string | RegExp)[]): Promise<string> {
   const result = await runUnderQemu(run);
@@ -410,21 +410,28 @@ describe.skipIf(missing !== undefined)('guests under QEMU, software emulation', 
   test(
     'hostile survives',
     async () => {
-      const output = await expectSuccess(
-        {
-          ...on,
-          guest: 'hostile',
-          timeoutMs: slowTimeout - 10_000,
-          append: `seed=3 iterations=1000 parts=rings,status,configuration,bars,holes,ports ${hostileLimits}`,
-          args: [...blk(patternDisk('hostile.img', 64, 0)), ...rng, ...quietConsole],
-        },
-        /^rings blk loop_of_two: needs-reset, recovered$/m,
-        /^rings rng head_out_of_range: needs-reset, recovered$/m,
-        /^end: 3 virtio devices work again$/m,
-        /^hostile survived: seed 3, 1000 iterations$/m,
-      );
+      const hostile = (append: string, ...lines: (string | RegExp)[]): Promise<string> =>
+        expectSuccess(
+          {
+            ...on,
+            guest: 'hostile',
+            timeoutMs: slowTimeout - 10_000,
+            append: `seed=3 iterations=1000 ${append} ${hostileLimits}`,
+            args: [...blk(patternDisk('hostile.img', 64, 0)), ...rng, ...quietConsole],
+          },
+          /^end: 3 virtio devices work again$/m,
+          /^hostile survived: seed 3, 1000 iterations$/m,
+          ...lines,
+        );
+      const output = await hostile('patience=5 parts=rings,status,configuration,bars,holes,ports');
       for (const name of ['rng', 'blk', 'console'])
         expect(output).toMatch(new RegExp(`^rings ${name} done: \\d+ ignored, \\d+ used, \\d+ needs-reset$`, 'm'));
+      // On a busy host an answer may take longer than that.
+      await hostile(
+        'patience=3000 parts=rings only=loop_of_two,head_out_of_range',
+        /^rings blk loop_of_two: needs-reset, recovered$/m,
+        /^rings rng head_out_of_range: needs-reset, recovered$/m,
+      );
     },
     slowTimeout,
   );
