@@ -99,7 +99,12 @@ export function protectWritten(address: number, length: number, onRun: OnRun): v
 }
 
 function withPagemap<T>(use: (fd: number) => T): T {
-  const fd = openSync('/proc/self/pagemap', 'r');
+  let fd: number;
+  try {
+    fd = openSync('/proc/self/pagemap', 'r');
+  } catch (error) {
+    throw failed((error as NodeJS.ErrnoException).code ?? String(error), error);
+  }
   try {
     return use(fd);
   } finally {
@@ -168,7 +173,8 @@ export function readWords(fd: number, address: number, length: number, onlyPriva
   if (start >= 0) onRun(start * pageSize, length);
 }
 
-const failed = (why: string): TsvmmError =>
+const failed = (why: string, cause?: unknown): TsvmmError =>
   new TsvmmError('ERR_TSVMM_STATE', `the pages of guest memory cannot be listed (/proc/self/pagemap): ${why}`, {
     hint: 'mount /proc in the container that this program runs in',
+    cause,
   });

@@ -3,11 +3,11 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads';
 import { TsvmmError, VirtualMachine } from 'tsvmm';
 import { describe, expect, test } from 'vitest';
-import { syscall } from '../../src/host/system.js';
 import { decodeClock } from '../../src/kvm/clock-save.js';
 import { openSnapshot } from '../../src/snapshot/load-snapshot.js';
 import { openTargets } from '../support/descriptors.js';
 import { full } from '../support/effort.js';
+import { withOpenFiles } from '../support/open-files.js';
 import { scratchFolder } from './support/disks.js';
 import { holdings, startGuest, whyNoKvm } from './support/guests.js';
 import { call, endLife, say, startLife } from './support/lives.js';
@@ -261,18 +261,3 @@ test.skipIf(whyNoKvm !== undefined)('a snapshot is restored in a worker thread o
   await worker.terminate();
   await endLife(vm);
 });
-
-const prlimit64 = 302;
-const RLIMIT_NOFILE = 7;
-
-/** As with `ulimit -n`, for as long as it takes. */
-async function withOpenFiles<T>(most: number, task: () => Promise<T>): Promise<T> {
-  const old = new BigUint64Array(2);
-  syscall(prlimit64, 0, RLIMIT_NOFILE, undefined, old);
-  syscall(prlimit64, 0, RLIMIT_NOFILE, BigUint64Array.of(BigInt(most), old[1]!));
-  try {
-    return await task();
-  } finally {
-    syscall(prlimit64, 0, RLIMIT_NOFILE, old);
-  }
-}

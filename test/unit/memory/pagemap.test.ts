@@ -6,6 +6,7 @@ import { native } from '../../../src/host/addon.js';
 import { LayerFile } from '../../../src/memory/layer.js';
 import { privateRuns, readWords } from '../../../src/memory/pagemap.js';
 import { GuestRam } from '../../../src/memory/ram.js';
+import { withOpenFiles } from '../../support/open-files.js';
 
 const page = 4096;
 const pages = 64;
@@ -46,4 +47,20 @@ test('property: written pages, and no others, over zeroes and over a layer alike
     { numRuns: 50 },
   );
   layer.release();
+});
+
+test('a process that may open no more files hears what helps', async () => {
+  const ram = GuestRam.map(page, { hugepages: 'off' });
+  const list = (): void => privateRuns(ram.hostAddress, ram.size, () => {});
+  await withOpenFiles(0, () =>
+    expect(list).toThrow(
+      expect.objectContaining({
+        code: 'ERR_TSVMM_STATE',
+        message: expect.stringMatching(/pages of guest memory cannot be listed .*: EMFILE$/),
+        hint: expect.stringContaining('ulimit -n'),
+      }),
+    ),
+  );
+  expect(list).not.toThrow();
+  ram.release();
 });
