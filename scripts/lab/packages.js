@@ -20,15 +20,17 @@ export async function downloadPackages(names, folder, sources = machineSources()
   requireTools(['apt-get'], `download ${names.join(', ')}`);
   const apt = join(folder, 'apt');
   for (const part of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, part), { recursive: true });
+  /** @type {Record<string, string>} */
   const settings = {
     'Dir::State::lists': join(apt, 'lists'),
     'Dir::Cache': join(apt, 'cache'),
     'APT::Sandbox::User': 'root', // another could not write here
-    ...(sources === undefined
-      ? {}
-      : { 'Dir::Etc::sourcelist': join(apt, 'sources.list'), 'Dir::Etc::sourceparts': '/dev/null' }),
   };
-  if (sources !== undefined) writeFileSync(join(apt, 'sources.list'), `${sources}\n`);
+  if (sources !== undefined) {
+    const list = join(apt, 'sources.list');
+    writeFileSync(list, `${sources}\n`);
+    Object.assign(settings, { 'Dir::Etc::sourcelist': list, 'Dir::Etc::sourceparts': '/dev/null' });
+  }
   const configuration = join(apt, 'apt.conf');
   const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
   writeFileSync(configuration, lines.join(''));
